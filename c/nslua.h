@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* nslua.h - what the parts of nslua.core share: failure values, fd handles, 64-bit numbers. */
+#ifndef NSLUA_H
+#define NSLUA_H
+
+#include <stdint.h>
+#include "compat.h"
+
+#define NSLUA_EXPORT __attribute__((visibility("default")))
+
+/* nil, "what: reason", errno.  The whole return of a core function that failed at run time. */
+int nslua_fail(lua_State *L, const char *what);                /* reads errno first */
+int nslua_failen(lua_State *L, const char *what, int en);      /* a given errno */
+
+/* An owned file descriptor: the only way an fd lives in Lua.  -1 is closed. */
+#define NSLUA_FD "nslua.fd"
+struct nslua_fd {
+	int fd;
+};
+/* Push a closed handle; the caller stores the fd in it afterwards, so that no error can leak one. */
+struct nslua_fd *nslua_newfd(lua_State *L);
+/* The number of an fd handle (raises if closed) or of a plain integer >= 0. */
+int nslua_checkfd(lua_State *L, int arg);
+
+/* A u64: an integer where Lua has 64-bit integers, else a number up to 2^53 and a decimal string above. */
+void nslua_pushu64(lua_State *L, uint64_t v);
+uint64_t nslua_checku64(lua_State *L, int arg);
+
+/* One class: metatable `tname` with __index = methods, __name, and the metamethods given (NULL: none). */
+void nslua_newclass(lua_State *L, const char *tname, const luaL_Reg *methods, const luaL_Reg *meta);
+
+/* Each part pushes its table of functions; core.c names it. */
+int nslua_open_fd(lua_State *L);        /* fd.c */
+int nslua_open_namespace(lua_State *L); /* namespace.c */
+int nslua_open_mount(lua_State *L);     /* mount.c */
+int nslua_open_idmap(lua_State *L);     /* idmap.c */
+int nslua_open_process(lua_State *L);   /* process.c, spawn.c */
+int nslua_open_keeper(lua_State *L);    /* keeper.c */
+int nslua_open_netlink(lua_State *L);   /* netlink.c */
+int nslua_open_schema(lua_State *L);    /* schema.c */
+
+NSLUA_EXPORT int luaopen_nslua_core(lua_State *L); /* core.c */
+
+#endif

@@ -1,0 +1,106 @@
+-- Checks of what callers pass: types, and keys against the known ones. Misuse raises at the caller's line.
+
+local errors = require "nslua.error"
+
+local M = {}
+
+-- Damerau-Levenshtein with adjacent swaps, for "did you mean".
+local function distance(a, b)
+  local rows = {}
+  for i = 0, #a do
+    rows[i] = { [0] = i }
+  end
+  for j = 0, #b do
+    rows[0][j] = j
+  end
+  for i = 1, #a do
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + cost)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        best = math.min(best, rows[i - 2][j - 2] + 1)
+      end
+      rows[i][j] = best
+    end
+  end
+  return rows[#a][#b]
+end
+
+---The name in `known` (a set or a list) nearest to `word`, or nil where none is near.
+---@param word string
+---@param known table<string, any>|string[]
+---@return string?
+function M.nearest(word, known)
+  local best, best_distance
+  for k, v in pairs(known) do
+    local name = type(k) == "number" and v or k
+    if type(name) == "string" then
+      local d = distance(word:lower(), name:lower())
+      if not best or d < best_distance or (d == best_distance and name < best) then
+        best, best_distance = name, d
+      end
+    end
+  end
+  if best and best_distance <= math.max(2, math.floor(#word / 3)) then
+    return best
+  end
+end
+
+---"unknown key 'nmae' (did you mean 'name'?)"
+---@param what string  "key", "kind", "namespace type"
+---@param word any
+---@param known table
+---@return string
+function M.unknown(what, word, known)
+  local near = type(word) == "string" and M.nearest(word, known)
+  return ("unknown %s '%s'%s"):format(what, tostring(word), near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
+local function accepts(spec, value)
+  if spec == true or spec == "any" then
+    return true
+  end
+  local t = type(value)
+  for want in spec:gmatch "[^|]+" do
+    if want == t then
+      return true
+    elseif want == "integer" and t == "number" and value == math.floor(value) then
+      return true
+    elseif want == "false" and value == false then
+      return true
+    end
+  end
+  return false
+end
+
+---Check a table of options: every key known, every value of a type it takes.
+---@param call string                    what is called, for the message: "link.add"
+---@param t any                          the options
+---@param known table<string|integer, string|true>  key to "string|integer|false", or true for anything
+function M.options(call, t, known)
+  if type(t) ~= "table" then
+    errors.misuse("%s: a table expected, got %s", call, type(t))
+  end
+  for k, v in pairs(t) do
+    local spec = known[k]
+    if spec == nil then
+      errors.misuse("%s: %s", call, M.unknown("key", k, known))
+    elseif not accepts(spec, v) then
+      errors.misuse("%s: %s must be %s, got %s", call, type(k) == "number" and "[" .. k .. "]" or k,
+        spec:gsub("|", " or "), type(v) == "number" and tostring(v) or type(v))
+    end
+  end
+end
+
+---Check one argument's type.
+---@param call string
+---@param name string
+---@param value any
+---@param spec string  "string|integer"
+function M.argument(call, name, value, spec)
+  if not accepts(spec, value) then
+    errors.misuse("%s: %s must be %s, got %s", call, name, (spec:gsub("|", " or ")), type(value))
+  end
+end
+
+return M

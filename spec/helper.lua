@@ -1,0 +1,56 @@
+-- What the specs share: running host tools as oracles, what needs root, and what must not be left behind.
+
+local M = {}
+
+---Run a shell command with the host's tools (an oracle, never the code under test).
+---@param command string
+---@return string output  stdout and stderr, last newline cut
+---@return boolean ok
+---@return integer status
+function M.sh(command)
+  local p = assert(io.popen("(" .. command .. ") 2>&1"))
+  local out = p:read "a"
+  local ok, _, status = p:close()
+  return (out:gsub("\n$", "")), ok == true, status
+end
+
+---@return boolean
+function M.is_root()
+  return M.sh "id -u" == "0"
+end
+
+---Whether a tool is on PATH.
+---@param name string
+---@return boolean
+function M.has(name)
+  local _, ok = M.sh("command -v " .. name)
+  return ok
+end
+
+---Text to run the interpreter on the checkout's library: `M.lua .. " -e '...'"`.
+M.lua = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua' LUA_CPATH='./build/?.so' lua5.4"
+
+---Open fds of this process: { [number] = "target" }.
+---@return table<integer, string>
+function M.fds()
+  local out = {}
+  for line in M.sh("ls -l /proc/$PPID/fd"):gmatch "[^\n]+" do
+    local n, target = line:match "(%d+) %-> (.*)$"
+    if n then
+      out[tonumber(n)] = target
+    end
+  end
+  return out
+end
+
+---What a spec must leave as it found it: mounts, named namespaces, links, namespaces in use.
+---@return string
+function M.state()
+  return M.sh [[
+    cut -d' ' -f5 /proc/self/mountinfo | sort
+    ls /run/netns 2>/dev/null | sed 's/^/netns /'
+    ip -o link | awk -F': ' '{print "link " $2}' | sort
+  ]]
+end
+
+return M
