@@ -234,7 +234,7 @@ static int seconds_to_ms(double s)
 {
 	double ms = s * 1000;
 
-	if (ms <= 0)
+	if (!(ms > 0)) /* also NaN */
 		return 0;
 	if (ms >= INT32_MAX)
 		return INT32_MAX;
