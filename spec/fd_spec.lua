@@ -69,7 +69,7 @@ describe("ns.wait", function()
   end)
 
   it("is nil when the time runs out, and not before", function()
-    local r, w <close> = core.fd.pipe()
+    local r, _w <close> = core.fd.pipe()
     local start = ns.clock()
     assert.is_nil(ns.wait({ r }, "20ms"))
     assert.is_true(ns.clock() - start >= 0.020)
@@ -78,7 +78,7 @@ describe("ns.wait", function()
   end)
 
   it("honours an object's own timeout", function()
-    local r, w <close> = core.fd.pipe()
+    local r, _w <close> = core.fd.pipe()
     local timed = { pollfd = function() return r:number() end, events = function() return "r" end, timeout = function() return 0.01 end }
     assert.same({ timed }, ns.wait({ timed }, 5))
   end)
