@@ -100,6 +100,8 @@ static const struct {
 	int (*open)(lua_State *L);
 } parts[] = {
 	{ "fd", nslua_open_fd },
+	{ "inet", nslua_open_inet },
+	{ "tun", nslua_open_tun },
 	{ NULL, NULL },
 };
 
