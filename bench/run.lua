@@ -1,0 +1,163 @@
+-- nslua bench/run.lua [--json] [--pairs N] [--only WORD]: nslua against the kernel's floor (C and libmnl) and against other tools.
+--
+-- Every row runs its two sides in pairs, in alternating order, from rest; times are medians, the ratio is the median of the pairs' ratios.
+-- Run from the checkout, as root. `make bench` does what it needs first: it builds the host, and the C programs into build/bench:
+--   cc -O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -o build/bench/floor bench/floor/*.c -lmnl
+local ns = require "nslua"
+
+local HOST, FLOOR = "build/bin/nslua", "build/bench/floor"
+local NAME = "nslua-bench-" .. math.tointeger(ns.clock() * 1e6)
+
+local function lua(work, rounds, extra)
+  return { ("%s bench/works.lua %s %d %s"):format(HOST, work, rounds, extra or ""), rounds }
+end
+local function floor(work, rounds, extra)
+  return { ("%s %s %d %s"):format(FLOOR, work, rounds, extra or ""), rounds }
+end
+local function program(rounds, command)
+  return floor("exec", rounds, command)
+end
+
+-- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua.
+local rows = {
+  { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
+  { work = "500 x netns.new() and close | C", budget = 1.1, nslua = lua("netns-new", 500), floor = floor("netns-new", 500) },
+  { work = "netns:call(empty) | a pair of setns in C", budget = 4, nslua = lua("call", 50000), floor = floor("setns-pair", 50000) },
+  { work = "netns:run{/bin/true, sys=false} | C", budget = 1.3, nslua = lua("run", 200), floor = floor("run", 200) },
+  { work = "netns:run{/bin/true}, own /sys | C", budget = 1.3, nslua = lua("run-sys", 200), floor = floor("run-sys", 200) },
+  { work = "new, first run with own /sys, close | C", budget = 1.3, nslua = lua("run-sys-fresh", 50), floor = floor("run-sys-fresh", 50) },
+  { work = "netns:run{/bin/true} | ip netns exec", budget = 1, needs = "ip", nslua = lua("run-sys", 100),
+    floor = program(100, "ip netns exec " .. NAME .. " /bin/true"), named = true },
+  { work = "64 hosts on a bridge | C + libmnl", budget = 1.3, nslua = lua("star", 3), floor = floor("star", 3) },
+  { work = "64 hosts, built and gone | C + libmnl", nslua = lua("star", 3, "teardown"), floor = floor("star", 3, "teardown") },
+  { work = "64 hosts, whole program | mininet", budget = 20, faster = true, needs = "mn", pairs = 3,
+    nslua = program(1, HOST .. " bench/works.lua star 1 teardown"),
+    floor = program(1, "mn --switch lxbr --controller none --test none --topo single,64") },
+  { work = "one link by name, kept socket | C", budget = 3, nslua = lua("link-get", 50000), floor = floor("link-get", 50000) },
+}
+
+local function popen(command)
+  local p = assert(io.popen(command))
+  local out = p:read "a"
+  local ok = p:close()
+  return ok and out or nil
+end
+
+local function measure(side)
+  popen(FLOOR .. " settle 1")
+  local out = popen(side[1])
+  return out and tonumber(out) and tonumber(out) / side[2] / 1e9
+end
+
+local function median(list)
+  table.sort(list)
+  local n = #list
+  return n % 2 == 1 and list[n // 2 + 1] or (list[n // 2] + list[n // 2 + 1]) / 2
+end
+
+local function run(row, pairs_wanted)
+  if row.needs and not popen("command -v " .. row.needs .. " >/dev/null && echo yes") then
+    return { work = row.work, budget = row.budget, verdict = "skipped", why = row.needs .. " is not installed" }
+  end
+  local times = { nslua = {}, floor = {} }
+  local ratios = {}
+  for i = 1, math.min(pairs_wanted, row.pairs or pairs_wanted) do
+    local pair = {}
+    for _, side in ipairs(i % 2 == 1 and { "nslua", "floor" } or { "floor", "nslua" }) do
+      pair[side] = measure(row[side])
+      if not pair[side] then
+        return { work = row.work, budget = row.budget, verdict = "failed", why = row[side][1] }
+      end
+      table.insert(times[side], pair[side])
+    end
+    ratios[i] = row.faster and pair.floor / pair.nslua or pair.nslua / pair.floor
+  end
+  local ratio = median(ratios)
+  local ok = not row.budget or row.faster and ratio >= row.budget or not row.faster and ratio <= row.budget
+  return {
+    work = row.work, nslua = median(times.nslua), floor = median(times.floor), ratio = ratio, lowest = ratios[1], highest = ratios[#ratios],
+    budget = row.budget, faster = row.faster or false, verdict = not row.budget and "" or ok and "ok" or "over",
+  }
+end
+
+local function seconds(t)
+  if t < 1e-3 then
+    return ("%.2f us"):format(t * 1e6)
+  elseif t < 1 then
+    return ("%.2f ms"):format(t * 1e3)
+  end
+  return ("%.2f s"):format(t)
+end
+
+local function json(value)
+  if type(value) == "table" then
+    local keys, parts = {}, {}
+    for k in pairs(value) do
+      keys[#keys + 1] = k
+    end
+    table.sort(keys)
+    for i, k in ipairs(keys) do
+      parts[i] = ("%q:%s"):format(k, json(value[k]))
+    end
+    return "{" .. table.concat(parts, ",") .. "}"
+  elseif type(value) == "string" then
+    return '"' .. value:gsub('[%c"\\]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
+  elseif type(value) == "number" and value == math.floor(value) then
+    return ("%d"):format(value)
+  elseif type(value) == "number" then
+    return ("%.6g"):format(value)
+  end
+  return tostring(value)
+end
+
+local options = { pairs = 7 }
+do
+  local i = 1
+  while arg[i] do
+    if arg[i] == "--json" then
+      options.json = true
+    elseif arg[i] == "--pairs" and math.tointeger(tonumber(arg[i + 1])) then
+      options.pairs, i = math.tointeger(tonumber(arg[i + 1])), i + 1
+    elseif arg[i] == "--only" and arg[i + 1] then
+      options.only, i = arg[i + 1], i + 1
+    else
+      io.stderr:write("usage: nslua bench/run.lua [--json] [--pairs N] [--only WORD]\n")
+      os.exit(2)
+    end
+    i = i + 1
+  end
+end
+
+local function print_row(...)
+  print(("%-44s %10s %10s %7s %7s  %s"):format(...))
+end
+
+local named = ns.netns.add(NAME)
+local worst = 0
+local ok, problem = xpcall(function()
+  if not options.json then
+    print_row("work | floor", "nslua", "floor", "ratio", "budget", "")
+  end
+  for _, row in ipairs(rows) do
+    if not options.only or row.work:find(options.only, 1, true) then
+      local r = run(row, options.pairs)
+      if r.verdict == "over" or r.verdict == "failed" then
+        worst = 1
+      end
+      if options.json then
+        print(json(r))
+      else
+        local sign = r.faster and ">=" or "<="
+        print_row(r.work, r.nslua and seconds(r.nslua) or "-", r.floor and seconds(r.floor) or "-", r.ratio and ("%.2f"):format(r.ratio) or "-",
+          r.budget and ("%s%g"):format(sign, r.budget) or "-", r.verdict .. (r.why and ": " .. r.why or ""))
+      end
+      io.stdout:flush()
+    end
+  end
+end, debug.traceback)
+named:close()
+ns.netns.delete(NAME)
+if not ok then
+  error(problem, 0)
+end
+os.exit(worst)
