@@ -102,6 +102,7 @@ static const struct {
 	{ "fd", nslua_open_fd },
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
+	{ "schema", nslua_open_schema },
 	{ NULL, NULL },
 };
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* schema.h - a compiled schema: C arrays that encode, decode and rows walk.  Internal to schema.c, encode.c, decode.c, path.c, row.c, json.c. */
+#ifndef NSLUA_SCHEMA_H
+#define NSLUA_SCHEMA_H
+
+#include <stdbool.h>
+#include <string.h>
+#include "nslua.h"
+
+#define NSLUA_SCHEMA "nslua.schema"
+#define NSLUA_ROW "nslua.row"
+
+/* Order as in type_names[] of schema.c. */
+enum nslua_type {
+	T_U8, T_U16, T_U32, T_U64, T_S8, T_S16, T_S32, T_S64, T_BE16, T_BE32, T_BE64,
+	T_FLAG, T_BOOL, T_STRZ, T_STR, T_BIN, T_IP, T_IP4, T_IP6, T_LLADDR,
+	T_NEST, T_LIST, T_INDEXED, T_STRUCT, T_ARRAY, T_UNION, T_RECORDS,
+	T_PAD, T_BYTES, T_CHARS, T_FIXED, T_COUNT
+};
+
+enum { F_MULTI = 1, F_NONESTED = 2, F_WRITEONLY = 4, F_NETORDER = 8, F_BITS = 16 /* the enum is of bit flags */ };
+
+struct nslua_field {
+	uint16_t id;    /* attribute id */
+	uint16_t off;   /* offset, in a struct */
+	uint8_t type;
+	uint8_t flags;
+	uint32_t size;  /* fixed size in bytes; longest strz; id of a list's children (0: counted from 1) */
+	int32_t key;    /* index into the schema's keys; 0: an element, a branch or padding */
+	int32_t elem;   /* field of the element, -1: none */
+	int16_t enm;    /* enum, -1: none */
+	int16_t sub;    /* set, struct or union */
+	int16_t head;   /* struct in front of a nest's attributes, -1: none */
+};
+
+/* Attributes, in the order of the declaration. */
+struct nslua_set {
+	const struct nslua_field *f;
+	int n;
+	int nid;             /* size of byid */
+	const uint16_t *byid; /* id -> index in f + 1; 0: unknown */
+};
+
+struct nslua_struct {
+	const struct nslua_field *f;
+	int n;
+	uint32_t size;
+};
+
+struct nslua_union {
+	int32_t selector; /* key */
+	int32_t fallback; /* field, -1: none, read as bytes */
+};
+
+struct nslua_schema {
+	const char *name; /* of the message, owned by the user value */
+	struct nslua_field *f;
+	struct nslua_set *sets;
+	struct nslua_struct *structs;
+	struct nslua_union *unions;
+	int set;  /* of the message's attributes, -1: none */
+	int head; /* struct of its header, -1: none */
+};
+
+/* The user value of a schema is a table of these; each but KEYS and CLASSES is a list by number. */
+enum {
+	UV_KEYS = 1,  /* number -> key */
+	UV_BYKEY,     /* set -> { key -> index in f + 1 }; the root also has header members, as -(index + 1) */
+	UV_NAMES,     /* enum -> { value -> name } */
+	UV_VALUES,    /* enum -> { name -> value } */
+	UV_BRANCHES,  /* union -> { selector -> field + 1 } */
+	UV_BYMEMBER,  /* struct -> { key -> index in f + 1 } */
+	UV_CLASSES,   /* class -> layout, weak keys (row.c) */
+	UV_NAME,
+	UV_BLOCKS     /* the userdata that hold the arrays */
+};
+
+#define NSLUA_DEPTH 16 /* nests deeper than this are kept as bytes, and refused in encode */
+#define NLA_ALIGN4(n) (((n) + 3u) & ~3u)
+#define NLA_ID 0x3fff
+
+/* One attribute of a message: checked against the bytes that are left. */
+struct nslua_attr {
+	uint16_t type; /* with its two flag bits */
+	const uint8_t *p;
+	uint32_t len;
+};
+
+/* Step to the next attribute; false at the end or where the rest is no attribute. */
+static inline bool nslua_attr_next(const uint8_t **p, size_t *left, struct nslua_attr *a)
+{
+	uint16_t len;
+
+	if (*left < 4)
+		return false;
+	memcpy(&len, *p, 2);
+	if (len < 4 || len > *left)
+		return false;
+	memcpy(&a->type, *p + 2, 2);
+	a->p = *p + 4;
+	a->len = len - 4u;
+	if (NLA_ALIGN4(len) >= *left) {
+		*p += *left;
+		*left = 0;
+	} else {
+		*p += NLA_ALIGN4(len);
+		*left -= NLA_ALIGN4(len);
+	}
+	return true;
+}
+
+/* Where decoding stands: selectors of unions are looked for here and outwards. */
+struct nslua_scope {
+	int set, head;
+	const uint8_t *headp, *attrs;
+	size_t headlen, len;
+	const struct nslua_scope *up;
+};
+
+struct nslua_decoder {
+	lua_State *L;
+	const struct nslua_schema *s;
+	int uv, keys; /* stack slots */
+	bool json;    /* numbers beyond Lua and empty objects as raw text (json.c) */
+	bool strict;  /* leave out what has no name */
+};
+
+static inline const struct nslua_field *nslua_byid(const struct nslua_set *set, uint16_t type)
+{
+	unsigned int id = type & NLA_ID;
+
+	if ((int)id >= set->nid || !set->byid[id])
+		return NULL;
+	return &set->f[set->byid[id] - 1];
+}
+
+/* The user value of any Lua: one table. */
+static inline void nslua_getuv(lua_State *L, int i)
+{
+#if LUA_VERSION_NUM >= 504
+	lua_getiuservalue(L, i, 1);
+#elif LUA_VERSION_NUM == 501
+	lua_getfenv(L, i);
+#else
+	lua_getuservalue(L, i);
+#endif
+}
+static inline void nslua_setuv(lua_State *L, int i)
+{
+#if LUA_VERSION_NUM >= 504
+	lua_setiuservalue(L, i, 1);
+#elif LUA_VERSION_NUM == 501
+	lua_setfenv(L, i);
+#else
+	lua_setuservalue(L, i);
+#endif
+}
+
+struct nslua_schema *nslua_checkschema(lua_State *L, int arg);                  /* schema.c */
+const char *nslua_typename(int type);                                           /* schema.c */
+
+void nslua_decoder(struct nslua_decoder *d, lua_State *L, int schema);          /* decode.c: takes two stack slots */
+void nslua_decode_message(struct nslua_decoder *d, const uint8_t *p, size_t n); /* pushes a table */
+bool nslua_decode_value(struct nslua_decoder *d, const struct nslua_field *f, const uint8_t *p, size_t n,
+			const struct nslua_scope *up, int depth);               /* pushes a value, or false and nothing: it does not fit its type */
+bool nslua_decode_attr(struct nslua_decoder *d, const struct nslua_field *f, const struct nslua_scope *root);
+void nslua_root_scope(const struct nslua_schema *s, const uint8_t *p, size_t n, struct nslua_scope *sc);
+void nslua_open_scope(const struct nslua_schema *s, int set, int head, const uint8_t *p, size_t n,
+		      const struct nslua_scope *up, struct nslua_scope *sc);
+const struct nslua_field *nslua_branch(struct nslua_decoder *d, const struct nslua_field *f, const struct nslua_scope *sc, int depth);
+
+int nslua_schema_encode(lua_State *L);                                          /* encode.c */
+int nslua_schema_path(lua_State *L);                                            /* path.c */
+int nslua_schema_missing(lua_State *L);
+int nslua_schema_row(lua_State *L);                                             /* row.c */
+int nslua_row_raw(lua_State *L);
+int nslua_row_rowset(lua_State *L);
+void nslua_row_init(lua_State *L);
+
+/* The table that rows of one schema, class and row set share; `keep` is kept alive by it (0: nothing).  Pushes it. */
+void nslua_row_context(lua_State *L, int schema, int cls, int rowset, int keep);
+void nslua_row_push(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n);
+void *nslua_row_borrow(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n);
+void nslua_row_expire(void *row);
+
+void nslua_json_init(lua_State *L);                                             /* json.c */
+void nslua_json_raw(lua_State *L, const char *text);
+int nslua_json_text(lua_State *L, int value);
+
+/* Text of addresses (address.c).  to_text returns the length; from_text the number of bytes or -1. */
+#define NSLUA_LLADDR 32
+int nslua_ip_text(const uint8_t *p, size_t n, char out[64]);
+int nslua_ip_parse(const char *text, size_t len, uint8_t out[16]);
+int nslua_lladdr_text(const uint8_t *p, size_t n, char out[3 * NSLUA_LLADDR]);
+int nslua_lladdr_parse(const char *text, size_t len, uint8_t out[NSLUA_LLADDR]);
+
+#endif
