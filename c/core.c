@@ -100,6 +100,7 @@ static const struct {
 	int (*open)(lua_State *L);
 } parts[] = {
 	{ "fd", nslua_open_fd },
+	{ "idmap", nslua_open_idmap },
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
 	{ "schema", nslua_open_schema },
