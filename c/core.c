@@ -104,6 +104,9 @@ static const struct {
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
 	{ "schema", nslua_open_schema },
+	{ "namespace", nslua_open_namespace },
+	{ "mount", nslua_open_mount },
+	{ "file", nslua_open_file },
 	{ NULL, NULL },
 };
 

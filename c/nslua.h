@@ -33,6 +33,7 @@ void nslua_newclass(lua_State *L, const char *tname, const luaL_Reg *methods, co
 int nslua_open_fd(lua_State *L);        /* fd.c */
 int nslua_open_namespace(lua_State *L); /* namespace.c */
 int nslua_open_mount(lua_State *L);     /* mount.c */
+int nslua_open_file(lua_State *L);      /* file.c */
 int nslua_open_idmap(lua_State *L);     /* idmap.c */
 int nslua_open_process(lua_State *L);   /* process.c, spawn.c */
 int nslua_open_keeper(lua_State *L);    /* keeper.c */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* pidfd.c - pidfds, and the namespaces of the process behind one: never those of another process that got its pid. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/sockios.h>
+#include "namespace.h"
+
+#ifndef SIOCGSKNS
+#define SIOCGSKNS 0x894C
+#endif
+
+static int pidfd_open_raw(pid_t pid, unsigned int flags)
+{
+	return (int)syscall(SYS_pidfd_open, pid, flags); /* CLOEXEC by itself */
+}
+
+/* 1 while the process has not ended, 0 after, -1/errno. */
+static int pidfd_alive(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int rc = poll(&p, 1, 0);
+
+	return rc < 0 ? -1 : rc == 0;
+}
+
+/* The pid of a pidfd as /proc shows it, or -1/errno (ESRCH: it has ended; EINVAL: fd is no pidfd). */
+static int pidfd_pid(int pidfd)
+{
+	char path[48], line[256];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", pidfd);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pid: %d", &pid) == 1)
+			break;
+	fclose(f);
+	if (pid <= 0) {
+		errno = pid < 0 ? ESRCH : EINVAL;
+		return -1;
+	}
+	return pid;
+}
+
+/* By /proc, for kernels before 6.11: right if the process still lives after the open. */
+static int pidfd_ns_by_proc(int pidfd, const struct nslua_nstype *type)
+{
+	int pid = pidfd_pid(pidfd), fd;
+	char path[48];
+
+	if (pid < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, type->proc);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		if (errno == ENOENT && pidfd_alive(pidfd) == 0)
+			errno = ESRCH;
+		return -1;
+	}
+	if (pidfd_alive(pidfd) != 1) {
+		close(fd);
+		errno = ESRCH;
+		return -1;
+	}
+	return fd;
+}
+
+int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type)
+{
+	int fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0);
+
+	if (fd >= 0 || (errno != ENOTTY && errno != EINVAL && errno != EOPNOTSUPP))
+		return fd;
+	return pidfd_ns_by_proc(pidfd, type);
+}
+
+int nslua_thread_ns(const struct nslua_nstype *type)
+{
+	static int unknown; /* this kernel knows no pidfds of threads, or no ioctl for this */
+	char path[48];
+
+	if (!unknown) {
+		int pidfd = pidfd_open_raw((pid_t)syscall(SYS_gettid), NSLUA_PIDFD_THREAD);
+
+		if (pidfd >= 0) {
+			int fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0), en = errno;
+
+			close(pidfd);
+			if (fd >= 0)
+				return fd;
+			errno = en;
+		}
+		if (errno == EMFILE || errno == ENFILE)
+			return -1;
+		unknown = 1;
+	}
+	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", type->proc);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* namespace.pidfd(pid) -> pidfd handle.  ESRCH: no such process. */
+static int ns_pidfd(lua_State *L)
+{
+	lua_Integer pid = luaL_checkinteger(L, 1);
+	struct nslua_fd *h;
+
+	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a pid");
+	h = nslua_newfd(L);
+	h->fd = pidfd_open_raw((pid_t)pid, 0);
+	if (h->fd < 0) {
+		/* A thread's id: EINVAL before 6.9, ENOENT since. */
+		return nslua_failen(L, "pidfd_open", errno == ENOENT || errno == EINVAL ? ESRCH : errno);
+	}
+	return 1;
+}
+
+/* namespace.pidfd_pid(pidfd) -> pid as seen from /proc's pid namespace. */
+static int ns_pidfd_pid(lua_State *L)
+{
+	int pid = pidfd_pid(nslua_checkfd(L, 1));
+
+	if (pid < 0)
+		return nslua_fail(L, "pidfd");
+	lua_pushinteger(L, pid);
+	return 1;
+}
+
+/* namespace.pidfd_alive(pidfd) -> boolean. */
+static int ns_pidfd_alive(lua_State *L)
+{
+	int alive = pidfd_alive(nslua_checkfd(L, 1));
+
+	if (alive < 0)
+		return nslua_fail(L, "poll");
+	lua_pushboolean(L, alive);
+	return 1;
+}
+
+/* namespace.of_pidfd(pidfd, flag) -> fd of that process's namespace. */
+static int ns_of_pidfd(lua_State *L)
+{
+	int pidfd = nslua_checkfd(L, 1);
+	const struct nslua_nstype *type = nslua_checknstype(L, 2);
+	struct nslua_fd *h = nslua_newfd(L);
+
+	h->fd = nslua_pidfd_ns(pidfd, type);
+	if (h->fd < 0)
+		return nslua_fail(L, type->proc);
+	return 1;
+}
+
+/* namespace.getfd(pidfd, number) -> a copy of the process's fd.  pidfd_getfd(2): PTRACE_MODE_ATTACH. */
+static int ns_getfd(lua_State *L)
+{
+	int pidfd = nslua_checkfd(L, 1);
+	int number = (int)luaL_checkinteger(L, 2);
+	struct nslua_fd *h = nslua_newfd(L);
+
+	h->fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	if (h->fd < 0)
+		return nslua_fail(L, "pidfd_getfd");
+	return 1;
+}
+
+/* namespace.of_socket(fd) -> fd of the network namespace a socket lives in.  SIOCGSKNS: CAP_NET_ADMIN in it. */
+static int ns_of_socket(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	struct nslua_fd *h = nslua_newfd(L);
+
+	h->fd = ioctl(fd, SIOCGSKNS);
+	if (h->fd < 0)
+		return nslua_fail(L, "SIOCGSKNS");
+	return 1;
+}
+
+const luaL_Reg nslua_pidfd_functions[] = {
+	{ "pidfd", ns_pidfd },       { "pidfd_pid", ns_pidfd_pid }, { "pidfd_alive", ns_pidfd_alive },
+	{ "of_pidfd", ns_of_pidfd }, { "getfd", ns_getfd },         { "of_socket", ns_of_socket },
+	{ NULL, NULL },
+};

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* visit.c - this thread in another network namespace, for a moment: new namespaces, sockets, files, one Lua function. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include "namespace.h"
+
+static const struct nslua_nstype *net_type(void)
+{
+	return nslua_nstype(CLONE_NEWNET);
+}
+
+static int enter(int nsfd)
+{
+	return nsfd < 0 ? unshare(CLONE_NEWNET) : setns(nsfd, CLONE_NEWNET);
+}
+
+/* Nothing that runs after a failed return would be where it believes to be. */
+static void leave(int own)
+{
+	if (setns(own, CLONE_NEWNET) < 0) {
+		perror("nslua: cannot return to the own network namespace");
+		abort();
+	}
+}
+
+struct errand {
+	int nsfd, rc, en;
+	int (*work)(void *arg);
+	void *arg;
+};
+
+static int run_errand(void *p)
+{
+	struct errand *e = p;
+
+	e->rc = enter(e->nsfd);
+	if (e->rc == 0)
+		e->rc = e->work(e->arg);
+	e->en = errno;
+	_exit(0);
+}
+
+/* Go by a child that shares memory and fds: for who may go there but not come back. */
+static int visit_by_child(int nsfd, int (*work)(void *), void *arg)
+{
+	_Alignas(16) char stack[32768];
+	struct errand e = { nsfd, -1, EINTR, work, arg };
+	/* No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
+	pid_t pid = clone(run_errand, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES, &e);
+
+	if (pid < 0)
+		return -1;
+	while (waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
+		;
+	errno = e.en;
+	return e.rc;
+}
+
+int nslua_visit(int nsfd, int (*work)(void *), void *arg)
+{
+	sigset_t all, old;
+	int own, rc, en;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	own = nslua_thread_ns(net_type());
+	if (own < 0) {
+		rc = -1;
+	} else if (setns(own, CLONE_NEWNET) == 0) { /* fails exactly where coming back would */
+		rc = enter(nsfd);
+		if (rc == 0) {
+			rc = work(arg);
+			en = errno;
+			leave(own);
+			errno = en;
+		}
+	} else {
+		rc = errno == EPERM ? visit_by_child(nsfd, work, arg) : -1;
+	}
+	en = errno;
+	if (own >= 0)
+		close(own);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = en;
+	return rc;
+}
+
+static int open_own(void *arg)
+{
+	int *fd = arg;
+
+	/* After unshare in a CLONE_VM child this is the child's own: nslua_thread_ns asks by gettid. */
+	*fd = nslua_thread_ns(net_type());
+	return *fd;
+}
+
+/* namespace.new_net() -> fd of a new network namespace that nothing else holds. */
+static int ns_new_net(lua_State *L)
+{
+	struct nslua_fd *h = nslua_newfd(L);
+
+	if (nslua_visit(-1, open_own, &h->fd) < 0)
+		return nslua_fail(L, "unshare");
+	return 1;
+}
+
+struct socket_errand {
+	int domain, type, protocol, fd;
+};
+
+static int open_socket(void *arg)
+{
+	struct socket_errand *s = arg;
+
+	s->fd = socket(s->domain, s->type | SOCK_CLOEXEC, s->protocol);
+	return s->fd;
+}
+
+/* namespace.socket(nsfd, domain, type, protocol) -> fd of a socket(2) made inside, usable from outside. */
+static int ns_socket(lua_State *L)
+{
+	int nsfd = nslua_checkfd(L, 1);
+	struct socket_errand s = {
+		(int)luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3), (int)luaL_optinteger(L, 4, 0), -1,
+	};
+	struct nslua_fd *h = nslua_newfd(L);
+
+	if (nslua_visit(nsfd, open_socket, &s) < 0)
+		return nslua_fail(L, "socket");
+	h->fd = s.fd;
+	return 1;
+}
+
+struct file_errand {
+	const char *path, *text;
+	size_t len;
+	int fd;
+};
+
+static int open_file(void *arg)
+{
+	struct file_errand *f = arg;
+	ssize_t n;
+	int en;
+
+	f->fd = open(f->path, (f->text ? O_WRONLY : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+	if (f->fd < 0 || !f->text)
+		return f->fd;
+	/* Written inside: some handlers of /proc/sys look at the writer's namespace. */
+	n = write(f->fd, f->text, f->len);
+	en = errno;
+	close(f->fd);
+	f->fd = -1;
+	errno = n < 0 ? en : EIO;
+	return n == (ssize_t)f->len ? 0 : -1;
+}
+
+/* namespace.file(nsfd, path) -> fd of a file opened for reading inside; namespace.file(nsfd, path, text) -> true, written inside. */
+static int ns_file(lua_State *L)
+{
+	int nsfd = nslua_checkfd(L, 1);
+	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1 };
+	struct nslua_fd *h;
+
+	f.text = luaL_optlstring(L, 3, NULL, &f.len);
+	h = nslua_newfd(L);
+	if (nslua_visit(nsfd, open_file, &f) < 0)
+		return nslua_fail(L, f.path);
+	if (f.text) {
+		lua_pushboolean(L, 1);
+		return 1;
+	}
+	h->fd = f.fd;
+	return 1;
+}
+
+/* namespace.lo_up(socket) -> true: the loopback device of the socket's namespace is up.  netdevice(7). */
+static int ns_lo_up(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	struct ifreq r;
+
+	memset(&r, 0, sizeof(r));
+	strcpy(r.ifr_name, "lo");
+	if (ioctl(fd, SIOCGIFFLAGS, &r) < 0)
+		return nslua_fail(L, "lo");
+	r.ifr_flags |= IFF_UP;
+	if (ioctl(fd, SIOCSIFFLAGS, &r) < 0)
+		return nslua_fail(L, "lo");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/*
+ * namespace.call(nsfd, fn, ...) -> true, what fn returned; or nil, "setns: ...", errno where it did not run.  What fn raises is raised
+ * after the return.  fn cannot yield.  The own namespace is asked for each time: foreign code may have changed it since the last.
+ */
+static int ns_call(lua_State *L)
+{
+	int nsfd = nslua_checkfd(L, 1);
+	int own, rc, en;
+
+	luaL_checkany(L, 2);
+	luaL_checkstack(L, 2, "call");
+	own = nslua_thread_ns(net_type());
+	if (own < 0)
+		return nslua_fail(L, "own network namespace");
+	if (setns(own, CLONE_NEWNET) < 0) {
+		en = errno;
+		close(own);
+		return nslua_failen(L, "return", en);
+	}
+	if (setns(nsfd, CLONE_NEWNET) < 0) {
+		en = errno;
+		close(own);
+		return nslua_failen(L, "setns", en);
+	}
+	lua_pushboolean(L, 1);
+	lua_replace(L, 1);
+	rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+	leave(own);
+	close(own);
+	if (rc)
+		return lua_error(L);
+	return lua_gettop(L);
+}
+
+const luaL_Reg nslua_visit_functions[] = {
+	{ "new_net", ns_new_net }, { "socket", ns_socket }, { "file", ns_file },
+	{ "lo_up", ns_lo_up },     { "call", ns_call },     { NULL, NULL },
+};
