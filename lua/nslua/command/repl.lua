@@ -1,0 +1,131 @@
+-- the interactive prompt: several lines make one statement, values of expressions are printed, Ctrl-C drops the line
+--
+-- With the Lua module "readline" there is line editing and a history in ~/.nslua_history. _PROMPT and _PROMPT2 are the
+-- prompts, as in lua(1).
+
+local host = require "nslua.host"
+
+local function prompt(first)
+  local p = first and _G._PROMPT or not first and _G._PROMPT2
+  return p and tostring(p) or first and "> " or ">> "
+end
+
+-- A reader takes a prompt and gives a line, or nil at the end of input.
+local function plain_reader()
+  return {
+    read = function(text)
+      io.write(text)
+      io.flush()
+      return (io.read "L")
+    end,
+    remember = function() end,
+    reset = function() end,
+  }
+end
+
+-- The callback interface of readline, so that Ctrl-C is seen by the wait here and not inside of readline.
+local function editing_reader(readline)
+  local core = require "nslua.core"
+  local home = host.getenv "HOME"
+  readline.set_options { keeplines = 1000, histfile = home and home .. "/.nslua_history" or "", completion = true }
+  readline.set_readline_name "nslua"
+  local open
+  return {
+    read = function(text)
+      local done, line
+      readline.handler_install(text, function(s)
+        done, line = true, s
+        readline.handler_remove()
+      end)
+      open = true
+      while not done do
+        if core.fd.poll({ { 0, "r" } }) then
+          readline.read_char()
+        end
+      end
+      open = false
+      return line and line .. "\n"
+    end,
+    remember = function(statement)
+      readline.add_history((statement:gsub("\n+$", ""):gsub("\n", " ")))
+      readline.save_history()
+    end,
+    reset = function()
+      if open then
+        readline.handler_remove()
+        open = false
+      end
+    end,
+  }
+end
+
+local function make_reader()
+  local terminal = host.is_terminal(0)
+  local ok, readline = pcall(require, "readline")
+  if terminal and ok and readline.handler_install then
+    return editing_reader(readline)
+  end
+  return plain_reader()
+end
+
+-- A chunk that fails only because it ends too early wants another line.
+local function compile(text)
+  local chunk = load("return " .. text, "=stdin", "t")
+  if chunk then
+    return chunk
+  end
+  local message
+  chunk, message = load(text, "=stdin", "t")
+  if chunk then
+    return chunk
+  end
+  return nil, message, message:find "<eof>$" ~= nil
+end
+
+local function show(ok, ...)
+  if not ok then
+    -- what is below the statement is this file
+    io.stderr:write((tostring((...)):gsub("\n\t%[C%]: in function 'xpcall'\n\t%[nslua%]/command/repl.*$", "")), "\n")
+  elseif select("#", ...) > 0 then
+    local printed, message = pcall(print, ...)
+    if not printed then
+      io.stderr:write("error calling 'print' (", tostring(message), ")\n")
+    end
+  end
+  io.flush()
+end
+
+return function()
+  local reader = make_reader()
+  local buffer = ""
+  host.loop(function(interrupted)
+    if interrupted then
+      reader.reset()
+      buffer = ""
+      io.write "\n"
+    end
+    local line = reader.read(prompt(buffer == ""))
+    if not line then
+      io.write "\n"
+      return false
+    end
+    buffer = buffer .. line
+    if buffer:find "^%s*$" then
+      buffer = ""
+      return true
+    end
+    local chunk, message, unfinished = compile(buffer)
+    if unfinished then
+      return true
+    end
+    reader.remember(buffer)
+    buffer = ""
+    if chunk then
+      show(xpcall(chunk, host.traceback))
+    else
+      io.stderr:write(message, "\n")
+    end
+    return true
+  end)
+  return 0
+end
