@@ -85,6 +85,7 @@ static void add_mark(lua_State *L, struct CallInfo *ci, int soft)
 		marks[mark_count++] = (struct mark){ L, ci, soft };
 }
 
+static lua_CFunction lua_load_function; /* load, which protects the reader at 1 */
 static int host_pcall(lua_State *L);
 static int host_xpcall(lua_State *L);
 
@@ -93,9 +94,11 @@ static int push_protected(lua_State *L, lua_Debug *ar)
 {
 	lua_CFunction f = lua_tocfunction(L, -1);
 
-	if (f == host_pcall || f == host_xpcall)
-		return lua_getlocal(L, ar, 1) != NULL;
-	return 0;
+	if ((f != host_pcall && f != host_xpcall && f != lua_load_function) || !lua_getlocal(L, ar, 1))
+		return 0;
+	while (!lua_isfunction(L, -1) && luaL_getmetafield(L, -1, "__call") != LUA_TNIL)
+		lua_remove(L, -2);
+	return 1;
 }
 
 static const void *protected_by_c(const lua_State *L, const struct CallInfo *ci)
@@ -471,19 +474,42 @@ void host_interrupt_clear(void)
 
 /* The end */
 
+/* Close what the running coroutines and the main one hold, innermost first, then the state. */
+static void close_everything(void)
+{
+	if (closing)
+		return;
+	for (struct running *r = innermost; r; r = r->up)
+		if (r->kind == RESUMED && r->L != main_state)
+			lua_resetthread(r->L); /* this may be the caller's, who does not use it any more */
+	closing = 1;
+	lua_close(main_state);
+}
+
 _Noreturn void host_finish(lua_State *L, int status)
 {
-	if (!closing) {
-		closing = 1;
-		lua_close(L);
-	}
-	if (fflush(stdout) != 0 && errno != EPIPE) {
+	if (L == main_state)
+		close_everything();
+	else
+		lua_close(L); /* the options were wrong: nothing was opened */
+	errno = EIO; /* what an earlier write failed with is not kept */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE && !stdout_is_broken()) {
 		fprintf(stderr, "nslua: stdout: %s\n", strerror(errno));
 		status = status ? status : EXIT_FAILURE;
 	}
 	if (pending)
 		default_action(pending);
 	exit(status);
+}
+
+/* A C module that ends the program by itself, as luv does for an error in a callback, ends it as the signal should. */
+static void at_exit(void)
+{
+	if (!pending || closing || getpid() != main_pid)
+		return;
+	close_everything();
+	fflush(stdout);
+	default_action(pending);
 }
 
 /* os.exit([code [, close]]): closes everything that is running unless close is false. */
@@ -499,9 +525,6 @@ static int host_exit(lua_State *L)
 	}
 	if (keep || closing)
 		exit(status);
-	for (struct running *r = innermost; r; r = r->up)
-		if (r->kind == RESUMED && r->L != main_state)
-			lua_resetthread(r->L); /* this may be L itself, which is not used any more */
 	host_finish(main_state, status);
 }
 
@@ -523,10 +546,13 @@ void host_interrupt_open(lua_State *L)
 			continue;
 		sigaction(signals[i], &sa, NULL);
 	}
+	atexit(at_exit);
 	lua_register(L, "pcall", host_pcall);
 	lua_register(L, "xpcall", host_xpcall);
+	lua_getglobal(L, "load");
+	lua_load_function = lua_tocfunction(L, -1);
 	lua_getglobal(L, "os");
 	lua_pushcfunction(L, host_exit);
 	lua_setfield(L, -2, "exit");
-	lua_pop(L, 1);
+	lua_pop(L, 2);
 }
