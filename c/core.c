@@ -107,6 +107,7 @@ static const struct {
 	{ "namespace", nslua_open_namespace },
 	{ "mount", nslua_open_mount },
 	{ "file", nslua_open_file },
+	{ "process", nslua_open_process },
 	{ NULL, NULL },
 };
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* spawn.h - one plan, read into one block before anything is forked, and who does which step of it. */
+#ifndef NSLUA_SPAWN_H
+#define NSLUA_SPAWN_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <signal.h>
+#include "nslua.h"
+
+#define SPAWN_STEP 32
+#define SPAWN_DETAIL 400
+
+/* What a child tells its maker, as one SOCK_SEQPACKET message (or in shared memory on the vfork path). */
+enum report_type {
+	REPORT_NONE,
+	REPORT_FAIL, /* the plan failed at `step`: the child is gone */
+	REPORT_MAP,  /* in a new user namespace: write my id maps and answer */
+	REPORT_PID,  /* the program is another process: `pid`, and its pidfd comes along */
+	REPORT_NOTE, /* something was left as it was; the program runs all the same */
+	REPORT_FD,   /* what was asked for comes along */
+};
+struct report {
+	int type;
+	int err;
+	pid_t pid;
+	char step[SPAWN_STEP];
+	char detail[SPAWN_DETAIL];
+};
+
+struct plan_join {
+	int fd;
+	int type; /* CLONE_NEW* */
+};
+struct plan_mount {
+	const char *bind; /* source, or NULL: a tmpfs */
+	const char *to;
+	const char *data; /* options of the tmpfs */
+	int ro;
+	int tree; /* in the child: the detached tree of `bind` */
+};
+struct plan_keep {
+	int fd; /* ours */
+	int as; /* the number the program sees */
+};
+struct plan_offset {
+	const char *clock; /* "monotonic", "boottime" */
+	long long sec;
+	long nsec;
+};
+
+enum plan_stdio { STDIO_INHERIT, STDIO_FD, STDIO_OUT /* stderr goes where stdout goes */ };
+
+#define PLAN_JOINS 16
+struct plan {
+	/* the program */
+	char **argv;  /* argv[-1] is spare, for /bin/sh before a script without #! */
+	char **paths; /* candidates to execve, in order */
+	char **envp;
+	int fork; /* no program: come back to Lua in the child */
+
+	/* namespaces */
+	struct plan_join join[PLAN_JOINS];
+	int njoin;
+	int joined;  /* their types */
+	int unshare; /* CLONE_NEW* */
+	struct nslua_idmap *uid_map, *gid_map;
+	int setgroups;            /* -1 leave, 0 deny, 1 allow */
+	long become_uid, become_gid; /* ids to take on after the map, -1: keep */
+	struct plan_offset offset[2];
+	int noffset;
+	unsigned long propagation; /* MS_* for "/" after unshare(mount), 0: leave */
+	const char *hostname;
+
+	/* the view of the file system */
+	int sys;         /* mount a sysfs of the joined network namespace */
+	const char *etc; /* "/etc/netns/NAME" to bind over /etc, or NULL */
+	struct plan_mount *mounts;
+	int nmounts;
+	const char *proc; /* where to mount a proc, or NULL */
+	const char *root; /* new root, or NULL */
+	const char *cwd;  /* asked for: must work */
+	char *here;       /* the caller's: tried after a join of a mount namespace */
+
+	/* who */
+	long uid, gid;
+	gid_t *groups;
+	int ngroups; /* -1: leave */
+
+	/* fds */
+	enum plan_stdio stdio[3];
+	int stdio_fd[3];
+	struct plan_keep *keep;
+	int nkeep;
+	int pty;  /* the slave: controlling terminal and fds 0 to 2 */
+	int group;      /* a process group of its own */
+	int foreground; /* and the terminal's foreground group: the fd of the terminal, or -1 */
+	int init;       /* a reaper as pid 1 */
+	int give_mount; /* no program: hand out the mount namespace that was made (REPORT_FD) */
+
+	/* set by spawn.c before the fork */
+	pid_t parent;
+	int parent_fd; /* pidfd of the caller */
+	int deathsig;  /* PDEATHSIG can be trusted: the caller is the main thread */
+	sigset_t mask; /* the caller's */
+	int status;    /* the child's end of the status socket, -1: report in place */
+	struct report *report;
+};
+
+/* plan.c: read the normalised table at `arg`; what it allocates is anchored in a table left on the stack. */
+struct plan *nslua_readplan(lua_State *L, int arg);
+
+/* child.c: every step up to the program.  spawn_run is for clone(2); it does not return unless plan->fork. */
+int spawn_run(void *plan);
+void spawn_die(struct plan *p, const char *step, int err, const char *detail) __attribute__((noreturn));
+void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd);
+void spawn_parent_death(struct plan *p);
+/* A process like this one; *pidfd gets its pidfd (or pass NULL).  Flags: CLONE_PARENT or 0. */
+pid_t spawn_fork(unsigned long flags, int *pidfd);
+
+/* place.c: the view of the file system.  These end the child on failure. */
+void spawn_take_trees(struct plan *p); /* in the caller's view, before any join */
+void spawn_propagation(struct plan *p);
+void spawn_mounts(struct plan *p);
+void spawn_proc(struct plan *p);
+void spawn_root(struct plan *p);
+void spawn_cwd(struct plan *p, int moved);
+
+void spawn_terminal(struct plan *p); /* pty.c */
+void spawn_sys(struct plan *p); /* sysfs.c */
+void spawn_etc(struct plan *p); /* etc.c */
+void spawn_stdio(struct plan *p); /* stdio.c: exactly the fds of the plan, everything else closes on exec */
+void spawn_init(struct plan *p, pid_t child) __attribute__((noreturn)); /* init.c */
+
+/* process.c: a child of ours as userdata. */
+#define NSLUA_PROCESS "nslua.process"
+struct nslua_process {
+	int fd;       /* pidfd, -1: closed */
+	pid_t pid;
+	pid_t maker;  /* getpid() of the process that made it: others must not signal it */
+	int group;    /* leads a process group */
+	int done;     /* reaped: code and status hold */
+	int code;     /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0 where somebody else reaped it */
+	int status;
+};
+struct nslua_process *nslua_newprocess(lua_State *L);
+int nslua_reap(struct nslua_process *c, int options);
+
+int nslua_write(lua_State *L); /* pump.c */
+int nslua_pump(lua_State *L);
+int nslua_spawn(lua_State *L); /* spawn.c */
+int nslua_pty(lua_State *L); /* pty.c */
+int nslua_winsize(lua_State *L);
+int nslua_foreground(lua_State *L);
+int nslua_stop(lua_State *L);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sysfs.c - a /sys of the network namespace this process has joined, with everything that was mounted below the old
+ * one.  A sysfs shows the network namespace of whoever mounts it, so a new one goes over the old one; what hangs
+ * below (cgroup, bpf, tracefs ...) is copied first and moved onto it.  The old one is never taken away: in a user
+ * namespace that is refused, and what masks a part of /sys would be lost.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "place.h"
+
+#define CHILDREN 32
+
+struct line {
+	int id, parent;
+	char place[256];
+	unsigned long flags;
+};
+
+/* /proc/self/mountinfo, line by line, from a buffer on the stack.  proc(5) */
+struct mountinfo {
+	int fd;
+	size_t have, at;
+	char buf[8192];
+};
+
+static int next_text(struct mountinfo *m, char **line)
+{
+	for (;;) {
+		char *end = memchr(m->buf + m->at, '\n', m->have - m->at);
+		ssize_t n;
+
+		if (end) {
+			*end = 0;
+			*line = m->buf + m->at;
+			m->at = (size_t)(end - m->buf) + 1;
+			return 1;
+		}
+		memmove(m->buf, m->buf + m->at, m->have - m->at);
+		m->have -= m->at;
+		m->at = 0;
+		if (m->have == sizeof(m->buf)) /* an overlay with very many layers: its line is no child of /sys */
+			m->have = 0;
+		n = read(m->fd, m->buf + m->have, sizeof(m->buf) - m->have);
+		if (n <= 0)
+			return 0;
+		m->have += (size_t)n;
+	}
+}
+
+static int number(const char **s)
+{
+	int n = 0;
+
+	while (**s >= '0' && **s <= '9')
+		n = n * 10 + *(*s)++ - '0';
+	while (**s == ' ')
+		(*s)++;
+	return n;
+}
+
+/* "\040" is a blank. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + s[3] - '0');
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+static int next_line(struct mountinfo *m, struct line *l)
+{
+	static const struct {
+		const char *word;
+		unsigned long flag;
+	} options[] = { { "ro", MS_RDONLY }, { "nosuid", MS_NOSUID }, { "nodev", MS_NODEV }, { "noexec", MS_NOEXEC } };
+	char *text;
+	const char *s;
+	size_t len;
+
+	do {
+		if (!next_text(m, &text))
+			return 0;
+		s = text;
+		l->id = number(&s);
+		l->parent = number(&s);
+		for (int skip = 0; skip < 2; skip++) { /* device, root */
+			s += strcspn(s, " ");
+			s += *s == ' ';
+		}
+		len = strcspn(s, " ");
+	} while (len >= sizeof(l->place));
+	memcpy(l->place, s, len);
+	l->place[len] = 0;
+	unescape(l->place);
+	s += len;
+	s += *s == ' ';
+	l->flags = 0;
+	while (*s && *s != ' ') {
+		len = strcspn(s, ", ");
+		for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+			if (strlen(options[i].word) == len && !strncmp(s, options[i].word, len))
+				l->flags |= options[i].flag;
+		s += len;
+		s += *s == ',';
+	}
+	return 1;
+}
+
+static int open_info(struct mountinfo *m)
+{
+	m->have = m->at = 0;
+	m->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	return m->fd;
+}
+
+static void keep_old(struct plan *p, int err, const char *why)
+{
+	spawn_say(p, REPORT_NOTE, "sys", err, why, 0, -1);
+}
+
+void spawn_sys(struct plan *p)
+{
+	struct mountinfo m;
+	struct line l;
+	int old = -1, trees[CHILDREN], places[CHILDREN], n = 0, dir;
+	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	char paths[CHILDREN][256];
+
+	if (open_info(&m) < 0) {
+		keep_old(p, errno, "no /proc: the old /sys was kept");
+		return;
+	}
+	while (next_line(&m, &l)) {
+		if (!strcmp(l.place, "/sys")) { /* of several, the last is on top */
+			old = l.id;
+			flags = l.flags;
+		}
+	}
+	close(m.fd);
+	if (old < 0)
+		return; /* this system has no /sys to be wrong */
+	if (open_info(&m) >= 0) {
+		while (n < CHILDREN && next_line(&m, &l)) {
+			if (l.parent != old || strncmp(l.place, "/sys/", 5) != 0)
+				continue;
+			trees[n] = place_open_tree(AT_FDCWD, l.place, AT_RECURSIVE);
+			if (trees[n] < 0)
+				continue;
+			memcpy(paths[n++], l.place, sizeof(l.place));
+		}
+		close(m.fd);
+	}
+	dir = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || place_mount_at(dir, "sysfs", flags, NULL) < 0) {
+		/* Parts of the old one are masked (containers do): the kernel shows no new one then. */
+		keep_old(p, errno, "no new sysfs may be mounted here: the old /sys was kept");
+	} else {
+		for (int i = 0; i < n; i++) {
+			places[i] = open(paths[i], O_PATH | O_CLOEXEC);
+			if (places[i] < 0 || place_move(trees[i], places[i]) < 0)
+				keep_old(p, errno, paths[i]);
+			if (places[i] >= 0)
+				close(places[i]);
+		}
+	}
+	if (dir >= 0)
+		close(dir);
+	for (int i = 0; i < n; i++)
+		close(trees[i]);
+}

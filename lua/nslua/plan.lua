@@ -1,0 +1,464 @@
+-- A plan: what one child is to be. Checked and normalised here, carried out by nslua.core (c/spawn.c).
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local check = require "nslua.check"
+local units = require "nslua.units"
+local idmap = require "nslua.idmap"
+local namespace = require "nslua.namespace"
+
+local M = {}
+
+---@class nslua.Plan
+---@field [integer] string|number    the program and its arguments
+---@field join? nslua.Namespace|integer|string|table  a handle; a pid (all its namespaces); { net = , mount = ... }
+---@field unshare? string|string[]   namespaces to make: "user,pid,mount"
+---@field map_users? string|integer[][]   "root" "current" "auto" "subids" "all" or { { inside, outside, count }, ... }
+---@field map_groups? string|integer[][]
+---@field setgroups? "allow"|"deny"
+---@field propagation? "private"|"slave"|"shared"|"unchanged"  of the mounts in a new mount namespace (default: private)
+---@field mount_proc? boolean|string  a proc of the new pid namespace over /proc, or over that directory
+---@field mounts? table[]            { bind = from, to = , ro = } or { tmpfs = to, size = }
+---@field sys? boolean               a /sys of the joined network namespace (default: true where only `net` is joined)
+---@field root? string               new root directory
+---@field cwd? string
+---@field uid? integer
+---@field gid? integer
+---@field groups? integer[]          supplementary groups (default with uid or gid: none)
+---@field env? table<string, string|number|false>  false unsets
+---@field clear_env? boolean
+---@field hostname? string           in a new UTS namespace
+---@field time? { monotonic: number|string?, boottime: number|string? }  offsets in a new time namespace
+---@field init? boolean              a reaper as pid 1 of a new pid namespace
+---@field stdin? any                 "null" "inherit" "pipe", { file = }, a Lua file or fd
+---@field stdout? any                "capture" "inherit" "null" "pipe", { file =, append = }, a Lua file or fd
+---@field stderr? any                as stdout, or "stdout": where stdout goes
+---@field input? string              text for stdin
+---@field fds? any[]                 fds the program keeps under their numbers; { fd, as = 3 } gives another number
+---@field pty? boolean|{ rows: integer, columns: integer }  a terminal of its own; stdout is what it shows
+---@field timeout? number|string     seconds until the whole tree is ended
+---@field check? boolean             raise where it fails (run)
+---@field ready? { tcp: integer?, seconds: number? }  spawn returns when that port of the namespace answers
+
+local known = {
+  join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
+  propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string", cwd = "string",
+  uid = "integer", gid = "integer", groups = "table", env = "table", clear_env = "boolean", hostname = "string", time = "table",
+  init = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
+  timeout = "number|string", check = "boolean", ready = "table",
+}
+
+-- MS_* of <linux/mount.h>
+local propagations = { private = 0x40000, slave = 0x80000, shared = 0x100000, unchanged = 0 }
+
+-- In the order of messages; user stands apart (c/child.c decides the order of joins).
+local types = { "net", "uts", "ipc", "pid", "cgroup", "time", "user", "mount" }
+local flags = core.namespace.flags
+
+local function plain(call, key, value)
+  if value:find("\0", 1, true) then
+    errors.misuse("%s: %s has a NUL byte", call, key)
+  end
+  return value
+end
+
+local function argv(call, plan)
+  local out, n = {}, 0
+  for k in pairs(plan) do
+    if type(k) == "number" then
+      n = n + 1
+    end
+  end
+  for i = 1, n do
+    local v = plan[i]
+    if type(v) == "number" then
+      v = v == math.floor(v) and math.abs(v) < 2 ^ 53 and ("%.0f"):format(v) or tostring(v)
+    end
+    if type(v) ~= "string" then
+      errors.misuse("%s: argument %d must be a string, got %s", call, i, type(v))
+    end
+    out[i] = plain(call, "argument " .. i, v)
+  end
+  return out
+end
+
+local function environment(call, env)
+  local out = {}
+  for name, value in pairs(env or {}) do
+    if type(name) ~= "string" or name == "" or name:find "[=%z]" then
+      errors.misuse("%s: env: %q is no name of a variable", call, tostring(name))
+    elseif value == false then
+      out[#out + 1] = name
+    elseif type(value) == "string" or type(value) == "number" then
+      out[#out + 1] = name .. "=" .. plain(call, "env." .. name, tostring(value))
+    else
+      errors.misuse("%s: env.%s must be text, a number or false, got %s", call, name, type(value))
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+local function has(bits, flag)
+  return bits % (2 * flag) >= flag
+end
+M.has = has
+
+---The namespaces a plan joins, by type; handles opened here are put into `job.held`.
+local function joins(call, job, join)
+  local out = {}
+  local function hold(target, t)
+    local handle = namespace.open(target, t, call)
+    if handle ~= target then
+      job.held[#job.held + 1] = handle
+    end
+    return handle
+  end
+  if namespace.is(join) then
+    out[join.type] = hold(join, join.type)
+  elseif type(join) == "number" or (type(join) == "string" and join:find "^pid:%d+$") then
+    local pid = type(join) == "number" and join or tonumber(join:match "%d+")
+    -- One pidfd for all of them: never half of one process and half of another.
+    local pidfd, message, errno = core.namespace.pidfd(pid)
+    errors.check(call .. ": join", { detail = ("pid %.0f"):format(pid) }, pidfd, message, errno)
+    job.held[#job.held + 1] = pidfd
+    for _, t in ipairs(types) do
+      local fd, why, en = core.namespace.of_pidfd(pidfd, flags[t])
+      if fd then
+        out[t] = namespace.wrap(t, fd)
+        job.held[#job.held + 1] = out[t]
+      elseif en ~= core.errno.ENOENT and en ~= core.errno.EINVAL then -- a type this kernel lacks
+        errors.check(call .. ": join " .. t, { detail = ("pid %.0f"):format(pid) }, fd, why, en)
+      end
+    end
+  elseif type(join) == "string" then
+    out.net = hold(join, "net")
+  elseif type(join) == "table" and getmetatable(join) == nil then
+    for t, target in pairs(join) do
+      if type(t) ~= "string" then
+        errors.misuse("%s: join must name the type of each namespace, as in { net = ... }", call)
+      end
+      t = namespace.type(call .. ": join", t)
+      out[t] = hold(target, t)
+    end
+  else
+    errors.misuse("%s: join must be a namespace handle, a pid or a table like { net = ... }, got %s", call, type(join))
+  end
+  -- What was made without root is entered through the user namespace it was made in.
+  if not out.user then
+    for _, t in ipairs(types) do
+      local userns = out[t] and rawget(out[t], "userns")
+      if userns then
+        out.user = userns
+        break
+      end
+    end
+  end
+  return out
+end
+
+-- Joining what we are in is EINVAL (user) or asks for rights (the others): leave it out.
+local function is_ours(handle)
+  local fd = core.namespace.current(flags[handle.type])
+  if not fd then
+    return false
+  end
+  local device, inode = fd:stat()
+  fd:close()
+  return device == handle.device and inode == handle.inode
+end
+
+local function mounts(call, list)
+  local out = {}
+  for i, m in ipairs(list) do
+    local name = ("%s: mounts[%d]"):format(call, i)
+    check.options(name, m, { bind = "string", to = "string", ro = "boolean", tmpfs = "string", size = "string|number" })
+    if (m.bind == nil) == (m.tmpfs == nil) then
+      errors.misuse("%s must have either bind or tmpfs", name)
+    elseif m.bind and not m.to then
+      errors.misuse("%s has no `to`", name)
+    elseif m.tmpfs and m.to then
+      errors.misuse("%s: tmpfs is the place itself; leave out `to`", name)
+    elseif m.bind and m.size then
+      errors.misuse("%s: a bind has no size", name)
+    end
+    out[i] = {
+      bind = m.bind and plain(name, "bind", m.bind), to = plain(name, "to", m.to or m.tmpfs), ro = m.ro and 1 or 0,
+      data = m.size and ("size=%.0f"):format(units.size(m.size, name .. ": size")) or nil,
+    }
+  end
+  return out
+end
+
+local function offsets(call, time)
+  check.options(call .. ": time", time, { monotonic = "number|string", boottime = "number|string" })
+  local out = {}
+  for _, clock in ipairs { "monotonic", "boottime" } do
+    if time[clock] then
+      local s = units.duration(time[clock], call .. ": time." .. clock)
+      local whole = math.floor(s)
+      out[#out + 1] = { clock = clock, sec = whole, nsec = math.min(999999999, math.floor((s - whole) * 1e9 + 0.5)) }
+    end
+  end
+  return out
+end
+
+---An id of a user or group: 0 to 2^32 - 2.
+local function id(call, key, value)
+  if value ~= nil and (value < 0 or value > 4294967294) then
+    errors.misuse("%s: %s %s is no user or group id", call, key, tostring(value))
+  end
+  return value
+end
+
+local function file_number(call, key, value)
+  local number, message, errno = core.process.fileno(value)
+  errors.check(call .. ": " .. key, nil, number, message, errno)
+  return number
+end
+
+local words = {
+  stdin = { inherit = true, null = true, pipe = true },
+  stdout = { inherit = true, null = true, pipe = true, capture = true },
+  stderr = { inherit = true, null = true, pipe = true, capture = true, stdout = true },
+}
+
+-- What one of stdin, stdout, stderr is to the child (job[key]) and to us (job.ours[key]).
+local function stream(call, job, key, value)
+  local function child_end(fd)
+    job.held[#job.held + 1] = fd
+    job[key] = fd
+  end
+  if type(value) == "string" then
+    if not words[key][value] then
+      errors.misuse("%s: %s: %s", call, key, check.unknown("word", value, words[key]))
+    end
+    if value == "null" then
+      if not job.null then
+        job.null = errors.check(call .. ": stdio", nil, core.fd.open("/dev/null", "rw"))
+        job.held[#job.held + 1] = job.null
+      end
+      job[key] = job.null
+    elseif value == "pipe" or value == "capture" then
+      local reader, writer, errno = core.fd.pipe()
+      errors.check(call .. ": stdio", nil, reader, writer, errno)
+      if key == "stdin" then
+        job.ours[key] = writer
+        child_end(reader)
+      else
+        job.ours[key] = reader
+        child_end(writer)
+      end
+      job.captured[key] = value == "capture"
+    else
+      job[key] = value
+    end
+  elseif type(value) == "table" and value.file ~= nil then
+    check.options(("%s: %s"):format(call, key), value, { file = "string", append = "boolean" })
+    local mode = key == "stdin" and "r" or value.append and "a" or "w"
+    child_end(errors.check(("%s: %s"):format(call, key), { detail = value.file }, core.fd.open(value.file, mode)))
+  elseif type(value) == "number" or type(value) == "userdata" then
+    job[key] = file_number(call, key, value)
+  else
+    errors.misuse("%s: %s must be a word, { file = ... }, a file or an fd, got %s", call, key, type(value))
+  end
+end
+
+local function keep(call, list)
+  local out, seen = {}, {}
+  for i, entry in ipairs(list) do
+    local fd, as = entry, nil
+    if type(entry) == "table" then
+      check.options(("%s: fds[%d]"):format(call, i), entry, { true, as = "integer" })
+      fd, as = entry[1], entry.as
+    end
+    fd = file_number(call, ("fds[%d]"):format(i), fd)
+    as = as or fd
+    if as < 0 or as > 1048575 then
+      errors.misuse("%s: fds[%d]: %s is no file descriptor", call, i, tostring(as))
+    elseif as < 3 then
+      errors.misuse("%s: fds[%d]: 0, 1 and 2 are stdin, stdout and stderr", call, i)
+    elseif seen[as] then
+      errors.misuse("%s: fds[%d]: %d is taken by another", call, i, as)
+    end
+    seen[as] = true
+    out[#out + 1] = { fd = fd, as = as }
+  end
+  return out
+end
+
+local function add(bits, flag)
+  return has(bits, flag) and bits or bits + flag
+end
+
+-- Which namespaces are joined and made, and what follows from it.
+local function namespaces(call, job, plan)
+  local unshare = 0
+  if plan.unshare then
+    local _
+    _, unshare = namespace.typelist(call .. ": unshare", plan.unshare)
+  end
+  if plan.mounts or plan.mount_proc then
+    unshare = add(unshare, flags.mount)
+  end
+  if plan.map_users or plan.map_groups or plan.setgroups then
+    unshare = add(unshare, flags.user)
+  end
+  if plan.time then
+    unshare = add(unshare, flags.time)
+    job.time = offsets(call, plan.time)
+  end
+  if plan.init then
+    unshare = add(unshare, flags.pid)
+  end
+  local joined = plan.join ~= nil and joins(call, job, plan.join) or {}
+  if plan.hostname then
+    if #plan.hostname > 64 then
+      errors.misuse("%s: hostname is %d bytes, at most 64", call, #plan.hostname)
+    end
+    job.hostname = plain(call, "hostname", plan.hostname)
+    unshare = joined.uts and unshare or add(unshare, flags.uts)
+  end
+  job.unshare = unshare
+  for _, t in ipairs(types) do
+    local handle = joined[t]
+    if handle and not is_ours(handle) then
+      job.join[#job.join + 1] = { fd = namespace.fd_of(handle, call), type = flags[t], name = t, handle = handle }
+      job.joined[t] = handle
+    end
+  end
+  if has(unshare, flags.mount) then
+    local p = propagations[plan.propagation or "private"]
+    if not p then
+      errors.misuse("%s: propagation: %s", call, check.unknown("word", plan.propagation, propagations))
+    end
+    job.propagation = p
+  elseif plan.propagation then
+    errors.misuse("%s: propagation is of a new mount namespace: unshare = \"mount\"", call)
+  end
+end
+
+-- The id to take on inside, where our own is not mapped: root's. Nil: as it is.
+local function become(map, own)
+  local root
+  for _, r in ipairs(map and map.ranges or {}) do
+    if own >= r[2] and own < r[2] + r[3] then
+      return nil
+    end
+    root = root or (r[1] == 0 and 0 or nil)
+  end
+  return root
+end
+
+local function maps(call, job, plan)
+  if not has(job.unshare, flags.user) then
+    return
+  end
+  if plan.map_users or plan.map_groups or plan.setgroups then
+    local maps = idmap.resolve(plan.map_users, plan.map_groups, plan.setgroups, call)
+    local uid, gid = core.idmap.who()
+    job.maps = maps
+    job.become_uid, job.become_gid = become(maps.uid, uid), become(maps.gid, gid)
+  end
+end
+
+---Check a plan and open what it names.
+---@param call string         "run", for messages
+---@param plan nslua.Plan
+---@param defaults table      stdin, stdout, stderr of the call
+---@return table job          what core.process.spawn takes, and held, ours, captured, timeout, joined
+function M.prepare(call, plan, defaults)
+  if type(plan) ~= "table" then
+    errors.misuse("%s: a plan (a table) expected, got %s", call, type(plan))
+  end
+  local options = {}
+  for k, v in pairs(plan) do
+    if type(k) ~= "number" then
+      options[k] = v
+    end
+  end
+  check.options(call, options, known)
+  local job = { held = {}, ours = {}, captured = {}, join = {}, joined = {} }
+  local ok, err = pcall(function()
+    job.argv = argv(call, plan)
+    if not defaults.fork and #job.argv == 0 then
+      errors.misuse("%s: no program", call)
+    end
+    job.env, job.clear_env = environment(call, plan.env), plan.clear_env
+    for _, key in ipairs { "root", "cwd" } do
+      job[key] = plan[key] and plain(call, key, plan[key])
+    end
+    if plan.mount_proc then
+      job.mount_proc = plan.mount_proc == true and "/proc" or plain(call, "mount_proc", plan.mount_proc)
+    end
+    job.mounts = plan.mounts and mounts(call, plan.mounts)
+    job.uid, job.gid = id(call, "uid", plan.uid), id(call, "gid", plan.gid)
+    if plan.groups then
+      job.groups = {}
+      for i, g in ipairs(plan.groups) do
+        if type(g) ~= "number" then
+          errors.misuse("%s: groups[%d] must be a group id, got %s", call, i, type(g))
+        end
+        job.groups[i] = id(call, "group", g)
+      end
+    end
+    job.timeout = plan.timeout and units.duration(plan.timeout, call .. ": timeout")
+    job.init = plan.init
+    namespaces(call, job, plan)
+    maps(call, job, plan)
+    M.stdio(call, job, plan, defaults)
+    job.fds = plan.fds and keep(call, plan.fds)
+  end)
+  if not ok then
+    M.release(job, true)
+    error(err, 0)
+  end
+  return job
+end
+
+---stdin, stdout, stderr, input, pty.
+function M.stdio(call, job, plan, defaults)
+  if plan.pty then
+    local size = type(plan.pty) == "table" and plan.pty or {}
+    check.options(call .. ": pty", size, { rows = "integer", columns = "integer" })
+    if plan.stdin or plan.stdout or plan.stderr then
+      errors.misuse("%s: with a pty, stdin, stdout and stderr are the pty", call)
+    end
+    local master, slave, errno = core.process.pty(size.rows, size.columns)
+    errors.check(call .. ": pty", nil, master, slave, errno)
+    job.pty = slave
+    job.held[#job.held + 1] = slave
+    job.ours.pty = master
+    job.captured.stdout = defaults.stdout == "capture"
+    job.input = plan.input and tostring(plan.input)
+    return
+  end
+  if plan.input then
+    if plan.stdin then
+      errors.misuse("%s: stdin and input are two words for one thing", call)
+    end
+    job.input = tostring(plan.input)
+    stream(call, job, "stdin", "pipe")
+  else
+    stream(call, job, "stdin", plan.stdin or defaults.stdin)
+  end
+  stream(call, job, "stdout", plan.stdout or defaults.stdout)
+  stream(call, job, "stderr", plan.stderr or defaults.stderr)
+end
+
+---Close what only the child needed; all of it where the child did not come to be.
+---@param job table
+---@param all? boolean
+function M.release(job, all)
+  for _, held in ipairs(job.held) do
+    held:close()
+  end
+  job.held = {}
+  if all then
+    for _, fd in pairs(job.ours) do
+      fd:close()
+    end
+  end
+end
+
+return M

@@ -1,0 +1,447 @@
+-- Programs and Lua functions in namespaces: ns.run, ns.spawn, ns.fork, and the methods of handles.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local units = require "nslua.units"
+local plan_of = require "nslua.plan"
+local owned = require "nslua.owned"
+local stream = require "nslua.stream"
+local spawnhint = require "nslua.spawnhint"
+
+local M = {}
+
+---@class nslua.Result
+---@field ok boolean          ended by itself, in time, with status 0
+---@field status integer?     exit status; nil where a signal ended it
+---@field signal string?      "KILL"
+---@field timed_out boolean
+---@field stdout string?      what was captured
+---@field stderr string?
+---@field elapsed number      seconds
+---@field note string?        what could not be as asked for, though the program ran
+local Result = { __name = "nslua.Result" }
+Result.__index = Result
+
+local function tail(text)
+  text = (text or ""):gsub("%s+$", "")
+  if #text > 400 then
+    text = "..." .. text:sub(-400)
+  end
+  return text
+end
+
+---How it ended, in words: "exit status 2", "killed by SIGTERM", "timed out after 5 s".
+---@return string
+function Result:reason()
+  if self.timed_out then
+    return ("timed out after %.3g s"):format(self.elapsed)
+  elseif self.signal then
+    return "killed by SIG" .. self.signal
+  elseif self.status then
+    return ("exit status %d"):format(self.status)
+  end
+  return "ended, and somebody else reaped it"
+end
+
+---Return the result, or raise what it failed with and the tail of stderr.
+---@return nslua.Result
+function Result:check()
+  if not self.ok then
+    local said = tail(self.stderr)
+    errors.raise {
+      call = self.call, message = ("%s: %s"):format(self.program, self:reason()), result = self,
+      detail = said ~= "" and said or nil,
+    }
+  end
+  return self
+end
+
+---@class nslua.Process
+---@field pid integer
+---@field stdin nslua.Stream?   where the plan said "pipe"
+---@field stdout nslua.Stream?
+---@field stderr nslua.Stream?
+---@field pty nslua.Stream?     both ways, where the plan said pty
+local Process = { __name = "nslua.Process" }
+Process.__index = Process
+M.Process = Process
+
+local function child_of(self, call)
+  if not self.child then
+    errors.misuse("%s: the process is closed", call)
+  end
+  return self.child
+end
+
+-- The name of the program in messages.
+local function program_of(job)
+  return job.argv and job.argv[1] or "function"
+end
+
+-- Start what a prepared job says. Everything the child alone needs is closed when this returns.
+local function start(call, job, owner)
+  local began = core.fd.clock()
+  local child, note, errno, step, detail = core.process.spawn(job)
+  if child == nil then
+    plan_of.release(job, true)
+    errors.raise(spawnhint.explain(call, job, step, errno, detail))
+  elseif child == false then
+    return false
+  end
+  plan_of.release(job)
+  local self = setmetatable({
+    child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
+    deadline = job.timeout and began + job.timeout, captured = {}, init = job.init, group = job.group,
+    note = note and ("%s (%s)"):format(note, core.strerror(errno)) or job.note,
+    terminal = job.foreground,
+  }, Process)
+  for key, fd in pairs(job.ours) do
+    fd:nonblock(true)
+    self[key] = stream.new(fd, key)
+    if job.captured[key] then
+      self.captured[key] = {}
+    end
+  end
+  if self.pty then -- one terminal, both ways
+    if job.captured.stdout then
+      self.captured.stdout = {}
+    end
+    self.stdout = self.pty
+  end
+  self.entry = owned.add(owner, self)
+  return self
+end
+
+local function result_of(self, what, number, timed_out)
+  local r = setmetatable({
+    timed_out = timed_out or false, elapsed = core.fd.clock() - self.began, call = self.call, program = self.program, note = self.note,
+    status = what == "exited" and number or nil, signal = what == "killed" and owned.signal_name(number) or nil,
+  }, Result)
+  r.ok = r.status == 0 and not r.timed_out
+  for _, key in ipairs { "stdout", "stderr" } do
+    r[key] = self.captured[key] and table.concat(self.captured[key])
+  end
+  if self.pty and r.stdout then
+    r.stderr = ""
+  end
+  return r
+end
+
+local function add(self, key, text)
+  if text == false then
+    local s = self[key == "result" and "returns" or key]
+    if s then
+      s:close()
+    end
+  elseif text then
+    local parts = self.captured[key]
+    parts[#parts + 1] = text
+  end
+end
+
+-- Stopped by its terminal (Ctrl-Z): stop with it, as the shell above expects, and go on together.
+local function suspended(self)
+  core.process.foreground(self.terminal, true)
+  core.process.stop()
+  core.process.foreground(self.terminal, self.pid)
+  self.child:kill(owned.signals.CONT, true)
+end
+
+-- Feed and drain until the child ends or `deadline` comes. Returns what child:reap() says, or nil at the deadline.
+local function attend(self, deadline)
+  local child = self.child
+  while true do
+    local left = deadline and math.max(0, deadline - core.fd.clock())
+    local out = self.captured.stdout and (self.pty or self.stdout)
+    local err = self.captured.stderr and self.stderr
+    local into = self.input and (self.pty or self.stdin)
+    local result = self.captured.result and self.returns
+    local what, written, o, e, r = core.process.pump(child, into and into.fd, self.input, self.from, out and out.fd, err and err.fd,
+      result and result.fd, left, self.terminal ~= nil)
+    if what == nil then
+      errors.check(self.call, nil, what, written, o)
+    elseif what == "timeout" then
+      return nil
+    elseif what == "stopped" then
+      suspended(self)
+    elseif what ~= "interrupted" then
+      if into and written then
+        self.from = self.from + written
+      end
+      if into and (written == false or self.from > #self.input) then
+        self.input = nil
+        if not self.pty then
+          into:close()
+        end
+      end
+      add(self, "stdout", o)
+      add(self, "stderr", e)
+      add(self, "result", r)
+      if what == "ended" then
+        local how, number, errno = child:reap()
+        if how == nil then
+          errors.check(self.call, nil, how, number, errno)
+        elseif how then
+          return how, number
+        end
+      end
+    end
+  end
+end
+
+local function finish(self, how, number, timed_out)
+  self.result = self.result or result_of(self, how, number, timed_out)
+  owned.remove(self.entry)
+  if self.terminal then
+    core.process.foreground(self.terminal, true)
+    self.terminal = nil
+  end
+  for _, key in ipairs { "stdout", "stderr" } do
+    if self.captured[key] and self[key] then
+      self[key]:close()
+    end
+  end
+  return self.result
+end
+
+---Wait until the process ends.
+---@param timeout? number|string  seconds; nil is returned when they ran out, and the process runs on
+---@return nslua.Result?
+function Process:wait(timeout)
+  if self.result then
+    return self.result
+  end
+  child_of(self, "wait")
+  local given = timeout and core.fd.clock() + units.duration(timeout, "wait: timeout")
+  if self.deadline and (not given or self.deadline < given) then
+    local how, number = attend(self, self.deadline)
+    if how then
+      return finish(self, how, number)
+    end
+    how, number = owned.terminate({ self.entry }, 0)
+    return finish(self, how, number, true)
+  end
+  local how, number = attend(self, given)
+  return how and finish(self, how, number) or nil
+end
+
+---Send a signal to the process itself, by its pidfd: never to another that got its number.
+---@param signal? string|integer  "TERM" (the default), "SIGTERM" or 15
+---@return boolean sent           false where it had ended
+function Process:kill(signal)
+  local number = owned.signal_number("kill", signal or "TERM")
+  if self.result then
+    return false
+  end
+  return errors.check("kill", { detail = self.program }, child_of(self, "kill"):kill(number))
+end
+
+---Whether it runs. Never waits.
+---@return boolean
+function Process:running()
+  return self.result == nil and self:wait(0) == nil
+end
+
+---End the process if it runs, and what belongs to it (its process group, or its pid namespace): TERM, a second, KILL.
+---@return true
+function Process:close()
+  if self.child then
+    if not self.result and self.child:mine() then
+      finish(self, owned.terminate({ self.entry }, 1))
+    end
+    self.child:close()
+    self.child = nil
+  end
+  for _, key in ipairs { "stdin", "stdout", "stderr", "pty", "returns" } do
+    if self[key] then
+      self[key]:close()
+    end
+  end
+  return true
+end
+Process.__close = Process.close
+
+---The pidfd, readable when the process has ended: for ns.wait, cqueues, luv, LuaSocket.
+---@return integer
+function Process:pollfd()
+  return child_of(self, "pollfd"):pollfd()
+end
+Process.getfd = Process.pollfd
+
+---@return string
+function Process:events()
+  child_of(self, "events")
+  return "r"
+end
+
+---@return number? seconds  until the plan's timeout
+function Process:timeout()
+  return self.deadline and not self.result and math.max(0, self.deadline - core.fd.clock()) or nil
+end
+
+function Process:__tostring()
+  local state = not self.child and "closed" or self.result and self.result:reason() or "running"
+  return ("process %d (%s, %s)"):format(self.pid, self.program, state)
+end
+
+local run_defaults = { stdin = "null", stdout = "capture", stderr = "capture" }
+local spawn_defaults = { stdin = "null", stdout = "inherit", stderr = "inherit" }
+local fork_defaults = { stdin = "inherit", stdout = "inherit", stderr = "inherit", fork = true }
+
+local function refuse_pipes(call, plan)
+  for _, key in ipairs { "stdin", "stdout", "stderr" } do
+    if type(plan) == "table" and plan[key] == "pipe" then
+      errors.misuse("%s: %s = \"pipe\" is for spawn: %s returns when the program has ended", call, key, call)
+    end
+  end
+end
+
+-- Whether the plan's stdin is the terminal that this script has in the foreground.
+local function on_terminal(job)
+  return job.stdin == "inherit" and core.process.foreground(0)
+end
+
+-- Run what is prepared to its end.
+local function finish_run(call, job, owner)
+  if on_terminal(job) then
+    job.foreground, job.group = 0, true -- Ctrl-C is the program's; the terminal comes back to us
+  else
+    job.group = job.timeout ~= nil
+  end
+  local p = start(call, job, owner)
+  local ok, result = pcall(p.wait, p)
+  if not ok then -- a signal handler raised: the script was told to stop
+    local fine, again = pcall(p.close, p)
+    error(fine and result or again, 0)
+  end
+  p:close()
+  return result
+end
+
+---Run a program to its end.
+---stdin is null and the outputs are captured where the plan does not say otherwise. It ends when the program ends, not when a grandchild
+---closes its pipe. A timeout ends the whole tree and is a value (`timed_out`), as is every status; failing to start raises.
+---@param plan nslua.Plan
+---@param owner? table  the handle it runs in (the methods of handles pass it)
+---@return nslua.Result
+function M.run(plan, owner)
+  refuse_pipes("run", plan)
+  local result = finish_run("run", plan_of.prepare("run", plan, run_defaults), owner)
+  return plan.check and result:check() or result
+end
+
+---Start a program. It belongs to the handle it was spawned from, or to the script: it ends when that closes, and when the script is killed.
+---stdin is null and the outputs are inherited where the plan does not say otherwise.
+---@param plan nslua.Plan
+---@param owner? table
+---@return nslua.Process
+function M.spawn(plan, owner)
+  local job = plan_of.prepare("spawn", plan, spawn_defaults)
+  job.group = not on_terminal(job)
+  return start("spawn", job, owner)
+end
+
+---Run a program and return what it printed, without the newlines at the end. Raises where it fails.
+---@param plan nslua.Plan
+---@param owner? table
+---@return string
+function M.output(plan, owner)
+  refuse_pipes("output", plan)
+  local result = finish_run("output", plan_of.prepare("output", plan, run_defaults), owner):check()
+  return (result.stdout:gsub("\n+$", ""))
+end
+
+-- In the copy: run fn, send what it returns or raises, end. Nothing of the script above is unwound or finalised here.
+local function forked(writer, fn, ...)
+  os.exit = function(status) -- luacheck: ignore 122
+    core.process.exit(status == nil and 0 or status == true and 0 or status == false and 1 or status)
+  end
+  local function send(kind, ok, text)
+    text = kind .. (ok and text or carry.pack("error", 1, text))
+    local from = 1
+    while from <= #text do
+      local n, _, errno = core.process.write(writer, text, from)
+      if n then
+        from = from + n
+      elseif errno ~= core.errno.EINTR then
+        break
+      end
+    end
+  end
+  local function values(ok, ...)
+    if ok then
+      local fine, text = pcall(carry.pack, "result", select("#", ...), ...)
+      send(fine and "r" or "e", fine, fine and text or "fork: " .. text)
+      return 0
+    end
+    local fine, text = pcall(carry.pack, "error", 1, (...))
+    send("e", fine, fine and text or tostring((...)))
+    return 1
+  end
+  core.process.exit(values(pcall(fn, ...)))
+end
+
+---Run a Lua function in a child of that plan (no program in it). p:result() gives what it returns, or raises what it raises.
+---The child is a copy of the script: its handles work there, and what it changes stays there. Refused where the process has threads.
+---@param plan nslua.Plan|nil
+---@param fn function
+---@param ... any
+---@return nslua.Process
+function M.fork(plan, fn, ...)
+  return M.fork_in(nil, plan, fn, ...)
+end
+
+---fork for a handle.
+function M.fork_in(owner, plan, fn, ...)
+  if type(fn) ~= "function" then
+    errors.misuse("fork: a function expected, got %s", type(fn))
+  end
+  local threads = privilege.threads()
+  if threads > 1 then
+    errors.raise {
+      call = "fork", errno = core.errno.EBUSY, hint = "use spawn with a program",
+      message = ("this process has %d threads, and a copy of one of them could hang on the locks of the others"):format(threads),
+    }
+  end
+  local job = plan_of.prepare("fork", plan or {}, fork_defaults)
+  if job.argv[1] then
+    plan_of.release(job, true)
+    errors.misuse "fork: the plan of a function has no program"
+  end
+  local reader, writer, errno = core.fd.pipe()
+  if not reader then
+    plan_of.release(job, true)
+    errors.check("fork", nil, reader, writer, errno)
+  end
+  job.fork, job.argv, job.group = true, nil, not on_terminal(job)
+  job.ours.returns = reader
+  job.captured.returns = true
+  job.held[#job.held + 1] = writer
+  local p = start("fork", job, owner)
+  if not p then
+    reader:close()
+    forked(writer, fn, ...)
+  end
+  return p
+end
+
+---What the function of ns.fork returned; raises what it raised.
+---@param timeout? number|string  seconds; nil, "timeout" when they ran out
+---@return any ...
+function Process:result_values(timeout)
+  local r = self:wait(timeout)
+  if not r then
+    return nil, "timeout"
+  end
+  local text = table.concat(self.captured.result or {})
+  local kind = text:sub(1, 1)
+  if kind == "" then
+    errors.raise { call = "fork", message = "the child ended without a result: " .. r:reason(), result = r }
+  end
+  local values, n = carry.unpack(text:sub(2))
+  if kind == "e" then
+    error(values[1], 0)
+  end
+  return unpack(values, 1, n)
+end
+

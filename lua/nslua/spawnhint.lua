@@ -1,0 +1,88 @@
+-- A step of a plan that failed, as an error object that names it, what it was about and what would grant it.
+
+local core = require "nslua.core"
+local privilege = require "nslua.privilege"
+
+local M = {}
+
+local E = core.errno
+
+local function path_of(job)
+  for _, entry in ipairs(job.env) do
+    local value = entry:match "^PATH=(.*)$"
+    if value then
+      return value
+    end
+  end
+  return not job.clear_env and os.getenv "PATH" or nil
+end
+
+-- Why a program was not started.
+local function exec(job, errno, detail)
+  local name = job.argv[1]
+  if errno == E.ENOENT and detail ~= "" then
+    return detail .. " is there, but the interpreter or loader that it names is not"
+  elseif errno == E.ENOENT and not name:find("/", 1, true) then
+    return ("no '%s' on PATH %s"):format(name, path_of(job) or "(the default one)")
+  elseif errno == E.EACCES and detail ~= "" then
+    return detail .. " may not be executed"
+  end
+  return detail ~= "" and detail or name
+end
+
+-- For the step "join net" or "unshare net": the type.
+local function named(step, verb)
+  return step:match("^" .. verb .. " (%l+)")
+end
+
+local function hint(job, step, errno)
+  local joined, made = named(step, "join"), named(step, "unshare")
+  if joined then
+    for _, join in ipairs(job.join) do
+      if join.name == joined then
+        if errno == E.EINVAL and joined == "pid" then
+          return "only a pid namespace below this process's own can be joined"
+        elseif errno == E.EINVAL and joined == "user" then
+          return "a process cannot re-enter its own user namespace"
+        end
+        return privilege.hint(errno, { fd = join.fd, types = { joined } })
+      end
+    end
+  elseif made then
+    return privilege.hint(errno, { new = { made } })
+  elseif errno == E.EPERM and step == "mount_proc" then
+    return "in a user namespace a new proc needs the old one fully visible: something is mounted below /proc"
+      .. " (or the plan makes no pid namespace: unshare = \"pid\")"
+  elseif errno == E.EPERM and step == "time" then
+    return privilege.missing "CAP_SYS_TIME"
+  elseif errno == E.EPERM and (step == "uid" or step == "gid" or step == "groups") then
+    return step == "groups" and privilege.missing "CAP_SETGID" or privilege.missing(step == "uid" and "CAP_SETUID" or "CAP_SETGID")
+  elseif errno == E.EINVAL and (step == "uid" or step == "gid" or step == "groups") then
+    return "that id is not mapped in the program's user namespace"
+  elseif errno == E.EPERM and (step == "mounts" or step == "propagation" or step == "root" or step == "hostname") then
+    return privilege.missing "CAP_SYS_ADMIN"
+  end
+  return privilege.hint(errno, { new = {} })
+end
+
+---The fields of the error object.
+---@param call string
+---@param job table     the prepared plan
+---@param step string   "join net"
+---@param errno integer
+---@param detail string?
+---@return table
+function M.explain(call, job, step, errno, detail)
+  detail = detail or ""
+  if step == "exec" then
+    detail = exec(job, errno, detail)
+  end
+  local net = job.joined.net
+  return {
+    call = ("%s: %s"):format(call, step), step = step, errno = errno, detail = detail ~= "" and detail or nil,
+    netns = step ~= "exec" and net and step:find "net" and net:describe() or nil,
+    hint = step ~= "exec" and hint(job, step, errno) or nil,
+  }
+end
+
+return M
