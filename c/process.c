@@ -206,6 +206,13 @@ static int core_fileno(lua_State *L)
 	return 1;
 }
 
+/* process.exit(status): leave a copy of the script (ns.fork) without its finalisers; what it printed is written. */
+static int core_exit(lua_State *L)
+{
+	fflush(NULL);
+	_exit((int)luaL_checkinteger(L, 1));
+}
+
 static const luaL_Reg process_methods[] = {
 	{ "pid", process_pid },   { "pollfd", process_fd }, { "reap", process_reap }, { "kill", process_kill },
 	{ "mine", process_mine }, { "close", process_close }, { NULL, NULL },
@@ -217,13 +224,6 @@ static const luaL_Reg process_functions[] = {
 	{ "spawn", nslua_spawn }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
 	{ "stop", nslua_stop }, { "exit", core_exit },       { NULL, NULL },
 };
-
-/* process.exit(status): leave a copy of the script (ns.fork) without its finalisers; what it printed is written. */
-static int core_exit(lua_State *L)
-{
-	fflush(NULL);
-	_exit((int)luaL_checkinteger(L, 1));
-}
 
 /* signal(7); the numbers are this architecture's. */
 static const struct {

@@ -135,12 +135,12 @@ function methods:describe()
     or ("%s:[%s]"):format(knamespace.proc[self.type], tostring(rawget(self, "inode")))
 end
 
----Drop the fd, and what was opened for the handle. The namespace lives on while something else holds it.
+---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true
 function methods:close()
   local fd = rawget(self, "fd")
   self.fd = nil
-  for _, key in ipairs { "owner", "parent", "sys_mount" } do
+  for _, key in ipairs { "processes", "owner", "parent", "sys_mount" } do
     local held = rawget(self, key)
     if held and held.close then
       held:close()
@@ -151,6 +151,13 @@ function methods:close()
     fd:close()
   end
   return true
+end
+
+-- Programs inside: nslua.process, when first asked for.
+for _, name in ipairs { "run", "spawn", "output", "fork", "shell" } do
+  methods[name] = function(self, ...)
+    return require("nslua.process").methods[name](self, ...)
+  end
 end
 
 ---Whether the handle is open.

@@ -143,8 +143,10 @@ function Owned:close()
 end
 
 -- Lua 5.1 finalises no tables, but has newproxy.
+local newproxy = rawget(_G, "newproxy")
+
 local function at_collection(fn)
-  if newproxy then -- luacheck: globals newproxy
+  if newproxy then
     local p = newproxy(true)
     getmetatable(p).__gc = fn
     return p

@@ -6,6 +6,8 @@ local check = require "nslua.check"
 local units = require "nslua.units"
 local idmap = require "nslua.idmap"
 local namespace = require "nslua.namespace"
+local spawnhint = require "nslua.spawnhint"
+local sysview = require "nslua.sysview"
 
 local M = {}
 
@@ -355,10 +357,34 @@ local function maps(call, job, plan)
     return
   end
   if plan.map_users or plan.map_groups or plan.setgroups then
-    local maps = idmap.resolve(plan.map_users, plan.map_groups, plan.setgroups, call)
+    local resolved = idmap.resolve(plan.map_users, plan.map_groups, plan.setgroups, call)
     local uid, gid = core.idmap.who()
-    job.maps = maps
-    job.become_uid, job.become_gid = become(maps.uid, uid), become(maps.gid, gid)
+    job.maps = resolved
+    job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)
+  end
+end
+
+-- A /sys of the joined network namespace, and /etc/netns/NAME, where the plan joins no other view of files.
+local function view(call, job, plan)
+  local net = job.joined.net
+  if plan.sys == false or job.joined.mount or not (net or plan.sys) then
+    return
+  elseif has(job.unshare, flags.mount) then -- a mount namespace of its own is made anyway
+    job.sys = true
+    job.etc = net and sysview.etc_of(net)
+  elseif net then
+    local fd, note, errno, step, detail = sysview.of(net, job.join)
+    if fd then
+      job.join[#job.join + 1] = { fd = fd, type = flags.mount, name = "mount" }
+      job.note = note
+    elseif note then
+      errors.raise(spawnhint.explain(call, job, step, errno, detail))
+    else
+      job.sys, job.etc = true, sysview.etc_of(net)
+      job.unshare, job.propagation = job.unshare + flags.mount, propagations.slave
+    end
+  else
+    errors.misuse("%s: sys = true needs a network namespace to join, or unshare = \"net,mount\"", call)
   end
 end
 
@@ -406,6 +432,7 @@ function M.prepare(call, plan, defaults)
     job.init = plan.init
     namespaces(call, job, plan)
     maps(call, job, plan)
+    view(call, job, plan)
     M.stdio(call, job, plan, defaults)
     job.fds = plan.fds and keep(call, plan.fds)
   end)

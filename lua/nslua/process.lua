@@ -4,9 +4,14 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local units = require "nslua.units"
 local plan_of = require "nslua.plan"
+local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
 local stream = require "nslua.stream"
 local spawnhint = require "nslua.spawnhint"
+local carry = require "nslua.carry"
+local privilege = require "nslua.privilege"
+
+local unpack = unpack or table.unpack -- luacheck: ignore 113
 
 local M = {}
 
@@ -129,9 +134,10 @@ end
 
 local function add(self, key, text)
   if text == false then
-    local s = self[key == "result" and "returns" or key]
-    if s then
-      s:close()
+    if self[key] == self.pty then -- closing it would hang up on a program that has merely closed its side
+      self.pty.ended = true
+    elseif self[key] then
+      self[key]:close()
     end
   elseif text then
     local parts = self.captured[key]
@@ -152,10 +158,11 @@ local function attend(self, deadline)
   local child = self.child
   while true do
     local left = deadline and math.max(0, deadline - core.fd.clock())
-    local out = self.captured.stdout and (self.pty or self.stdout)
+    local out = self.captured.stdout and self.stdout
+    out = out and not out.ended and out or nil
     local err = self.captured.stderr and self.stderr
     local into = self.input and (self.pty or self.stdin)
-    local result = self.captured.result and self.returns
+    local result = self.returns
     local what, written, o, e, r = core.process.pump(child, into and into.fd, self.input, self.from, out and out.fd, err and err.fd,
       result and result.fd, left, self.terminal ~= nil)
     if what == nil then
@@ -169,14 +176,14 @@ local function attend(self, deadline)
         self.from = self.from + written
       end
       if into and (written == false or self.from > #self.input) then
-        self.input = nil
+        self.input, self.from = nil, 1
         if not self.pty then
           into:close()
         end
       end
       add(self, "stdout", o)
       add(self, "stderr", e)
-      add(self, "result", r)
+      add(self, "returns", r)
       if what == "ended" then
         local how, number, errno = child:reap()
         if how == nil then
@@ -190,7 +197,7 @@ local function attend(self, deadline)
 end
 
 local function finish(self, how, number, timed_out)
-  self.result = self.result or result_of(self, how, number, timed_out)
+  self.over = self.over or result_of(self, how, number, timed_out)
   owned.remove(self.entry)
   if self.terminal then
     core.process.foreground(self.terminal, true)
@@ -201,15 +208,15 @@ local function finish(self, how, number, timed_out)
       self[key]:close()
     end
   end
-  return self.result
+  return self.over
 end
 
 ---Wait until the process ends.
 ---@param timeout? number|string  seconds; nil is returned when they ran out, and the process runs on
 ---@return nslua.Result?
 function Process:wait(timeout)
-  if self.result then
-    return self.result
+  if self.over then
+    return self.over
   end
   child_of(self, "wait")
   local given = timeout and core.fd.clock() + units.duration(timeout, "wait: timeout")
@@ -230,7 +237,7 @@ end
 ---@return boolean sent           false where it had ended
 function Process:kill(signal)
   local number = owned.signal_number("kill", signal or "TERM")
-  if self.result then
+  if self.over then
     return false
   end
   return errors.check("kill", { detail = self.program }, child_of(self, "kill"):kill(number))
@@ -239,14 +246,14 @@ end
 ---Whether it runs. Never waits.
 ---@return boolean
 function Process:running()
-  return self.result == nil and self:wait(0) == nil
+  return self.over == nil and self:wait(0) == nil
 end
 
 ---End the process if it runs, and what belongs to it (its process group, or its pid namespace): TERM, a second, KILL.
 ---@return true
 function Process:close()
   if self.child then
-    if not self.result and self.child:mine() then
+    if not self.over and self.child:mine() then
       finish(self, owned.terminate({ self.entry }, 1))
     end
     self.child:close()
@@ -276,11 +283,11 @@ end
 
 ---@return number? seconds  until the plan's timeout
 function Process:timeout()
-  return self.deadline and not self.result and math.max(0, self.deadline - core.fd.clock()) or nil
+  return self.deadline and not self.over and math.max(0, self.deadline - core.fd.clock()) or nil
 end
 
 function Process:__tostring()
-  local state = not self.child and "closed" or self.result and self.result:reason() or "running"
+  local state = not self.child and "closed" or self.over and self.over:reason() or self.child:reap() and "ended" or "running"
   return ("process %d (%s, %s)"):format(self.pid, self.program, state)
 end
 
@@ -428,12 +435,12 @@ end
 ---What the function of ns.fork returned; raises what it raised.
 ---@param timeout? number|string  seconds; nil, "timeout" when they ran out
 ---@return any ...
-function Process:result_values(timeout)
+function Process:result(timeout)
   local r = self:wait(timeout)
   if not r then
     return nil, "timeout"
   end
-  local text = table.concat(self.captured.result or {})
+  local text = table.concat(self.captured.returns or {})
   local kind = text:sub(1, 1)
   if kind == "" then
     errors.raise { call = "fork", message = "the child ended without a result: " .. r:reason(), result = r }
@@ -445,3 +452,116 @@ function Process:result_values(timeout)
   return unpack(values, 1, n)
 end
 
+---ns.run, ns.spawn, ns.fork, output and shell as methods of handles: the plan is joined to the handle, and what runs belongs to it.
+M.methods = {}
+
+-- The plan, joined to the handle. join = "all": to all namespaces of the process the handle was opened from.
+local function inside(call, handle, plan)
+  namespace.fd_of(handle, call)
+  if type(plan) ~= "table" then
+    errors.misuse("%s: a plan (a table) expected, got %s", call, type(plan))
+  end
+  local copy = {}
+  for k, v in pairs(plan) do
+    copy[k] = v
+  end
+  local join = plan.join
+  if join == "all" then
+    local pid = rawget(handle, "pid")
+    if not pid then
+      errors.misuse("%s: join = \"all\" is for handles opened from a process; %s was not", call, tostring(handle))
+    end
+    copy.join = pid
+  elseif type(join) == "table" and getmetatable(join) == nil then
+    local all = { [handle.type] = handle }
+    for t, target in pairs(join) do
+      all[t] = target
+    end
+    copy.join = all
+  elseif join == nil then
+    copy.join = { [handle.type] = handle }
+  else
+    errors.misuse("%s: join must name types here, as in { mount = ... }, or be \"all\"; got %s", call, tostring(join))
+  end
+  return copy
+end
+
+---@param plan nslua.Plan
+---@return nslua.Result
+function M.methods.run(handle, plan)
+  return M.run(inside("run", handle, plan), handle)
+end
+
+---@param plan nslua.Plan
+---@return nslua.Process
+function M.methods.spawn(handle, plan)
+  return M.spawn(inside("spawn", handle, plan), handle)
+end
+
+---@param plan nslua.Plan
+---@return string
+function M.methods.output(handle, plan)
+  return M.output(inside("output", handle, plan), handle)
+end
+
+-- "root@blue:~#": what the shell itself would show, after the name of the place.
+local function prompt_of(handle)
+  return ("(%s) "):format((handle:describe():gsub("[^%w_.:@%[%]-]", "?")))
+end
+
+-- A shell whose prompt says where it is. bash reads its start files itself, and then ours, from a pipe; others take PS1 as it is.
+local function shell_plan(plan, prompt)
+  local copy = { stdin = "inherit", stdout = "inherit", stderr = "inherit" }
+  for k, v in pairs(plan) do
+    copy[k] = v
+  end
+  local env = {}
+  for k, v in pairs(plan.env or {}) do
+    env[k] = v
+  end
+  copy.env = env
+  local reader
+  if copy[1] == nil then
+    local shell = plan.join and type(plan.join) == "table" and plan.join.mount and "/bin/sh" or os.getenv "SHELL" or "/bin/sh"
+    copy[1] = shell
+    if shell:match "[^/]*$" == "bash" then
+      local writer, errno
+      reader, writer, errno = core.fd.pipe()
+      errors.check("shell", nil, reader, writer, errno)
+      writer:write(('for f in /etc/bash.bashrc ~/.bashrc; do [ -r "$f" ] && . "$f"; done; unset f; PS1=\'%s\'"$PS1"; exec %d<&-\n')
+        :format(prompt, reader:number()))
+      writer:close()
+      copy[2], copy[3], copy[4] = "--rcfile", ("/dev/fd/%d"):format(reader:number()), "-i"
+      copy.fds = { reader }
+    else
+      env.PS1 = env.PS1 or prompt .. "$ "
+    end
+  end
+  return copy, reader
+end
+
+---An interactive shell (or the plan's program) in the namespace, on this script's terminal.
+---@param plan? nslua.Plan
+---@return integer status  of the shell; 128 + n where signal n ended it
+function M.methods.shell(handle, plan)
+  local copy, reader = shell_plan(inside("shell", handle, plan or {}), prompt_of(handle))
+  local ok, result = pcall(M.run, copy, handle)
+  if reader then
+    reader:close()
+  end
+  if not ok then
+    error(result, 0)
+  end
+  return result.status or result.signal and 128 + owned.signal_number("shell", result.signal) or 1
+end
+
+---fork(fn, ...) or fork(plan, fn, ...).
+---@return nslua.Process
+function M.methods.fork(handle, plan, ...)
+  if type(plan) == "function" then
+    return M.fork_in(handle, inside("fork", handle, {}), plan, ...)
+  end
+  return M.fork_in(handle, inside("fork", handle, plan or {}), ...)
+end
+
+return M
