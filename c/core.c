@@ -101,6 +101,8 @@ static const struct {
 } parts[] = {
 	{ "fd", nslua_open_fd },
 	{ "idmap", nslua_open_idmap },
+	{ "errand", nslua_open_errand },
+	{ "keeper", nslua_open_keeper },
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
 	{ "schema", nslua_open_schema },

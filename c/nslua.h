@@ -36,6 +36,7 @@ int nslua_open_mount(lua_State *L);     /* mount.c */
 int nslua_open_file(lua_State *L);      /* file.c */
 int nslua_open_idmap(lua_State *L);     /* idmap.c */
 int nslua_open_process(lua_State *L);   /* process.c, spawn.c */
+int nslua_open_errand(lua_State *L);    /* errand.c */
 int nslua_open_keeper(lua_State *L);    /* keeper.c */
 int nslua_open_netlink(lua_State *L);   /* netlink.c */
 int nslua_open_schema(lua_State *L);    /* schema.c */

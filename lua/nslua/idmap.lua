@@ -3,6 +3,7 @@
 local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local privilege = require "nslua.privilege"
 
 local M = {}
 
@@ -317,6 +318,8 @@ function M.hint(maps, detail, errno)
     return ("%s grants the ranges it may write"):format(kinds[kind].file)
   elseif errno == core.errno.EACCES then
     return "this process is not dumpable (PR_SET_DUMPABLE): its /proc files belong to root"
+  elseif errno == core.errno.EPERM and privilege.apparmor() then
+    return privilege.apparmor()
   elseif errno == core.errno.EPERM and maps[kind] then
     for _, r in ipairs(maps[kind].ranges) do
       if kind == "uid" and r[2] == 0 and not core.idmap.capable "setfcap" then

@@ -67,7 +67,7 @@ end
 ---@field owner nslua.Namespace?   user namespace that owns it; nil where this process may not see it
 ---@field owner_uid integer?  of a user namespace: the uid that made it, as seen from here
 ---@field parent nslua.Namespace?  of a user or pid namespace; nil at the edge of what this process may see
----@field userns nslua.Namespace?  user namespace of ours it was made in without root; joined before it
+---@field userns nslua.Namespace?  user namespace it was made in (a copy of the handle given); joined before it
 ---@field pid integer?        process it was opened from
 local Namespace = { __name = "nslua.Namespace" }
 M.Namespace = Namespace
@@ -140,7 +140,7 @@ end
 function methods:close()
   local fd = rawget(self, "fd")
   self.fd = nil
-  for _, key in ipairs { "processes", "owner", "parent", "sys_mount" } do
+  for _, key in ipairs { "processes", "owner", "parent", "sys_mount", "userns" } do
     local held = rawget(self, key)
     if held and held.close then
       held:close()
@@ -174,7 +174,7 @@ function Namespace:__close()
   self:close()
 end
 
--- type -> class, for types that have more than the generic methods ("net" when nslua.netns is loaded)
+-- type -> class, for types that have more than the generic methods ("net" and "user", from when their modules are loaded)
 local classes = {}
 
 ---Give a type its own class of handles.
@@ -190,8 +190,8 @@ end
 ---@param fields? table  name, label, userns, ...
 ---@return nslua.Namespace
 function M.wrap(t, fd, fields)
-  if t == "net" and not classes.net then
-    require "nslua.netns"
+  if not classes[t] and (t == "net" or t == "user") then
+    require(t == "net" and "nslua.netns" or "nslua.userns")
   end
   local self = fields or {}
   self.type = t

@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local check = require "nslua.check"
+local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
 local privilege = require "nslua.privilege"
 local rundir = require "nslua.rundir"
@@ -63,8 +64,8 @@ end
 function methods:raw_socket(domain, type, protocol)
   local fd = namespace.fd_of(self, "netns.socket")
   local userns = rawget(self, "userns")
-  if userns then
-    return require("nslua.keeper").socket(userns.fd, fd, domain, type, protocol)
+  if userns and keeper.needed() then
+    return keeper.socket(userns.fd, fd, domain, type, protocol, self:describe())
   end
   return inside(self, "netns.socket", knamespace.socket(fd, domain, type, protocol))
 end
@@ -80,14 +81,21 @@ end
 function M.new(options)
   options = options or {}
   check.options("netns.new", options, { lo = "boolean", label = "string", userns = "table" })
-  local fd, message, errno
+  local fd, message, errno, userns
   if options.userns then
-    fd = require("nslua.keeper").netns(namespace.fd_of(options.userns, "netns.new"), 1)[1]
+    -- A copy: the handle given may be closed before this one.
+    userns = namespace.open(options.userns, "user", "netns.new"):copy()
+    local ok, made = pcall(keeper.netns, userns.fd, 1)
+    if not ok then
+      userns:close()
+      error(made, 0)
+    end
+    fd = made[1]
   else
     fd, message, errno = knamespace.new_net()
     errors.check("netns.new", { netns = options.label, hint = privilege.hint(errno, { new = { "net" } }) }, fd, message, errno)
   end
-  local self = namespace.wrap("net", fd, { label = options.label, userns = options.userns })
+  local self = namespace.wrap("net", fd, { label = options.label, userns = userns })
   if options.lo then
     local ok, err = pcall(methods.lo_up, self)
     if not ok then

@@ -45,6 +45,17 @@ function M.userns(fd)
   return inode and ("user:[%s]"):format(tostring(inode))
 end
 
+---What AppArmor's restriction of user namespaces asks for, where it is on (Ubuntu 23.10): the namespace can be made, and the next step in it fails.
+---@return string?
+function M.apparmor()
+  local sysctl = read "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+  if sysctl and sysctl:match "^1" then
+    local program = core.file.readlink "/proc/self/exe" or "/path/of/this/program"
+    return ("AppArmor restricts user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile for this program: "
+      .. "abi <abi/4.0>, profile nslua %s flags=(unconfined) { userns, }"):format(program)
+  end
+end
+
 ---What grants the right to make a user namespace where this machine refuses it. user_namespaces(7)
 ---@return string
 local function userns_refused()
@@ -52,12 +63,13 @@ local function userns_refused()
   if sysctl and sysctl:match "^0" then
     return "user namespaces are off for normal users: sysctl kernel.unprivileged_userns_clone=1"
   end
-  sysctl = read "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-  if sysctl and sysctl:match "^1" then
-    return "AppArmor restricts user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0, "
-      .. "or a profile with 'userns,' for this program"
+  local apparmor = M.apparmor()
+  if apparmor then
+    return apparmor
+  elseif (read "/proc/self/status" or ""):match "Seccomp:%s*2" then
+    return "this process has a seccomp filter (as containers do), which may refuse user namespaces"
   end
-  return "a chroot, seccomp (containers) or an LSM refuses user namespaces here"
+  return "a chroot or a security module refuses user namespaces here"
 end
 
 ---What is missing after EPERM for an act that needs a capability.
@@ -68,7 +80,8 @@ function M.missing(capability, fd)
   local here = M.userns() or "user:[?]"
   local owner = fd and M.userns(fd)
   if not M.has(capability) then
-    return ("this process has no %s in %s%s: run as root, or in a user namespace (ns.userns.new, `nslua unshare -rn`)"):format(
+    return ("this process has no %s in %s%s: run as root, or in a user namespace"
+      .. " (userns = ns.userns.new{ map_users = \"root\" }, or `nslua unshare -rn`)"):format(
       capability, here, owner and owner ~= here and (", nor in " .. owner .. " that owns the target") or "")
   end
   if fd and owner ~= here then
