@@ -110,6 +110,7 @@ static const struct {
 	{ "mount", nslua_open_mount },
 	{ "file", nslua_open_file },
 	{ "process", nslua_open_process },
+	{ "netlink", nslua_open_netlink },
 	{ NULL, NULL },
 };
 

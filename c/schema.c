@@ -349,18 +349,23 @@ static int schema_on_misuse(lua_State *L)
 }
 
 static const luaL_Reg schema_methods[] = {
-	{ "encode", nslua_schema_encode }, { "decode", schema_decode }, { NULL, NULL },
+	{ "encode", nslua_schema_encode }, { "decode", schema_decode }, { "row", nslua_schema_row },
+	{ "path", nslua_schema_path },     { "missing", nslua_schema_missing }, { NULL, NULL },
 };
 static const luaL_Reg schema_meta[] = {
 	{ "__tostring", schema_tostring }, { NULL, NULL },
 };
 static const luaL_Reg schema_functions[] = {
-	{ "new", schema_new }, { "types", schema_types }, { "on_misuse", schema_on_misuse }, { NULL, NULL },
+	{ "new", schema_new },      { "types", schema_types },       { "on_misuse", schema_on_misuse }, { "raw", nslua_row_raw },
+	{ "bytes", nslua_row_bytes }, { "rowset", nslua_row_rowset }, { "isrow", nslua_row_isrow },      { "json", nslua_json },
+	{ NULL, NULL },
 };
 
 int nslua_open_schema(lua_State *L)
 {
 	nslua_newclass(L, NSLUA_SCHEMA, schema_methods, schema_meta);
+	nslua_json_init(L);
+	nslua_row_init(L);
 	luaL_newlib(L, schema_functions);
 	return 1;
 }

@@ -175,6 +175,8 @@ int nslua_schema_missing(lua_State *L);
 int nslua_schema_row(lua_State *L);                                             /* row.c */
 int nslua_row_raw(lua_State *L);
 int nslua_row_rowset(lua_State *L);
+int nslua_row_bytes(lua_State *L);
+int nslua_row_isrow(lua_State *L);
 void nslua_row_init(lua_State *L);
 
 /* The table that rows of one schema, class and row set share; `keep` is kept alive by it (0: nothing).  Pushes it. */
@@ -186,6 +188,7 @@ void nslua_row_expire(void *row);
 void nslua_json_init(lua_State *L);                                             /* json.c */
 void nslua_json_raw(lua_State *L, const char *text);
 int nslua_json_text(lua_State *L, int value);
+int nslua_json(lua_State *L);
 
 /* Text of addresses (address.c).  to_text returns the length; from_text the number of bytes or -1. */
 #define NSLUA_LLADDR 32

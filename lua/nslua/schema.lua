@@ -599,6 +599,80 @@ function M.compile(name)
   return S
 end
 
+---@class nslua.schema.Compiled
+---@field encode fun(self, t: table): string  header struct and attributes; misuse raises at the caller's line, with the path
+---@field decode fun(self, bytes: string): table  raw keys; unknown attributes as `["#61"]` (`#61n` with NLA_F_NESTED, `#61b` with NLA_F_NET_BYTEORDER; a list where there are several), a struct's surplus bytes as `#tail`, a short struct's length as `#size`; all are encoded again
+---@field row fun(self, bytes: string, class?: nslua.schema.Class, rowset?: any): nslua.Row
+---@field path fun(self, bytes: string, offset: integer): string?, any  the attribute at that offset of encoded bytes (extack.offset) and its value
+---@field missing fun(self, bytes: string, id: integer, nest?: integer): string  path of an attribute the kernel missed (extack.missing, extack.missing_nest)
+
+---@class nslua.schema.Class
+---@field name string
+---@field computed? table<string, fun(row: nslua.Row, rowset: any): any>  called once a row, when first read; takes the place of a raw field of that name
+---@field hidden? string[]  raw fields that decode, json and pairs leave out; they can still be read by name
+---@field methods? table<string, function>
+---@field same? fun(a: nslua.Row, b: nslua.Row): boolean  what == means: the same kernel object
+
+---@class nslua.Row  a message whose fields are decoded when read; read-only
+---@field decode fun(self): table  every public field, as a plain table
+---@field json fun(self): string   the same as JSON text
+
+---Declare a class: the public vocabulary over a message's raw keys. Keys without a name in the schema are left out of its rows'
+---decode and json, and `row["#4"]` is the payload of attribute 4.
+---@param t nslua.schema.Class
+---@return nslua.schema.Class
+function M.class(t)
+  check.options("schema.class", t, { name = "string", computed = "table", hidden = "table", methods = "table", same = "function" })
+  check.argument("schema.class", "name", t.name, "string")
+  for _, kind in ipairs { "computed", "methods" } do
+    for k, v in pairs(t[kind] or {}) do
+      if reserved[k] then
+        errors.misuse("schema.class %s: '%s' is a method of rows", t.name, k)
+      elseif type(v) ~= "function" then
+        errors.misuse("schema.class %s: %s.%s must be a function", t.name, kind, tostring(k))
+      end
+    end
+  end
+  return t
+end
+
+---A row's field as the kernel sent it: for computed fields that take the place of a raw one.
+---@param row nslua.Row
+---@param key string
+---@return any
+function M.raw(row, key)
+  return core.schema.raw(row, key)
+end
+
+---What was given as the row set of a row.
+---@param row nslua.Row
+---@return any
+function M.rowset(row)
+  return core.schema.rowset(row)
+end
+
+---The message's payload, as the kernel sent it.
+---@param row nslua.Row
+---@return string
+function M.bytes(row)
+  return core.schema.bytes(row)
+end
+
+---Whether a value is a row.
+---@param value any
+---@return boolean
+function M.isrow(value)
+  return core.schema.isrow(value)
+end
+
+---A Lua value as JSON text, keys sorted; a table with keys 1..n and an empty one is a list; bytes that are no UTF-8 become the
+---characters of their numbers.
+---@param value any
+---@return string
+function M.json(value)
+  return core.schema.json(value)
+end
+
 ---Every number of every declaration as a C constant expression and the value it must have, with the header that defines it:
 ---a spec writes `_Static_assert(EXPRESSION == VALUE)` for each.
 ---@return { expression: string, value: integer, header: string, where: string }[]

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT */
+/* row.c - lazy rows: the bytes of a message, a field decoded when it is read. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "schema.h"
+
+/*
+ * A row's user value is its context, a table shared by all rows of one result, until a table or a computed field has to be remembered:
+ * then it is a table of those, with the context at [1].
+ */
+struct row {
+	const struct nslua_schema *s; /* kept alive by the context */
+	const uint8_t *p;             /* NULL: expired */
+	uint32_t n;
+	bool memo;
+	uint8_t data[];
+};
+
+enum { CTX_SCHEMA = 1, CTX_LOOKUP, CTX_METHODS, CTX_LAYOUT, CTX_ROWSET, CTX_KEEP };
+/* A layout: what a class makes of a schema.  LOOKUP: key -> field index + 1 (of attributes), -(index + 1) (of the header), or function. */
+enum { LAY_LOOKUP = 1, LAY_METHODS, LAY_DROP, LAY_COMPUTED, LAY_SAME, LAY_NAME, LAY_CLASS };
+
+static const char expired[] = "this row lived until the next step of each: call decode() to keep it";
+
+static struct row *check(lua_State *L, int arg)
+{
+	return luaL_checkudata(L, arg, NSLUA_ROW);
+}
+
+static struct row *check_live(lua_State *L, int arg)
+{
+	struct row *r = check(L, arg);
+
+	if (!r->p)
+		luaL_error(L, "%s", expired);
+	return r;
+}
+
+/* Push the context of the row at i. */
+static void push_context(lua_State *L, int i, const struct row *r)
+{
+	nslua_getuv(L, i);
+	if (r->memo) {
+		lua_rawgeti(L, -1, 1);
+		lua_replace(L, -2);
+	}
+}
+
+/* t[key] of the table on top, or nil where there is no such table. */
+static void push_member(lua_State *L, int t, const char *name)
+{
+	if (lua_istable(L, t))
+		lua_getfield(L, t, name);
+	else
+		lua_pushnil(L);
+}
+
+static int row_decode(lua_State *L);
+static int row_json(lua_State *L);
+
+/* Make the layout of a class for a schema; pushes it. */
+static void make_layout(lua_State *L, int schema, int cls)
+{
+	const struct nslua_schema *s = nslua_checkschema(L, schema);
+	int layout, lookup, drop, uv, n = 0;
+
+	lua_createtable(L, LAY_CLASS, 0);
+	layout = lua_gettop(L);
+	nslua_getuv(L, schema);
+	uv = lua_gettop(L);
+	lua_newtable(L);
+	lookup = lua_gettop(L);
+	lua_newtable(L);
+	drop = lua_gettop(L);
+	lua_rawgeti(L, uv, UV_BYKEY);
+	if (s->set >= 0)
+		lua_rawgeti(L, -1, s->set + 1);
+	else
+		lua_newtable(L);
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, lookup);
+	}
+	lua_settop(L, drop);
+	for (int i = 0; s->head >= 0 && i < s->structs[s->head].n; i++) {
+		if (!s->structs[s->head].f[i].key)
+			continue;
+		lua_rawgeti(L, uv, UV_KEYS);
+		lua_rawgeti(L, -1, s->structs[s->head].f[i].key);
+		lua_pushinteger(L, -(i + 1));
+		lua_rawset(L, lookup);
+		lua_pop(L, 1);
+	}
+	push_member(L, cls, "hidden");
+	if (lua_istable(L, -1)) {
+		for (int i = 1; i <= (int)lua_rawlen(L, -1); i++) {
+			lua_rawgeti(L, -1, i);
+			lua_rawseti(L, drop, ++n);
+		}
+	}
+	lua_pop(L, 1);
+	push_member(L, cls, "computed");
+	if (lua_istable(L, -1)) {
+		for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+			lua_pushvalue(L, -2);
+			lua_pushvalue(L, -2);
+			lua_rawset(L, lookup);
+			lua_pushvalue(L, -2);
+			lua_rawseti(L, drop, ++n);
+		}
+		lua_pushvalue(L, -1);
+		lua_rawseti(L, layout, LAY_COMPUTED);
+	}
+	lua_pop(L, 1);
+	lua_rawseti(L, layout, LAY_DROP);
+	lua_rawseti(L, layout, LAY_LOOKUP);
+	lua_newtable(L);
+	push_member(L, cls, "methods");
+	if (lua_istable(L, -1)) {
+		for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+			lua_pushvalue(L, -2);
+			lua_pushvalue(L, -2);
+			lua_rawset(L, -6);
+		}
+	}
+	lua_pop(L, 1);
+	lua_pushcfunction(L, row_decode);
+	lua_setfield(L, -2, "decode");
+	lua_pushcfunction(L, row_json);
+	lua_setfield(L, -2, "json");
+	lua_rawseti(L, layout, LAY_METHODS);
+	push_member(L, cls, "same");
+	if (lua_isnil(L, -1))
+		lua_pop(L, 1);
+	else
+		lua_rawseti(L, layout, LAY_SAME);
+	push_member(L, cls, "name");
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		lua_pushstring(L, s->name);
+	}
+	lua_rawseti(L, layout, LAY_NAME);
+	lua_pushboolean(L, lua_istable(L, cls));
+	lua_rawseti(L, layout, LAY_CLASS);
+	lua_settop(L, layout);
+}
+
+void nslua_row_context(lua_State *L, int schema, int cls, int rowset, int keep)
+{
+	int context, classes;
+
+	luaL_checkstack(L, 20, "row");
+	if (!lua_isnoneornil(L, cls))
+		luaL_checktype(L, cls, LUA_TTABLE);
+	lua_createtable(L, CTX_KEEP, 0);
+	context = lua_gettop(L);
+	nslua_getuv(L, schema);
+	lua_rawgeti(L, -1, UV_CLASSES);
+	classes = lua_gettop(L);
+	/* rows without a class: by the schema's own name, which no class can be */
+	if (lua_isnoneornil(L, cls))
+		lua_pushboolean(L, 1);
+	else
+		lua_pushvalue(L, cls);
+	lua_rawget(L, classes);
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		make_layout(L, schema, lua_isnone(L, cls) ? 0 : cls);
+		if (lua_isnoneornil(L, cls))
+			lua_pushboolean(L, 1);
+		else
+			lua_pushvalue(L, cls);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, classes);
+	}
+	lua_pushvalue(L, schema);
+	lua_rawseti(L, context, CTX_SCHEMA);
+	lua_rawgeti(L, -1, LAY_LOOKUP);
+	lua_rawseti(L, context, CTX_LOOKUP);
+	lua_rawgeti(L, -1, LAY_METHODS);
+	lua_rawseti(L, context, CTX_METHODS);
+	lua_rawseti(L, context, CTX_LAYOUT);
+	if (!lua_isnoneornil(L, rowset)) {
+		lua_pushvalue(L, rowset);
+		lua_rawseti(L, context, CTX_ROWSET);
+	}
+	if (keep) {
+		lua_pushvalue(L, keep);
+		lua_rawseti(L, context, CTX_KEEP);
+	}
+	lua_settop(L, context);
+}
+
+static struct row *new_row(lua_State *L, const struct nslua_schema *s, int context, size_t room)
+{
+	struct row *r;
+
+	lua_pushvalue(L, context);
+	r = lua_newuserdatauv(L, sizeof(*r) + room, 1);
+	r->s = s;
+	r->p = NULL;
+	r->n = 0;
+	r->memo = false;
+	lua_insert(L, -2);
+	nslua_setuv(L, -2);
+	luaL_setmetatable(L, NSLUA_ROW);
+	return r;
+}
+
+void nslua_row_push(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n)
+{
+	struct row *r = new_row(L, s, context, n);
+
+	memcpy(r->data, p, n);
+	r->p = r->data;
+	r->n = (uint32_t)n;
+}
+
+/* A row over bytes that the context keeps alive, until nslua_row_expire. */
+void *nslua_row_borrow(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n)
+{
+	struct row *r = new_row(L, s, context, 0);
+
+	r->p = p;
+	r->n = (uint32_t)n;
+	return r;
+}
+
+void nslua_row_expire(void *row)
+{
+	((struct row *)row)->p = NULL;
+}
+
+/* S:row(bytes [, class [, rowset]]) -> row. */
+int nslua_schema_row(lua_State *L)
+{
+	const struct nslua_schema *s = nslua_checkschema(L, 1);
+	size_t n;
+	const char *p = luaL_checklstring(L, 2, &n);
+
+	lua_settop(L, 4);
+	nslua_row_context(L, 1, 3, 4, 0);
+	nslua_row_push(L, s, 5, (const uint8_t *)p, n);
+	return 1;
+}
+
+/* Push the raw field of lookup number i, or nil. */
+static void push_raw(lua_State *L, const struct row *r, int context, lua_Integer i)
+{
+	const struct nslua_schema *s = r->s;
+	struct nslua_decoder d;
+	struct nslua_scope root;
+	int top = lua_gettop(L);
+	bool got;
+
+	lua_rawgeti(L, context, CTX_SCHEMA);
+	d.s = s;
+	nslua_decoder(&d, L, top + 1);
+	lua_rawgeti(L, context, CTX_LAYOUT);
+	lua_rawgeti(L, -1, LAY_CLASS);
+	d.strict = lua_toboolean(L, -1);
+	lua_settop(L, d.keys);
+	nslua_root_scope(s, r->p, r->n, &root);
+	if (i < 0) {
+		const struct nslua_field *f = &s->structs[s->head].f[-i - 1];
+
+		got = f->off + f->size <= root.headlen && nslua_decode_value(&d, f, r->p + f->off, f->size, &root, 0);
+	} else {
+		got = nslua_decode_attr(&d, &s->sets[s->set].f[i - 1], &root);
+	}
+	if (!got)
+		lua_pushnil(L);
+	lua_replace(L, top + 1);
+	lua_settop(L, top + 1);
+}
+
+/* row["#4"]: the payload of attribute 4, as it is. */
+static void push_bytes(lua_State *L, const struct row *r, const char *key)
+{
+	struct nslua_scope root;
+	struct nslua_attr a, found = { 0, NULL, 0 };
+	const uint8_t *q;
+	size_t left;
+	char *end;
+	unsigned long id = strtoul(key + 1, &end, 10);
+
+	nslua_root_scope(r->s, r->p, r->n, &root);
+	for (q = root.attrs, left = root.len; nslua_attr_next(&q, &left, &a);)
+		if ((a.type & NLA_ID) == id)
+			found = a;
+	if (found.p && end != key + 1)
+		lua_pushlstring(L, (const char *)found.p, found.len);
+	else
+		lua_pushnil(L);
+}
+
+/* Remember the value on top as the field of key at `key`. */
+static void remember(lua_State *L, struct row *r, int row, int key, int context)
+{
+	if (lua_isnil(L, -1))
+		return;
+	if (!r->memo) {
+		lua_createtable(L, 1, 1);
+		lua_pushvalue(L, context);
+		lua_rawseti(L, -2, 1);
+		lua_pushvalue(L, -1);
+		nslua_setuv(L, row);
+		r->memo = true;
+	} else {
+		nslua_getuv(L, row);
+	}
+	lua_pushvalue(L, key);
+	lua_pushvalue(L, -3);
+	lua_rawset(L, -3);
+	lua_pop(L, 1);
+}
+
+/* Push field `key` of the row at `row`: remembered, raw or computed; false where there is none of that name. */
+static bool push_field(lua_State *L, struct row *r, int row, int key)
+{
+	int top = lua_gettop(L), context;
+
+	nslua_getuv(L, row);
+	if (r->memo) {
+		lua_pushvalue(L, key);
+		lua_rawget(L, -2);
+		if (!lua_isnil(L, -1)) {
+			lua_replace(L, top + 1);
+			return true;
+		}
+		lua_pop(L, 1);
+		lua_rawgeti(L, -1, 1);
+		lua_replace(L, -2);
+	}
+	context = top + 1;
+	lua_rawgeti(L, context, CTX_LOOKUP);
+	lua_pushvalue(L, key);
+	lua_rawget(L, -2);
+	switch (lua_type(L, -1)) {
+	case LUA_TNUMBER:
+		push_raw(L, r, context, lua_tointeger(L, -1));
+		if (lua_type(L, -1) == LUA_TTABLE)
+			remember(L, r, row, key, context);
+		break;
+	case LUA_TNIL:
+		lua_settop(L, context);
+		return false;
+	default: /* a function, or what can be called */
+		lua_pushvalue(L, row);
+		lua_rawgeti(L, context, CTX_ROWSET);
+		lua_call(L, 2, 1);
+		if (r->p)
+			remember(L, r, row, key, context);
+	}
+	lua_replace(L, context);
+	lua_settop(L, context);
+	return true;
+}
+
+static int row_index(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+	const char *key;
+
+	if (lua_type(L, 2) != LUA_TSTRING)
+		return 0; /* [1] of a memo is not a field */
+	luaL_checkstack(L, 24, "row");
+	if (push_field(L, r, 1, 2))
+		return 1;
+	lua_rawgeti(L, -1, CTX_METHODS);
+	lua_pushvalue(L, 2);
+	lua_rawget(L, -2);
+	if (!lua_isnil(L, -1))
+		return 1;
+	key = lua_tostring(L, 2);
+	if (key[0] == '#')
+		push_bytes(L, r, key);
+	return 1;
+}
+
+/* The public table of the row at 1: raw fields but those hidden or computed, and the computed ones.  Pushes it. */
+static void push_public(lua_State *L, struct row *r, bool json)
+{
+	struct nslua_decoder d;
+	int context, layout, t;
+
+	luaL_checkstack(L, 24, "row");
+	push_context(L, 1, r);
+	context = lua_gettop(L);
+	lua_rawgeti(L, context, CTX_LAYOUT);
+	layout = lua_gettop(L);
+	lua_rawgeti(L, context, CTX_SCHEMA);
+	d.s = r->s;
+	nslua_decoder(&d, L, layout + 1);
+	d.json = json;
+	lua_rawgeti(L, layout, LAY_CLASS);
+	d.strict = lua_toboolean(L, -1);
+	nslua_decode_message(&d, r->p, r->n);
+	t = lua_gettop(L);
+	lua_rawgeti(L, layout, LAY_DROP);
+	for (int i = 1; i <= (int)lua_rawlen(L, t + 1); i++) {
+		lua_rawgeti(L, t + 1, i);
+		lua_pushnil(L);
+		lua_rawset(L, t);
+	}
+	lua_rawgeti(L, layout, LAY_COMPUTED);
+	if (lua_istable(L, t + 2)) {
+		for (lua_pushnil(L); lua_next(L, t + 2); lua_pop(L, 1)) {
+			int key = lua_gettop(L) - 1;
+
+			if (!r->p)
+				luaL_error(L, "%s", expired);
+			lua_pushvalue(L, key);
+			push_field(L, r, 1, key);
+			lua_rawset(L, t);
+		}
+	}
+	lua_settop(L, t);
+}
+
+/* row:decode() -> plain table of every public field. */
+static int row_decode(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+
+	lua_settop(L, 1);
+	push_public(L, r, false);
+	return 1;
+}
+
+/* row:json() -> text: the same fields, keys sorted; numbers above 2^53 are exact. */
+static int row_json(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+
+	lua_settop(L, 1);
+	push_public(L, r, true);
+	return nslua_json_text(L, lua_gettop(L));
+}
+
+/* pairs(row), from Lua 5.2 on. */
+static int row_pairs(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+
+	lua_settop(L, 1);
+	lua_getglobal(L, "next");
+	push_public(L, r, false);
+	lua_replace(L, 1);
+	lua_pushvalue(L, 1);
+	lua_pushnil(L);
+	return 3;
+}
+
+/* The same kernel object, as the class sees it; without a class, the same bytes. */
+static int row_eq(lua_State *L)
+{
+	struct row *a = luaL_testudata(L, 1, NSLUA_ROW), *b = luaL_testudata(L, 2, NSLUA_ROW);
+
+	if (!a || !b) {
+		lua_pushboolean(L, 0);
+		return 1;
+	}
+	if (!a->p || !b->p)
+		return luaL_error(L, "%s", expired);
+	lua_settop(L, 2);
+	push_context(L, 1, a);
+	push_context(L, 2, b);
+	lua_rawgeti(L, 3, CTX_LAYOUT);
+	lua_rawgeti(L, 4, CTX_LAYOUT);
+	lua_rawgeti(L, 5, LAY_SAME);
+	lua_rawgeti(L, 6, LAY_SAME);
+	if (!lua_rawequal(L, 7, 8)) {
+		lua_pushboolean(L, 0);
+	} else if (lua_isnil(L, 7)) {
+		lua_pushboolean(L, a->n == b->n && !memcmp(a->p, b->p, a->n));
+	} else {
+		lua_settop(L, 7);
+		lua_pushvalue(L, 1);
+		lua_pushvalue(L, 2);
+		lua_call(L, 2, 1);
+		lua_pushboolean(L, lua_toboolean(L, -1));
+	}
+	return 1;
+}
+
+static int row_newindex(lua_State *L)
+{
+	check(L, 1);
+	return luaL_error(L, "a row is read-only: decode() gives a table");
+}
+
+static int row_tostring(lua_State *L)
+{
+	struct row *r = check(L, 1);
+
+	lua_settop(L, 1);
+	push_context(L, 1, r);
+	lua_rawgeti(L, -1, CTX_LAYOUT);
+	lua_rawgeti(L, -1, LAY_NAME);
+	lua_pushfstring(L, "%s row%s", lua_tostring(L, -1), r->p ? "" : " (expired)");
+	return 1;
+}
+
+/* schema.raw(row, key) -> the field as the kernel sent it, also where the class computes one of that name. */
+int nslua_row_raw(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+	int bykey;
+
+	luaL_checktype(L, 2, LUA_TSTRING);
+	lua_settop(L, 2);
+	push_context(L, 1, r);
+	lua_rawgeti(L, 3, CTX_SCHEMA);
+	nslua_getuv(L, 4);
+	if (r->s->set >= 0) {
+		lua_rawgeti(L, 5, UV_BYKEY);
+		lua_rawgeti(L, 6, r->s->set + 1);
+		bykey = 7;
+		lua_pushvalue(L, 2);
+		lua_rawget(L, bykey);
+		if (lua_tointeger(L, -1)) {
+			push_raw(L, r, 3, lua_tointeger(L, -1));
+			return 1;
+		}
+	}
+	if (r->s->head >= 0) {
+		lua_rawgeti(L, 5, UV_BYMEMBER);
+		lua_rawgeti(L, -1, r->s->head + 1);
+		lua_pushvalue(L, 2);
+		lua_rawget(L, -2);
+		if (lua_tointeger(L, -1)) {
+			push_raw(L, r, 3, -lua_tointeger(L, -1));
+			return 1;
+		}
+	}
+	lua_pushnil(L);
+	return 1;
+}
+
+/* schema.rowset(row) -> what was given as the row set. */
+int nslua_row_rowset(lua_State *L)
+{
+	struct row *r = check(L, 1);
+
+	lua_settop(L, 1);
+	push_context(L, 1, r);
+	lua_rawgeti(L, 2, CTX_ROWSET);
+	return 1;
+}
+
+/* schema.bytes(row) -> the message's payload, as the kernel sent it. */
+int nslua_row_bytes(lua_State *L)
+{
+	struct row *r = check_live(L, 1);
+
+	lua_pushlstring(L, (const char *)r->p, r->n);
+	return 1;
+}
+
+/* schema.isrow(value) */
+int nslua_row_isrow(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	lua_pushboolean(L, luaL_testudata(L, 1, NSLUA_ROW) != NULL);
+	return 1;
+}
+
+static const luaL_Reg row_meta[] = {
+	{ "__index", row_index }, { "__newindex", row_newindex }, { "__pairs", row_pairs },
+	{ "__eq", row_eq },       { "__tostring", row_tostring }, { NULL, NULL },
+};
+
+void nslua_row_init(lua_State *L)
+{
+	nslua_newclass(L, NSLUA_ROW, NULL, row_meta);
+}
