@@ -20,6 +20,7 @@ local function plain_reader()
     end,
     remember = function() end,
     reset = function() end,
+    finish = function() end,
   }
 end
 
@@ -30,6 +31,12 @@ local function editing_reader(readline)
   readline.set_options { keeplines = 1000, histfile = home and home .. "/.nslua_history" or "", completion = true }
   readline.set_readline_name "nslua"
   local open
+  local function reset()
+    if open then
+      readline.handler_remove()
+      open = false
+    end
+  end
   return {
     read = function(text)
       local done, line
@@ -48,13 +55,11 @@ local function editing_reader(readline)
     end,
     remember = function(statement)
       readline.add_history((statement:gsub("\n+$", ""):gsub("\n", " ")))
-      readline.save_history()
     end,
-    reset = function()
-      if open then
-        readline.handler_remove()
-        open = false
-      end
+    reset = reset,
+    finish = function() -- also when a signal ends the program: the terminal must be as it was
+      reset()
+      readline.save_history()
     end,
   }
 end
@@ -96,15 +101,18 @@ local function show(ok, ...)
 end
 
 return function()
-  local reader = make_reader()
+  local reader <close> = setmetatable(make_reader(), { __close = function(r) r.finish() end })
   local buffer = ""
+  local reading
   host.loop(function(interrupted)
-    if interrupted then
+    if interrupted and reading then
       reader.reset()
       buffer = ""
       io.write "\n"
     end
+    reading = true
     local line = reader.read(prompt(buffer == ""))
+    reading = false
     if not line then
       io.write "\n"
       return false
