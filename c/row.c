@@ -245,31 +245,40 @@ int nslua_schema_row(lua_State *L)
 	return 1;
 }
 
+static const struct nslua_field *numbered(const struct nslua_schema *s, lua_Integer i)
+{
+	return i < 0 ? &s->structs[s->head].f[-i - 1] : &s->sets[s->set].f[i - 1];
+}
+
+static bool decode_field(struct nslua_decoder *d, const struct row *r, const struct nslua_field *f, bool member)
+{
+	struct nslua_scope root;
+
+	nslua_root_scope(r->s, r->p, r->n, &root);
+	if (!member)
+		return nslua_decode_attr(d, f, &root);
+	return f->off + f->size <= root.headlen && nslua_decode_value(d, f, r->p + f->off, f->size, &root, 0);
+}
+
 /* Push the raw field of lookup number i, or nil. */
 static void push_raw(lua_State *L, const struct row *r, int context, lua_Integer i)
 {
-	const struct nslua_schema *s = r->s;
-	struct nslua_decoder d;
-	struct nslua_scope root;
+	const struct nslua_field *f = numbered(r->s, i);
+	struct nslua_decoder d = { .L = L, .s = r->s };
 	int top = lua_gettop(L);
-	bool got;
 
-	lua_rawgeti(L, context, CTX_SCHEMA);
-	d.s = s;
-	nslua_decoder(&d, L, top + 1);
+	/* what needs no table of the schema is most of what is read */
+	if (f->enm < 0 && (f->type < T_NEST || f->type >= T_PAD) && f->type != T_FIXED) {
+		if (!decode_field(&d, r, f, i < 0))
+			lua_pushnil(L);
+		return;
+	}
 	lua_rawgeti(L, context, CTX_LAYOUT);
 	lua_rawgeti(L, -1, LAY_CLASS);
-	d.strict = lua_toboolean(L, -1);
-	lua_settop(L, d.keys);
-	nslua_root_scope(s, r->p, r->n, &root);
-	if (i < 0) {
-		const struct nslua_field *f = &s->structs[s->head].f[-i - 1];
-
-		got = f->off + f->size <= root.headlen && nslua_decode_value(&d, f, r->p + f->off, f->size, &root, 0);
-	} else {
-		got = nslua_decode_attr(&d, &s->sets[s->set].f[i - 1], &root);
-	}
-	if (!got)
+	lua_rawgeti(L, context, CTX_SCHEMA);
+	nslua_decoder(&d, L, top + 3);
+	d.strict = lua_toboolean(L, top + 2);
+	if (!decode_field(&d, r, f, i < 0))
 		lua_pushnil(L);
 	lua_replace(L, top + 1);
 	lua_settop(L, top + 1);
@@ -358,10 +367,17 @@ static bool push_field(lua_State *L, struct row *r, int row, int key)
 	return true;
 }
 
+/* Upvalue: the metatable of rows, as a look-up by its name would cost as much as the field. */
 static int row_index(lua_State *L)
 {
-	struct row *r = check_live(L, 1);
+	struct row *r = lua_touserdata(L, 1);
 	const char *key;
+
+	if (!lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1)))
+		return luaL_error(L, "a row expected");
+	lua_settop(L, 2);
+	if (!r->p)
+		return luaL_error(L, "%s", expired);
 
 	if (lua_type(L, 2) != LUA_TSTRING)
 		return 0; /* [1] of a memo is not a field */
@@ -568,11 +584,16 @@ int nslua_row_isrow(lua_State *L)
 }
 
 static const luaL_Reg row_meta[] = {
-	{ "__index", row_index }, { "__newindex", row_newindex }, { "__pairs", row_pairs },
-	{ "__eq", row_eq },       { "__tostring", row_tostring }, { NULL, NULL },
+	{ "__newindex", row_newindex }, { "__pairs", row_pairs },       { "__eq", row_eq },
+	{ "__tostring", row_tostring }, { NULL, NULL },
 };
 
 void nslua_row_init(lua_State *L)
 {
 	nslua_newclass(L, NSLUA_ROW, NULL, row_meta);
+	luaL_getmetatable(L, NSLUA_ROW);
+	lua_pushvalue(L, -1);
+	lua_pushcclosure(L, row_index, 1);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
 }
