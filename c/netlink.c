@@ -410,6 +410,15 @@ static int nl_get(lua_State *L)
 	}
 }
 
+/* nl:own() -> whether it is open, and of this process: a child of fork opens its own, or both would take each other's answers. */
+static int nl_own(lua_State *L)
+{
+	const struct nslua_netlink *s = luaL_checkudata(L, 1, NSLUA_NETLINK);
+
+	lua_pushboolean(L, s->fd >= 0 && s->owner == getpid());
+	return 1;
+}
+
 static int nl_number(lua_State *L)
 {
 	lua_pushinteger(L, self(L, 1)->fd);
@@ -548,7 +557,7 @@ static const luaL_Reg nl_methods[] = {
 	{ "receive", nl_receive },   { "join", nl_join },       { "leave", nl_leave },          { "all_nsids", nl_all_nsids },
 	{ "buffer", nl_buffer },     { "port", nl_port },       { "number", nl_number },        { "pollfd", nl_number },
 	{ "getfd", nl_number },      { "events", nl_events },   { "timeout", nl_timeout },      { "close", nl_close },
-	{ NULL, NULL },
+	{ "own", nl_own },           { NULL, NULL },
 };
 static const luaL_Reg nl_meta[] = {
 	{ "__gc", nl_close }, { "__close", nl_close }, { "__tostring", nl_tostring }, { NULL, NULL },

@@ -14,6 +14,7 @@ local M = {}
 ---@field detail? string     what it was done to: `name = "eth0"`
 ---@field extack? string     the kernel's own words (netlink extended ack)
 ---@field attribute? string  path of the offending attribute: "link.linkinfo.data.id"
+---@field value? any          what it was
 ---@field range? string      what the kernel's policy allows there
 local Error = { __name = "nslua.Error" }
 Error.__index = Error
@@ -59,7 +60,11 @@ function Error:__tostring()
     parts[#parts + 1] = ": " .. self.code
   end
   if self.extack then
-    parts[#parts + 1] = ": " .. (self.attribute and self.attribute .. ": " or "") .. self.extack
+    local attribute = self.attribute
+    if attribute and self.value ~= nil then
+      attribute = attribute .. " = " .. tostring(self.value)
+    end
+    parts[#parts + 1] = ": " .. (attribute and attribute .. ": " or "") .. self.extack
     if self.range then
       parts[#parts + 1] = " (" .. self.range .. ")"
     end

@@ -140,7 +140,7 @@ end
 function methods:close()
   local fd = rawget(self, "fd")
   self.fd = nil
-  for _, key in ipairs { "processes", "owner", "parent", "sys_mount", "userns" } do
+  for _, key in ipairs { "processes", "owner", "parent", "sys_mount", "netlink_socket", "userns" } do
     local held = rawget(self, key)
     if held and held.close then
       held:close()

@@ -70,6 +70,33 @@ function methods:raw_socket(domain, type, protocol)
   return inside(self, "netns.socket", knamespace.socket(fd, domain, type, protocol))
 end
 
+---Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
+---@param fn fun()  may not yield
+function methods:batch(fn)
+  return require("nslua.netlink").batch(self, fn)
+end
+
+---Give another namespace an id here. rtnetlink(7), RTM_NEWNSID.
+---@param other any     a handle, name, pid or path
+---@param id? integer   from 0; without, the kernel chooses
+---@return integer id
+function methods:set_nsid(other, id)
+  return require("nslua.rtnl.nsid").set(self, other, id)
+end
+
+---The id another namespace has here.
+---@param other any
+---@return integer? id  nil: none
+function methods:nsid_of(other)
+  return require("nslua.rtnl.nsid").of(self, other)
+end
+
+---Every id given here.
+---@return integer[]
+function methods:nsids()
+  return require("nslua.rtnl.nsid").list(self)
+end
+
 ---@class nslua.NewNetns
 ---@field lo? boolean       bring lo up
 ---@field label? string     what messages call it

@@ -325,6 +325,21 @@ function M.set(name, options, text)
   new_entry(sets, "set", name, { name = name, options = options, fields = fields })
 end
 
+---The keys of a declared set.
+---@param name string
+---@return string[]
+function M.keys(name)
+  local s = sets[name]
+  if not s then
+    errors.misuse("schema.keys: %s", check.unknown("set", name, sets))
+  end
+  local keys = {}
+  for i, f in ipairs(s.fields) do
+    keys[i] = f.key
+  end
+  return keys
+end
+
 ---Add a branch to the unions that use a table: `schema.kind("kind", "vxlan", "nest(vxlan)")`. `*` is the branch for every other value;
 ---without one, what has no branch is bytes.
 ---@param union string  the table: the union's second argument, or its first

@@ -1,0 +1,315 @@
+-- Requests to rtnetlink: one kept socket for each namespace handle, errors with the kernel's own words, batches.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local privilege = require "nslua.privilege"
+
+local M = {}
+
+-- linux/netlink.h
+local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
+local ACK = 0x4
+M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
+
+---@class nslua.Batch
+---@field handle table     the namespace whose writes queue
+---@field queue table[]    what is not sent yet, as for `write`
+---@field errors table[]   what failed so far
+---@field count integer    requests so far
+---@field devices table<string, integer>  indexes looked up in this batch
+
+---@type nslua.Batch?
+local active
+
+---The kept socket of a namespace handle; a new one after a fork, since the two processes would take each other's replies.
+---@param handle table
+---@param call string
+---@return userdata
+local function socket_of(handle, call)
+  local nl = rawget(handle, "netlink_socket")
+  if nl and nl:own() then
+    return nl
+  end
+  if not rawget(handle, "fd") then
+    errors.misuse("%s: %s is closed", call, handle:describe())
+  end
+  local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+  nl = errors.check(call, { netns = handle:describe() }, core.netlink.open(fd))
+  rawset(handle, "netlink_socket", nl)
+  return nl
+end
+
+-- Which right was missing, where: the target namespace's owner decides, and so does the far namespace's.
+local function permission(request)
+  local hint = privilege.missing("CAP_NET_ADMIN", rawget(request.handle, "fd"))
+  if request.far then
+    hint = ("in netns %s or netns %s: %s"):format(request.handle:describe(), request.far:describe(), hint)
+  end
+  return hint
+end
+
+---The error object of a request that failed.
+---@param request table  { handle =, call =, schema =, [3] = payload, detail = }
+---@param message string
+---@param errno integer?
+---@param extack table?  { message =, offset =, range =, missing =, missing_nest = }
+---@return nslua.Error
+local function failure(request, message, errno, extack)
+  local e = { call = request.call, netns = request.handle:describe(), errno = errno, detail = request.detail }
+  if not errno then
+    e.message = message
+  elseif errno == core.errno.EPERM then
+    e.hint = permission(request)
+  elseif request.hint then
+    e.hint = request.hint(errno)
+  end
+  if extack then
+    e.extack = extack.message
+    e.range = extack.range
+    local schema = request.schema
+    local path, value
+    if schema and extack.offset then
+      path, value = schema:path(request[3], extack.offset)
+    elseif schema and extack.missing then
+      path = schema:missing(request[3], extack.missing, extack.missing_nest)
+    end
+    if path then
+      e.attribute = request.object .. "." .. path
+      e.value = type(value) ~= "table" and value or nil
+    end
+  end
+  return errors.new(e)
+end
+
+-- A namespace that a queued request names by fd must still be that one when it is sent.
+local function stale(request)
+  for _, handle in ipairs(request.fds or {}) do
+    if not rawget(handle, "fd") then
+      return errors.new { call = request.call, netns = request.handle:describe(), errno = core.errno.EBADF,
+        message = ("%s was closed before the batch was sent"):format(handle:describe()), detail = request.detail }
+    end
+  end
+end
+
+-- Send what is queued, keep what failed.
+local function flush(batch)
+  local queue, sent = batch.queue, {}
+  batch.queue = {}
+  for _, request in ipairs(queue) do
+    local e = stale(request)
+    if e then
+      batch.errors[#batch.errors + 1] = { index = request.index, request = request.asked, error = e }
+    else
+      sent[#sent + 1] = request
+    end
+  end
+  if #sent == 0 then
+    return
+  end
+  local failures, message, errno = socket_of(batch.handle, "batch"):batch(sent)
+  if not failures then
+    errors.check("batch", { netns = batch.handle:describe() }, failures, message, errno)
+  end
+  local failed = {}
+  for _, f in ipairs(failures) do
+    failed[f.index] = f
+  end
+  for i, request in ipairs(sent) do
+    local f, e = failed[i], nil
+    if f then
+      if f.errno ~= request.absent and f.errno ~= request.absent2 then
+        e = failure(request, f.message, f.errno, f.extack)
+        if f.unknown then
+          e.hint = "its answer was lost: it may have been carried out"
+        end
+      end
+    elseif request.after then
+      local ok, raised = pcall(request.after, request)
+      e = not ok and raised or nil
+    end
+    if e then
+      batch.errors[#batch.errors + 1] = { index = request.index, request = request.asked, error = e }
+    end
+    for _, handle in ipairs(request.owned or {}) do
+      handle:close()
+    end
+  end
+end
+
+-- Send a batch's queue from within; what its requests do afterwards is done at once.
+local function flush_active()
+  local batch = active
+  active = nil
+  local ok, e = pcall(flush, batch)
+  active = batch
+  if not ok then
+    error(e, 0)
+  end
+end
+
+---Whether writes on this handle are being queued.
+---@param handle table
+---@return boolean
+function M.batching(handle)
+  return active ~= nil and active.handle == handle
+end
+
+---Send a request that changes something, or queue it.
+---@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail =, asked =, after =, absent =, hint =,
+---far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done) }
+---@return table[]? replies  list of { type, bytes }; nil where it was queued
+function M.write(request)
+  local handle = request.handle
+  if active then
+    if active.handle == handle then
+      local batch = active
+      batch.count = batch.count + 1
+      request.index = batch.count
+      batch.queue[#batch.queue + 1] = request
+      request[2] = request[2] - request[2] % 16 + request[2] % 8 -- no NLM_F_ECHO: the replies would overrun the socket
+      return nil
+    end
+    flush_active()
+  end
+  local replies, message, errno, extack = socket_of(handle, request.call):request(request[1], request[2] + ACK, request[3])
+  if not replies then
+    if errno and (errno == request.absent or errno == request.absent2) then
+      return nil
+    end
+    error(failure(request, message, errno, extack), 0)
+  end
+  if request.after then
+    request.after(request)
+  end
+  return replies
+end
+
+---Send what the running batch has queued.
+function M.flush()
+  if active then
+    flush_active()
+  end
+end
+
+---Delete an object, or queue that.
+---@param self nslua.Collection
+---@param object nslua.Object
+---@param call string
+---@param payload string
+---@param detail string?
+---@param absent integer|false|nil  errno that is no error
+---@param key any  as the caller gave it
+---@param absent2 integer|false|nil
+function M.remove(self, object, call, payload, detail, absent, key, absent2)
+  M.write { object.del, 0, payload, handle = self.handle, call = call, object = object.name, schema = object.schema,
+    detail = detail, absent = absent, absent2 = absent2, asked = active and { call = call, key } }
+end
+
+---Ask for one object.
+---@param self nslua.Collection
+---@param call string
+---@param payload string
+---@param absent? integer  errno that means there is none
+---@param detail? string
+---@return table? row  nil where there is none
+function M.ask(self, call, payload, absent, detail)
+  if active then
+    flush_active()
+  end
+  local handle, object = self.handle, self.object
+  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, { handle = handle })
+  if not row then
+    if errno and errno == absent then
+      return nil
+    end
+    error(failure({ nil, nil, payload, handle = handle, call = call, object = object.name, schema = object.schema, detail = detail },
+      message, errno, extack), 0)
+  end
+  return row
+end
+
+---Ask for many: the dump, drained from the socket.
+---@param handle table
+---@param call string
+---@param object string
+---@param schema userdata
+---@param kind integer
+---@param payload string
+---@return userdata dump
+function M.dump(handle, call, object, schema, kind, payload)
+  if active then
+    flush_active()
+  end
+  local dump, message, errno, extack = socket_of(handle, call):dump(kind, 0, payload)
+  if not dump then
+    error(failure({ nil, nil, payload, handle = handle, call = call, object = object, schema = schema },
+      message, errno, extack), 0)
+  end
+  return dump
+end
+
+---Indexes of links looked up in the running batch, so that ports of one bridge ask once.
+---@param handle table
+---@return table<string, integer>?
+function M.devices(handle)
+  return active and active.handle == handle and active.devices or nil
+end
+
+-- A function called through string.gsub stands behind a C call boundary: a yield in it raises on every Lua.
+local function contained(fn)
+  local ok, e
+  string.gsub(" ", " ", function()
+    ok, e = pcall(fn)
+  end)
+  return ok, e
+end
+
+---Queue the writes that `fn` makes on a namespace, send them together, then raise one error for all that failed.
+---@param handle table  a netns handle
+---@param fn fun()      may not yield
+function M.batch(handle, fn)
+  if type(fn) ~= "function" then
+    errors.misuse("batch: a function expected, got %s", type(fn))
+  end
+  if M.batching(handle) then
+    fn()
+    return
+  end
+  local outer = active
+  if outer then
+    flush_active()
+  end
+  local batch = { handle = handle, queue = {}, errors = {}, count = 0, devices = {} }
+  active = batch
+  local ok, e = contained(fn)
+  active = nil
+  if ok then
+    ok, e = pcall(flush, batch)
+  end
+  active = outer
+  if not ok then
+    error(e, 0)
+  end
+  local failed = batch.errors
+  if #failed > 0 then
+    table.sort(failed, function(a, b)
+      return a.index < b.index
+    end)
+    local first = failed[1].error
+    local is_error = errors.is(first)
+    errors.raise { call = "batch", netns = handle:describe(), errors = failed,
+      errno = is_error and first.errno or nil, code = is_error and first.code or nil,
+      message = ("%d of %d requests failed; request %d: %s"):format(#failed, batch.count, failed[1].index,
+        (tostring(first):gsub("^[^ ]*:%d+: ", ""))) }
+  end
+end
+
+---Add a link kind: pure data (doc: nslua.rtnl.kind).
+---@param kind nslua.Kind
+---@return nslua.Kind
+function M.kind(kind)
+  require "nslua.rtnl.link"
+  return require("nslua.rtnl.kind").define(kind)
+end
+
+return M

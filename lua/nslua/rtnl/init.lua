@@ -1,0 +1,26 @@
+-- The collections of a namespace: link, address, route, rule, neighbour.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+
+local M = {}
+
+M.names = { link = true, address = true, route = true, rule = true, neighbour = true }
+
+---The collection of one kind of object in a namespace.
+---@param handle table  a netns handle
+---@param name "link"|"address"|"route"|"rule"|"neighbour"
+---@return nslua.Collection
+function M.collection(handle, name)
+  if not M.names[name] then
+    errors.misuse("rtnl: %s", check.unknown("collection", name, M.names))
+  end
+  local object = require("nslua.rtnl." .. name)
+  local kept = rawget(handle, name)
+  if kept and getmetatable(kept) == object.metatable then
+    return kept
+  end
+  return setmetatable({ handle = handle, object = object }, object.metatable)
+end
+
+return M

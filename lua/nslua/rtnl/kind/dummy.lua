@@ -1,0 +1,2 @@
+-- dummy: a link that drops what it is given; it has no options.
+return { kind = "dummy" }

@@ -1,0 +1,66 @@
+-- vlan: the frames of one 802.1Q or 802.1ad tag of a lower link. linux/if_link.h, ip-link(8).
+
+local schema = require "nslua.schema"
+
+schema.enum("vlan_protocol", { header = "linux/if_ether.h", prefix = "ETH_P_", c = { ["802.1Q"] = "ETH_P_8021Q", ["802.1ad"] = "ETH_P_8021AD" } },
+  { ["802.1Q"] = 0x8100, ["802.1ad"] = 0x88a8 })
+schema.flags("vlan_flag", { header = "linux/if_vlan.h", prefix = "VLAN_FLAG_" },
+  { reorder_hdr = 1, gvrp = 2, loose_binding = 4, mvrp = 8, bridge_binding = 16 })
+schema.struct("vlan_flags", { c = "struct ifla_vlan_flags", header = "linux/if_link.h" }, [[ flags u32  mask u32 ]])
+schema.struct("vlan_qos", { c = "struct ifla_vlan_qos_mapping", header = "linux/if_link.h" }, [[ from u32  to u32 ]])
+schema.set("vlan_qos_map", { header = "linux/if_link.h", prefix = "IFLA_VLAN_QOS_" }, [[
+  1  MAPPING  mapping  struct(vlan_qos)  multi
+]])
+
+local bits = { reorder_hdr = 1, gvrp = 2, loose_binding = 4, mvrp = 8, bridge_binding = 16 }
+
+local function to_map(list)
+  local mapping = {}
+  for i, pair in ipairs(list) do
+    mapping[i] = { from = pair.from or pair[1], to = pair.to or pair[2] }
+  end
+  return { mapping = mapping }
+end
+
+return {
+  kind = "vlan",
+  header = "linux/if_link.h",
+  prefix = "IFLA_VLAN_",
+  attributes = [[
+    1  ID           id           u16
+    2  FLAGS        flags        struct(vlan_flags)
+    3  EGRESS_QOS   egress_qos   nest(vlan_qos_map)
+    4  INGRESS_QOS  ingress_qos  nest(vlan_qos_map)
+    5  PROTOCOL     protocol     be16:enum(vlan_protocol)
+  ]],
+  hidden = { "flags" },
+  -- egress_qos and ingress_qos: { { from, to }, ... }
+  words = { reorder_hdr = "boolean", gvrp = "boolean", loose_binding = "boolean", mvrp = "boolean",
+    bridge_binding = "boolean" },
+  write = function(data)
+    local flags, mask = 0, 0
+    for word, bit in pairs(bits) do
+      if data[word] ~= nil then
+        mask = mask + bit
+        flags = flags + (data[word] and bit or 0)
+        data[word] = nil
+      end
+    end
+    if mask > 0 then
+      data.flags = { flags = flags, mask = mask }
+    end
+    data.egress_qos = data.egress_qos and to_map(data.egress_qos)
+    data.ingress_qos = data.ingress_qos and to_map(data.ingress_qos)
+  end,
+  read = function(data)
+    local flags = data.flags and data.flags.flags
+    if flags then
+      for word, bit in pairs(bits) do
+        data[word] = math.floor(flags / bit) % 2 == 1
+      end
+    end
+    for _, key in ipairs { "egress_qos", "ingress_qos" } do
+      data[key] = data[key] and data[key].mapping
+    end
+  end,
+}

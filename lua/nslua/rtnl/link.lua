@@ -1,0 +1,708 @@
+-- Links: what they say of themselves (the schema), how rows read, and the verbs. rtnetlink(7), ip-link(8), linux/if_link.h.
+
+local core = require "nslua.core"
+local device = require "nslua.rtnl.device"
+local errors = require "nslua.error"
+local kinds = require "nslua.rtnl.kind"
+local linkwords = require "nslua.rtnl.linkwords"
+local names = require "nslua.rtnl.names"
+local netlink = require "nslua.netlink"
+local schema = require "nslua.schema"
+local verbs = require "nslua.rtnl.verbs"
+
+local link_h = "linux/if_link.h"
+
+schema.flags("iff", { header = "linux/if.h", prefix = "IFF_" }, {
+  up = 0x1, broadcast = 0x2, debug = 0x4, loopback = 0x8, pointopoint = 0x10, notrailers = 0x20, running = 0x40, noarp = 0x80,
+  promisc = 0x100, allmulti = 0x200, master = 0x400, slave = 0x800, multicast = 0x1000, portsel = 0x2000, automedia = 0x4000,
+  dynamic = 0x8000, lower_up = 0x10000, dormant = 0x20000, echo = 0x40000 })
+schema.enum("arphrd", { header = "linux/if_arp.h", prefix = "ARPHRD_" }, {
+  ether = 1, infiniband = 32, ppp = 512, tunnel = 768, tunnel6 = 769, loopback = 772, sit = 776, ipgre = 778,
+  ip6gre = 823, netlink = 824, none = 0xfffe, void = 0xffff })
+schema.enum("operstate", { header = "linux/if.h", prefix = "IF_OPER_" }, {
+  unknown = 0, notpresent = 1, down = 2, lowerlayerdown = 3, testing = 4, dormant = 5, up = 6 })
+schema.enum("linkmode", { header = "linux/if.h", prefix = "IF_LINK_MODE_" }, { default = 0, dormant = 1, testing = 2 })
+schema.enum("addrgenmode", { header = link_h, prefix = "IN6_ADDR_GEN_MODE_" }, {
+  eui64 = 0, none = 1, stable_privacy = 2, random = 3 })
+
+schema.struct("ifinfomsg", { c = "struct ifinfomsg", header = "linux/rtnetlink.h", prefix = "ifi_" }, [[
+  family u8  pad(1)  link_type=ifi_type u16:enum(arphrd)  index s32  flags u32:flags(iff)  change u32:flags(iff)
+]])
+local counters = [[
+  rx_packets T  tx_packets T  rx_bytes T  tx_bytes T  rx_errors T  tx_errors T  rx_dropped T  tx_dropped T  multicast T  collisions T
+  rx_length_errors T  rx_over_errors T  rx_crc_errors T  rx_frame_errors T  rx_fifo_errors T  rx_missed_errors T
+  tx_aborted_errors T  tx_carrier_errors T  tx_fifo_errors T  tx_heartbeat_errors T  tx_window_errors T
+  rx_compressed T  tx_compressed T  rx_nohandler T
+]]
+schema.struct("link_stats", { c = "struct rtnl_link_stats", header = link_h, prefix = "" }, (counters:gsub("%f[%w]T%f[%W]", "u32")))
+schema.struct("link_stats64", { c = "struct rtnl_link_stats64", header = link_h, prefix = "" },
+  (counters:gsub("%f[%w]T%f[%W]", "u64")) .. " rx_otherhost_dropped u64")
+schema.struct("link_map", { c = "struct rtnl_link_ifmap", header = link_h, prefix = "" }, [[
+  mem_start u64  mem_end u64  base_addr u64  irq u16  dma u8  port u8  pad(4)
+]])
+schema.struct("link_cacheinfo", { c = "struct ifla_cacheinfo", header = link_h, prefix = "" }, [[
+  max_reasm_len u32  tstamp u32  reachable_time u32  retrans_time u32
+]])
+
+schema.set("linkinfo", { header = link_h, prefix = "IFLA_INFO_" }, [[
+  1  KIND        kind        strz
+  2  DATA        data        union(kind, link_kind)
+  3  XSTATS      xstats      bin
+  4  SLAVE_KIND  slave_kind  strz
+  5  SLAVE_DATA  slave_data  union(slave_kind, link_port)
+]])
+schema.set("link_xdp", { header = link_h, prefix = "IFLA_XDP_" }, [[
+  1  FD           fd           s32
+  2  ATTACHED     attached     u8
+  3  FLAGS        flags        u32
+  4  PROG_ID      prog_id      u32
+  5  DRV_PROG_ID  drv_prog_id  u32
+  6  SKB_PROG_ID  skb_prog_id  u32
+  7  HW_PROG_ID   hw_prog_id   u32
+  8  EXPECTED_FD  expected_fd  u32
+]])
+schema.set("link_inet", { header = link_h, prefix = "IFLA_INET_" }, [[
+  1  CONF  conf  array(u32)
+]])
+schema.set("link_inet6", { header = link_h, prefix = "IFLA_INET6_" }, [[
+  1  FLAGS          flags          u32
+  2  CONF           conf           array(s32)
+  3  STATS          stats          array(u64)
+  5  CACHEINFO      cacheinfo      struct(link_cacheinfo)
+  6  ICMP6STATS     icmp6stats     array(u64)
+  7  TOKEN          token          ip6
+  8  ADDR_GEN_MODE  addr_gen_mode  u8:enum(addrgenmode)
+  9  RA_MTU         ra_mtu         u32
+]])
+schema.set("link_af_spec", { header = "sys/socket.h", prefix = "AF_" }, [[
+  2   INET   inet   nest(link_inet)
+  10  INET6  inet6  nest(link_inet6)
+]])
+schema.set("link_prop_list", { header = link_h, prefix = "IFLA_" }, [[
+  53  ALT_IFNAME  altnames  strz(127)  multi
+]])
+schema.set("link_proto_down_reason", { header = link_h, prefix = "IFLA_PROTO_DOWN_REASON_" }, [[
+  1  MASK   mask   u32
+  2  VALUE  value  u32
+]])
+schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
+  1   ADDRESS             address             lladdr
+  2   BROADCAST           broadcast           lladdr
+  3   IFNAME              name                strz(15)
+  4   MTU                 mtu                 u32
+  5   LINK                link_index          u32
+  6   QDISC               qdisc               strz
+  7   STATS               stats32             struct(link_stats)
+  10  MASTER              master_index        u32
+  12  PROTINFO            protinfo            bin
+  13  TXQLEN              txqlen              u32
+  14  MAP                 map                 struct(link_map)
+  15  WEIGHT              weight              u32
+  16  OPERSTATE           operstate           u8:enum(operstate)
+  17  LINKMODE            linkmode            u8:enum(linkmode)
+  18  LINKINFO            linkinfo            nest(linkinfo)
+  19  NET_NS_PID          netns_pid           u32
+  20  IFALIAS             alias               strz(255)
+  21  NUM_VF              num_vf              u32
+  22  VFINFO_LIST         vfinfo_list         bin
+  23  STATS64             stats               struct(link_stats64)
+  26  AF_SPEC             af_spec             nest(link_af_spec)
+  27  GROUP               group               u32
+  28  NET_NS_FD           netns_fd            u32
+  29  EXT_MASK            ext_mask            u32
+  30  PROMISCUITY         promiscuity         u32
+  31  NUM_TX_QUEUES       num_tx_queues       u32
+  32  NUM_RX_QUEUES       num_rx_queues       u32
+  33  CARRIER             carrier             bool
+  34  PHYS_PORT_ID        phys_port_id        lladdr
+  35  CARRIER_CHANGES     carrier_changes     u32
+  36  PHYS_SWITCH_ID      phys_switch_id      lladdr
+  37  LINK_NETNSID        link_netnsid        s32
+  38  PHYS_PORT_NAME      phys_port_name      strz
+  39  PROTO_DOWN          proto_down          bool
+  40  GSO_MAX_SEGS        gso_max_segs        u32
+  41  GSO_MAX_SIZE        gso_max_size        u32
+  43  XDP                 xdp                 nest(link_xdp)
+  44  EVENT               event               u32
+  45  NEW_NETNSID         new_netnsid         s32
+  46  TARGET_NETNSID      target_netnsid      s32
+  47  CARRIER_UP_COUNT    carrier_up_count    u32
+  48  CARRIER_DOWN_COUNT  carrier_down_count  u32
+  49  NEW_IFINDEX         new_ifindex         s32
+  50  MIN_MTU             min_mtu             u32
+  51  MAX_MTU             max_mtu             u32
+  52  PROP_LIST           prop_list           nest(link_prop_list)
+  53  ALT_IFNAME          alt_ifname          strz(127)
+  54  PERM_ADDRESS        permaddr            lladdr
+  55  PROTO_DOWN_REASON   proto_down_reason   nest(link_proto_down_reason)
+  56  PARENT_DEV_NAME     parentdev           strz
+  57  PARENT_DEV_BUS_NAME parentbus           strz
+  58  GRO_MAX_SIZE        gro_max_size        u32
+  59  TSO_MAX_SIZE        tso_max_size        u32
+  60  TSO_MAX_SEGS        tso_max_segs        u32
+  61  ALLMULTI            allmulti            u32
+]])
+schema.message("linkprop", { head = "ifinfomsg", attrs = "link", c = "LINKPROP", header = "linux/rtnetlink.h", new = 108, del = 109 })
+schema.message("link", { head = "ifinfomsg", attrs = "link", c = "LINK", header = "linux/rtnetlink.h",
+  new = 16, del = 17, get = 18, set = 19 })
+
+local NEW, DEL, GET, NEWPROP, DELPROP = 16, 17, 18, 108, 109
+local SKIP_STATS = 8 -- RTEXT_FILTER_SKIP_STATS: a third of the bytes
+local ENODEV = core.errno.ENODEV
+
+---@class nslua.Link  a row
+---@field name string
+---@field index integer
+---@field kind string?       "veth"; nil for what rtnetlink did not make (lo, a network card)
+---@field mtu integer
+---@field up boolean         set up by somebody (IFF_UP)
+---@field carrier boolean?
+---@field operstate string   "up", "down", "lowerlayerdown", ... (RFC 2863)
+---@field address string     "02:00:00:00:00:01"
+---@field master string?     the bridge it is a port of; `master_index`
+---@field link string?       the lower link, or the other end of a veth in the same namespace; `link_index`
+---@field link_netnsid integer?  id of the namespace `link_index` counts in; nil: this one
+---@field group integer
+---@field alias string?
+---@field altnames string[]?
+---@field stats table        rx_packets, tx_bytes, ... (struct rtnl_link_stats64)
+---@field flags table<string, true>
+---@field port table?        options of its port of `master`
+
+local link = { name = "link", new = NEW, del = DEL, get = GET, writers = linkwords.writers, matchers = {}, methods = {} }
+
+local computed = {
+  kind = function(row)
+    local found = row.linkinfo
+    local kind = found and found.kind
+    if kind == "tun" then
+      local data = found.data
+      return type(data) == "table" and data.type or kind
+    end
+    return kind
+  end,
+  up = function(row)
+    return row.flags.up == true
+  end,
+  master = function(row, set)
+    return verbs.link_name(set, row.master_index)
+  end,
+  link = function(row, set)
+    -- an index of another namespace means nothing in this one
+    if row.link_netnsid == nil and row.link_index ~= row.index then
+      return verbs.link_name(set, row.link_index)
+    end
+  end,
+  altnames = function(row)
+    local list = row.prop_list
+    return list and list.altnames
+  end,
+  addrgenmode = function(row)
+    local spec = row.af_spec
+    return spec and spec.inet6 and spec.inet6.addr_gen_mode
+  end,
+  port = function(row, set)
+    local found = row.linkinfo
+    local kind = found and kinds.kinds[found.slave_kind]
+    if kind and kind.port and type(found.slave_data) == "table" then
+      return kinds.read(kind.port, found.slave_data, function(index)
+        return verbs.link_name(set, index)
+      end)
+    end
+  end,
+}
+-- Options as the kernel would read them back, found in those it has.
+local function options_match(kind, select)
+  return function(self, value, call)
+    local wire = kinds.write(call, kind, value, device.index, self.handle)
+    local S = link.schema or verbs.schema(link)
+    local sent = S:decode(S:encode { linkinfo = { [select] = kind.wire or kind.kind, [select == "kind" and "data" or "slave_data"] = wire } })
+    return function(row)
+      local found = row.linkinfo
+      local data = found and (select == "kind" and row.kind == kind.kind and found.data or select ~= "kind" and found.slave_data)
+      return verbs.within(sent.linkinfo[select == "kind" and "data" or "slave_data"] or {}, data)
+    end
+  end
+end
+-- row.vxlan, row.bridge, ...: the options of its kind, nil for others.
+function kinds.declared(kind)
+  local name = kind.kind
+  if kind.set then
+    computed[name] = function(row, set)
+      local found = row.linkinfo
+      if found and row.kind == name and type(found.data) == "table" then
+        return kinds.read(kind, found.data, function(index)
+          return verbs.link_name(set, index)
+        end)
+      end
+    end
+  end
+  link.matchers[name] = options_match(kind, "kind")
+  link.writers[name] = "kind"
+  link.schema = nil -- compiled anew, with this kind
+end
+
+for _, name in ipairs { "veth", "bridge", "vlan", "macvlan", "vxlan", "tun", "ifb", "dummy" } do
+  kinds.define(require("nslua.rtnl.kind." .. name))
+end
+
+link.class = schema.class {
+  name = "link",
+  computed = computed,
+  hidden = { "linkinfo", "prop_list", "stats32", "af_spec", "map", "change", "event", "family", "protinfo", "alt_ifname", "ext_mask",
+    "weight", "new_netnsid", "new_ifindex", "netns_fd", "netns_pid", "vfinfo_list" },
+  same = function(a, b)
+    return a.index == b.index and schema.rowset(a).handle == schema.rowset(b).handle
+  end,
+}
+
+-- Filters -------------------------------------------------------------------------------------------------------------------------
+
+local matchers = link.matchers
+for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operstate", "link", "link_netnsid", "link_index", "master_index",
+  "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues", "promiscuity",
+  "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs", "carrier_changes",
+  "carrier_up_count", "carrier_down_count", "proto_down", "permaddr", "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp",
+  "phys_port_id", "phys_port_name", "phys_switch_id", "target_netnsid" } do
+  matchers[word] = true
+end
+function matchers.master(self, value, call)
+  return "master_index", device.index(self.handle, value, call, "master")
+end
+function matchers.group(_, value, call)
+  return "group", names.number("group", value, call)
+end
+local function lower(field)
+  return function(_, value)
+    return field, type(value) == "string" and value:lower() or value
+  end
+end
+matchers.address, matchers.broadcast = lower "address", lower "broadcast"
+-- words of `add` and `change` that rows have among their flags
+local function has_flag(name, opposite)
+  return function(_, value)
+    return function(row)
+      return (row.flags[name] == true) == (value == not opposite)
+    end
+  end
+end
+for word, flag in pairs { promisc = "promisc", allmulticast = "allmulti", multicast = "multicast", dynamic = "dynamic", debug = "debug" } do
+  matchers[word] = has_flag(flag)
+end
+matchers.arp, matchers.trailers = has_flag("noarp", true), has_flag("notrailers", true)
+
+function matchers.port(self, value, call)
+  local port = linkwords.port(call, value) or errors.misuse("%s: port: several kinds of master have these options", call)
+  return options_match(port, "slave_kind")(self, value, call)
+end
+
+function link.payloads(self, filter, call)
+  local message = {}
+  if filter.master then
+    message.master_index = device.index(self.handle, filter.master, call, "master")
+  end
+  if type(filter.kind) == "string" then
+    local kind = kinds.kinds[filter.kind]
+    message.linkinfo = { kind = kind and kind.wire or filter.kind }
+  end
+  return { (link.schema or verbs.schema(link)):encode(message) }
+end
+
+-- Finding one ---------------------------------------------------------------------------------------------------------------------
+
+-- What names a link in a message.
+local function selector(self, call, key, message)
+  local kind = type(key)
+  if kind == "string" then
+    if #key <= 15 then
+      message.name = key
+    else
+      message.alt_ifname = key -- longer names are alternative names, which stand alone
+    end
+  else
+    message.index = device.index(self.handle, key, call, "key")
+  end
+  return message
+end
+
+local function detail_of(key)
+  local kind = type(key)
+  if kind == "string" then
+    return verbs.detail("name", key)
+  elseif kind == "number" then
+    return verbs.detail("index", key)
+  elseif kind == "userdata" or kind == "table" then
+    return verbs.detail("name", key.name)
+  end
+end
+
+function link.find(self, call, key)
+  local S = link.schema or verbs.schema(link)
+  return netlink.ask(self, call, S:encode(selector(self, call, key, {})), ENODEV)
+end
+
+---Index of a link by its name or altname.
+---@param handle table
+---@param name string
+---@param call string
+---@return integer?
+function link.index(handle, name, call)
+  local S = link.schema or verbs.schema(link)
+  local message = #name <= 15 and { name = name, ext_mask = SKIP_STATS } or { alt_ifname = name, ext_mask = SKIP_STATS }
+  local row = netlink.ask({ handle = handle, object = link }, call, S:encode(message), ENODEV)
+  return row and row.index
+end
+
+---Names of every link by index, from one dump.
+---@param handle table
+---@return table<integer, string>
+function link.names(handle)
+  local S = link.schema or verbs.schema(link)
+  local found = {}
+  local dump = netlink.dump(handle, "link.list", "link", S, GET, S:encode { ext_mask = SKIP_STATS })
+  for row in dump:each(S, link.class) do
+    found[row.index] = row.name
+  end
+  return found
+end
+
+-- Writing -------------------------------------------------------------------------------------------------------------------------
+
+local function collection(handle)
+  return require("nslua.rtnl").collection(handle, "link")
+end
+
+local function hint(request)
+  return function(errno)
+    if errno == core.errno.EOPNOTSUPP and request.kind then
+      return ("this kernel makes no links of kind %q: `modprobe %s`, or a kernel that has it"):format(request.kind, request.kind)
+    end
+  end
+end
+
+-- A message to the kernel, with what its error would say.
+local function send(self, call, kind, flags, message, request, detail, asked)
+  local S = link.schema or verbs.schema(link)
+  local item = { kind, flags, S:encode(message), handle = self.handle, call = call, object = "link", schema = S, detail = detail }
+  if request then
+    item.hint = request.kind and hint(request)
+    item.owned = request.owned
+    item.far = request.netns or request.peer_netns ~= self.handle and request.peer_netns or nil
+    item.fds = { request.netns, request.peer_netns ~= self.handle and request.peer_netns or nil }
+    item.after = request.after
+  end
+  if netlink.batching(self.handle) then
+    item.asked = asked
+  end
+  return netlink.write(item), item
+end
+
+-- Without an echo and without a name: the youngest link of the kind is the one just made.
+local function youngest(self, kind)
+  local found
+  for _, row in ipairs(self:list { kind = kind }) do
+    found = (not found or row.index > found.index) and row or found
+  end
+  return found
+end
+
+-- What the kernel took no notice of while it made the link. `own` is its row, index or name.
+local function finish(self, request, own)
+  local home = request.netns and collection(request.netns) or self
+  if request.late then
+    home:change(own, request.late)
+  end
+  if request.peer_late then
+    local peer = request.peer_name
+    if not peer then
+      own = type(own) == "userdata" and own or home:get(own)
+      peer = own.link_index
+    end
+    collection(request.peer_netns):change(peer, request.peer_late)
+  end
+end
+
+local function close_owned(request)
+  for _, handle in ipairs(request.owned) do
+    handle:close()
+  end
+end
+
+-- Finish a new link, or take it away again: nothing stays half made.
+local function finish_or_undo(self, request, own)
+  local ok, e = pcall(finish, self, request, own)
+  if not ok then
+    local home = request.netns and collection(request.netns) or self
+    pcall(home.delete, home, own)
+    close_owned(request)
+    error(e, 0)
+  end
+end
+
+-- tun, tap: made by ioctl, then changed like any other.
+local function create_otherwise(self, call, request, kind, t)
+  netlink.flush()
+  local home = request.netns or self.handle
+  local info = request.message.linkinfo
+  local name, message, errno = kind.create(home, request.message.name, info.data or {}, kind.kind)
+  if not name then
+    errors.check(call, { netns = home:describe(), detail = verbs.detail("name", request.message.name) }, name, message, errno)
+  end
+  local rest = {}
+  for key, value in pairs(t) do
+    if key ~= "name" and key ~= "kind" and key ~= "netns" and key ~= kind.kind then
+      rest[key] = value
+    end
+  end
+  request.late = next(rest) and rest or nil
+  finish_or_undo(self, request, name)
+  local row
+  if not netlink.batching(self.handle) then
+    row = (request.netns and collection(home) or self):get(name)
+  end
+  close_owned(request)
+  return row
+end
+
+local function add(self, t, call)
+  local handle = self.handle
+  local request = linkwords.request(call, t, handle, false)
+  local message = request.message
+  local name = message.name
+  local kind = kinds.kinds[request.kind]
+  if not request.kind then
+    errors.misuse("%s: kind is needed: \"veth\", \"bridge\", ...", call)
+  elseif kind and kind.create then
+    return create_otherwise(self, call, request, kind, t)
+  elseif request.netns and not name then
+    errors.misuse("%s: name is needed where the link is born in another namespace", call)
+  end
+  local detail = name and verbs.detail("name", name) or verbs.detail("kind", request.kind)
+  local follow = request.late or request.peer_late
+  if netlink.batching(handle) then
+    if follow then
+      if not name then
+        errors.misuse("%s: name is needed in a batch", call)
+      end
+      request.after = function()
+        finish_or_undo(self, request, name)
+      end
+    end
+    send(self, call, NEW, netlink.CREATE + netlink.EXCL, message, request, detail, { call = call, t })
+    return nil
+  end
+  local replies, item = send(self, call, NEW, netlink.CREATE + netlink.EXCL + netlink.ECHO, message, request, detail)
+  local row
+  if request.netns then
+    row = collection(request.netns):get(name) -- no echo from there
+  else
+    row = verbs.echoed(self, replies) or (name and self:get(name)) or youngest(self, request.kind)
+  end
+  if follow then
+    finish_or_undo(self, request, row)
+  end
+  if row and (follow or message.master_index) then
+    -- the echo was sent before it got a master
+    row = (request.netns and collection(request.netns) or self):get(row.index)
+  end
+  if item.owned[1] then
+    close_owned(request)
+  end
+  return row
+end
+
+local methods = link.methods
+
+---Make a link. rtnetlink(7), RTM_NEWLINK.
+---
+---`t`: name, kind, mtu, up, address ("02:00:..."), txqlen, master, link (the lower link), group, alias, altnames, netns (where it is born:
+---a handle, name, pid or path), port (options as a port of its master), arp, multicast, promisc, allmulticast, and a table named after
+---the kind: `vxlan = { id = 42, port = 4789 }`. A veth takes `peer`: the other end's words, its `netns` too; both ends are born in their
+---namespaces in one request.
+---@param t table
+---@return nslua.Link? row  nothing in a batch
+function methods:add(t)
+  return add(self, t, "link.add")
+end
+
+-- Words that say which link, or how it is born, and nothing of how it is.
+local identity = { name = true, kind = true, peer = true, netns = true, index = true }
+link.unchecked = { name = true, peer = true, netns = true, index = true }
+
+function link.identity(_, t, call)
+  if t.name == nil and t.index == nil then
+    errors.misuse("%s: name is needed", call)
+  end
+  local rest = {}
+  for key, value in pairs(t) do
+    if not identity[key] then
+      rest[key] = value
+    end
+  end
+  return t.name or t.index, rest
+end
+
+-- The collection a link of these words would be in.
+local function home_of(self, t, call)
+  if type(t) ~= "table" or t.netns == nil then
+    return self
+  end
+  local handle, owned = device.netns(t.netns, call .. ": netns")
+  if handle == self.handle then
+    if owned then
+      handle:close()
+    end
+    return self
+  end
+  return collection(handle)
+end
+
+---Make a link so if it is not: add it, or change what differs. A link of that name but another kind is an error (EEXIST).
+---@param t table  as for `add`; the name is needed
+---@return nslua.Link?
+function methods:ensure(t)
+  local call = "link.ensure"
+  linkwords.check(call, t)
+  local key, rest = link.identity(self, t, call)
+  local home = home_of(self, t, call)
+  local row = link.find(home, call, key)
+  if not row then
+    return self:add(t)
+  elseif t.kind and row.kind ~= t.kind then
+    errors.raise { call = call, netns = home.handle:describe(), errno = core.errno.EEXIST,
+      detail = ("name = %q, kind = %q"):format(row.name, tostring(row.kind)) }
+  elseif verbs.passes(row, verbs.tests(home, call, t, link.unchecked)) then
+    return row
+  end
+  home:change(row, rest)
+  if not netlink.batching(home.handle) then
+    return link.find(home, call, row.index)
+  end
+end
+
+---Make a link as these words say: change the one of that name, or put it in the place of one of another kind.
+---@param t table  as for `add`
+---@return nslua.Link?
+function methods:replace(t)
+  local call = "link.replace"
+  linkwords.check(call, t)
+  local key, rest = link.identity(self, t, call)
+  local home = home_of(self, t, call)
+  local row = link.find(home, call, key)
+  if not row then
+    return add(self, t, call)
+  elseif t.kind and row.kind ~= t.kind then
+    home:delete(row)
+    return add(self, t, call)
+  end
+  if next(rest) then
+    home:change(row, rest)
+  end
+  if not netlink.batching(home.handle) then
+    return link.find(home, call, row.index)
+  end
+end
+
+local function set_altnames(self, call, target, wanted)
+  local row = link.find(self, call, target)
+  if not row then
+    errors.raise { call = call, netns = self.handle:describe(), errno = ENODEV, detail = detail_of(target) }
+  end
+  local has, new, gone = {}, {}, {}
+  for _, name in ipairs(row.altnames or {}) do
+    has[name] = true
+  end
+  local keep = {}
+  for _, name in ipairs(wanted) do
+    keep[name] = true
+    if not has[name] then
+      new[#new + 1] = name
+    end
+  end
+  for name in pairs(has) do
+    if not keep[name] then
+      gone[#gone + 1] = name
+    end
+  end
+  if gone[1] then
+    send(self, call, DELPROP, 0, { index = row.index, prop_list = { altnames = gone } }, nil, detail_of(target))
+  end
+  if new[1] then
+    send(self, call, NEWPROP, netlink.CREATE + netlink.EXCL, { index = row.index, prop_list = { altnames = new } }, nil, detail_of(target))
+  end
+end
+
+local function set_port(self, call, target, words, asked)
+  local port = linkwords.port(call, words)
+  if not port then
+    local row = link.find(self, call, target)
+    port = linkwords.port(call, words, row and row.linkinfo and row.linkinfo.slave_kind)
+  end
+  local data = kinds.write(call, port, words, device.index, self.handle)
+  local message = selector(self, call, target, { linkinfo = { slave_kind = port.kind, slave_data = data } })
+  send(self, call, NEW, 0, message, nil, detail_of(target), asked)
+end
+
+---Change a link, or every link of a group: `change({ group = 7 }, { up = true })`.
+---@param key string|integer|table  name, altname, index, row, or { group = }
+---@param t table  as for `add`; `false` removes (master, alias, group, altnames); `netns` moves it, `name` renames it
+function methods:change(key, t)
+  local call = "link.change"
+  local request = linkwords.request(call, t, self.handle, true)
+  local message = request.message
+  if t.kind ~= nil then
+    errors.misuse("%s: kind cannot be changed: delete the link and add it", call)
+  end
+  local asked = { call = call, key, t }
+  if type(key) == "table" and key.name == nil and key.index == nil then
+    verbs.options(call .. ": key", key, { group = true })
+    if message.group or request.port or request.altnames then
+      errors.misuse("%s: group, port and altnames are changed link by link", call)
+    end
+    message.group = names.number("group", key.group, call)
+    send(self, call, NEW, 0, message, request, verbs.detail("group", key.group), asked)
+    return
+  end
+  if type(key) == "string" and (message.name or message.group) then
+    -- a name beside a new name, or beside a group, would be read by the kernel as something else
+    local index = link.index(self.handle, key, call)
+    if not index then
+      errors.raise { call = call, netns = self.handle:describe(), errno = ENODEV, detail = detail_of(key) }
+    end
+    message.index = index
+    key = index
+  elseif next(message) then
+    selector(self, call, key, message)
+  end
+  if next(message) then
+    send(self, call, NEW, 0, message, request, detail_of(asked[1]), asked)
+  end
+  if request.port then
+    set_port(self, call, key, request.port, asked)
+  end
+  if request.altnames then
+    set_altnames(self, call, key, request.altnames)
+  end
+  if request.owned[1] and not netlink.batching(self.handle) then
+    close_owned(request)
+  end
+end
+
+---Delete a link, or every link of a group at once.
+---@param key string|integer|table  name, altname, index, row, or { group = }
+---@param options? { absent: "ok" }  no error where there is none
+function methods:delete(key, options)
+  local call = "link.delete"
+  local absent = verbs.absent_ok(call, options)
+  local message, detail = {}, detail_of(key)
+  if type(key) == "table" and key.name == nil and key.index == nil then
+    verbs.options(call .. ": key", key, { group = true })
+    message.group = names.number("group", key.group, call)
+    detail = verbs.detail("group", key.group)
+  else
+    selector(self, call, key, message)
+  end
+  netlink.remove(self, link, call, (link.schema or verbs.schema(link)):encode(message), detail, absent and ENODEV, key)
+end
+
+return verbs.object(link)

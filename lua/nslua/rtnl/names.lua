@@ -1,0 +1,84 @@
+-- Numbers that have names: routing tables, protocols, scopes, link groups; built in, and those of iproute2's files.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+
+local M = {}
+
+local kinds = {
+  table = { file = "rt_tables", max = 4294967295,
+    [0] = "unspec", [253] = "default", [254] = "main", [255] = "local" },
+  proto = { file = "rt_protos", max = 255,
+    [0] = "unspec", [1] = "redirect", [2] = "kernel", [3] = "boot", [4] = "static", [8] = "gated", [9] = "ra",
+    [10] = "mrt", [11] = "zebra", [12] = "bird", [13] = "dnrouted", [14] = "xorp", [15] = "ntk", [16] = "dhcp",
+    [17] = "mrouted", [18] = "keepalived", [42] = "babel", [99] = "openr", [186] = "bgp", [187] = "isis",
+    [188] = "ospf", [189] = "rip", [192] = "eigrp" },
+  scope = { file = "rt_scopes", max = 255,
+    [0] = "global", [200] = "site", [253] = "link", [254] = "host", [255] = "nowhere" },
+  group = { file = "group", max = 4294967295, [0] = "default" },
+}
+
+-- The first that exists wins, as in iproute2: an administrator's file over the distribution's.
+local folders = { "/etc/iproute2/", "/usr/share/iproute2/", "/usr/lib/iproute2/" }
+
+local function load(kind)
+  local by_name = {}
+  for _, folder in ipairs(folders) do
+    local file = io.open(folder .. kind.file)
+    if file then
+      for line in file:lines() do
+        local number, name = line:match "^%s*(%w+)%s+([^%s#]+)"
+        number = tonumber(number)
+        if number and number >= 0 and number <= kind.max then
+          kind[number] = name
+          by_name[name] = number
+        end
+      end
+      file:close()
+      break
+    end
+  end
+  for number, name in pairs(kind) do
+    if type(number) == "number" and not by_name[name] then
+      by_name[name] = number
+    end
+  end
+  kind.by_name = by_name
+  return by_name
+end
+
+---The number of a name; a number, also as text ("1001", "0x10"), is taken as it is.
+---@param kind "table"|"proto"|"scope"|"group"
+---@param value string|integer
+---@param call string  for the message of an unknown name
+---@return integer
+function M.number(kind, value, call)
+  local names = kinds[kind]
+  if type(value) == "string" then
+    local number = (names.by_name or load(names))[value] or tonumber(value)
+    if not number then
+      errors.misuse("%s: %s", call, check.unknown(kind, value, names.by_name))
+    end
+    value = number
+  elseif type(value) ~= "number" then
+    errors.misuse("%s: %s must be a name or a number, got %s", call, kind, type(value))
+  end
+  if value < 0 or value > names.max or value % 1 ~= 0 then
+    errors.misuse("%s: %s %s is not between 0 and %.0f", call, kind, tostring(value), names.max)
+  end
+  return value
+end
+
+---The name of a number where one is known, else the number.
+---@param kind "table"|"proto"|"scope"|"group"
+---@param number integer
+---@return string|integer
+function M.name(kind, number)
+  local names = kinds[kind]
+  if not names.by_name then
+    load(names)
+  end
+  return names[number] or number
+end
+
+return M

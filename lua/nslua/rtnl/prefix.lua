@@ -1,0 +1,79 @@
+-- IP prefixes as people write them: "10.0.0.0/8", "2001:db8::1", "default", with the family found from the text.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+
+local M = {}
+
+local inet_bytes, inet_text = core.inet.bytes, core.inet.text
+
+M.AF_INET, M.AF_INET6 = 2, 10
+
+local families = { inet = 2, inet6 = 10, [2] = 2, [10] = 10 }
+
+---The AF_ number of "inet" or "inet6".
+---@param value string|integer
+---@param call string
+---@return integer
+function M.family(value, call)
+  local family = families[value]
+  if not family then
+    errors.misuse("%s: family must be \"inet\" or \"inet6\", got %s", call,
+      type(value) == "string" and ("%q"):format(value) or tostring(value))
+  end
+  return family
+end
+
+---@param call string
+---@param key string
+---@param value any
+---@return string bytes, integer family
+function M.address(call, key, value)
+  local bytes = type(value) == "string" and inet_bytes(value)
+  if not bytes then
+    errors.misuse("%s: %s must be an IP address, got %s", call, key,
+      type(value) == "string" and ("%q"):format(value) or type(value))
+  end
+  return bytes, #bytes == 4 and 2 or 10
+end
+
+---Split "address/length".
+---@param call string
+---@param key string          named in the error
+---@param value any
+---@return string address     without the length, as it was written
+---@return integer length     32 or 128 where none was written
+---@return integer family     2 (inet) or 10 (inet6)
+---@return boolean written    whether a length was written
+---@return string bytes
+function M.split(call, key, value)
+  if type(value) ~= "string" then
+    errors.misuse("%s: %s must be text like \"10.0.0.1/24\", got %s", call, key, type(value))
+  end
+  local address, length = value, nil
+  local slash = value:find("/", 1, true)
+  if slash then
+    address = value:sub(1, slash - 1)
+    length = value:sub(slash + 1)
+    length = length:find "^%d%d?%d?$" and tonumber(length)
+  end
+  local bytes = inet_bytes(address)
+  if not bytes or (slash and (not length or length > #bytes * 8)) then
+    errors.misuse("%s: %s: %q is no address, nor a prefix like \"10.0.0.0/24\"", call, key, value)
+  end
+  return address, length or #bytes * 8, #bytes == 4 and 2 or 10, slash ~= nil, bytes
+end
+
+---The canonical text of an address or prefix ("2001:DB8::0:1" is "2001:db8::1"); other text comes back as it is.
+---@param value string
+---@return string
+function M.canonical(value)
+  local slash = value:find("/", 1, true)
+  local bytes = inet_bytes(slash and value:sub(1, slash - 1) or value)
+  if not bytes then
+    return value
+  end
+  return inet_text(bytes) .. (slash and value:sub(slash) or "")
+end
+
+return M

@@ -1,0 +1,555 @@
+-- Routes: their schema, how rows read, and the verbs. rtnetlink(7), ip-route(8), linux/rtnetlink.h.
+
+local core = require "nslua.core"
+local device = require "nslua.rtnl.device"
+local errors = require "nslua.error"
+local names = require "nslua.rtnl.names"
+local netlink = require "nslua.netlink"
+local prefix = require "nslua.rtnl.prefix"
+local routewords = require "nslua.rtnl.routewords"
+local schema = require "nslua.schema"
+local verbs = require "nslua.rtnl.verbs"
+require "nslua.rtnl.address" -- enum inet_family
+
+local header = "linux/rtnetlink.h"
+
+schema.enum("rt_type", { header = header, prefix = "RTN_" }, { unspec = 0, unicast = 1, ["local"] = 2, broadcast = 3, anycast = 4, multicast = 5,
+  blackhole = 6, unreachable = 7, prohibit = 8, throw = 9, nat = 10, xresolve = 11 })
+schema.flags("rtm_flags", { header = header, prefix = "RTNH_F_", c = { notify = "RTM_F_NOTIFY", cloned = "RTM_F_CLONED", equalize = "RTM_F_EQUALIZE",
+  prefix = "RTM_F_PREFIX", lookup_table = "RTM_F_LOOKUP_TABLE", fib_match = "RTM_F_FIB_MATCH", rt_offload = "RTM_F_OFFLOAD",
+  rt_trap = "RTM_F_TRAP", offload_failed = "RTM_F_OFFLOAD_FAILED" } }, {
+  dead = 1, pervasive = 2, onlink = 4, offload = 8, linkdown = 16, unresolved = 32, trap = 64, notify = 0x100, cloned = 0x200, equalize = 0x400,
+  prefix = 0x800, lookup_table = 0x1000, fib_match = 0x2000, rt_offload = 0x4000, rt_trap = 0x8000, offload_failed = 0x20000000 })
+schema.flags("rtnh_flags", { header = header, prefix = "RTNH_F_" }, {
+  dead = 1, pervasive = 2, onlink = 4, offload = 8, linkdown = 16, unresolved = 32, trap = 64 })
+schema.enum("route_pref", { header = "linux/icmpv6.h", prefix = "ICMPV6_ROUTER_PREF_" }, { medium = 0, high = 1, invalid = 2, low = 3 })
+schema.flags("rtax_features", { header = header, prefix = "RTAX_FEATURE_" }, { ecn = 1, sack = 2, timestamp = 4, allfrag = 8 })
+schema.struct("rtmsg", { c = "struct rtmsg", header = header, prefix = "rtm_" }, [[
+  family u8:enum(inet_family)  dst_len u8  src_len u8  tos u8  table8=rtm_table u8  proto_number=rtm_protocol u8  scope_number=rtm_scope u8
+  type u8:enum(rt_type)  flags u32:flags(rtm_flags)
+]])
+schema.struct("rta_cacheinfo", { c = "struct rta_cacheinfo", header = header, prefix = "rta_" }, [[
+  clntref u32  lastuse u32  expires s32  error u32  used u32  id u32  ts u32  tsage u32
+]])
+schema.struct("rta_mfc_stats", { c = "struct rta_mfc_stats", header = header, prefix = "" }, [[
+  packets=mfcs_packets u64  bytes=mfcs_bytes u64  wrong_if=mfcs_wrong_if u64
+]])
+schema.struct("rtvia", { c = "struct rtvia", header = header, prefix = "rtvia_" }, "family u16") -- the address follows
+schema.struct("rtnexthop", { c = "struct rtnexthop", header = header, prefix = "rtnh_" }, [[
+  len u16  flags u8:flags(rtnh_flags)  hops u8  dev_index=rtnh_ifindex s32
+]])
+schema.set("route_metrics", { header = header, prefix = "RTAX_" }, [[
+  1   LOCK                lock                u32
+  2   MTU                 mtu                 u32
+  3   WINDOW              window              u32
+  4   RTT                 rtt                 u32
+  5   RTTVAR              rttvar              u32
+  6   SSTHRESH            ssthresh            u32
+  7   CWND                cwnd                u32
+  8   ADVMSS              advmss              u32
+  9   REORDERING          reordering          u32
+  10  HOPLIMIT            hoplimit            u32
+  11  INITCWND            initcwnd            u32
+  12  FEATURES            features            u32:flags(rtax_features)
+  13  RTO_MIN             rto_min             u32
+  14  INITRWND            initrwnd            u32
+  15  QUICKACK            quickack            u32
+  16  CC_ALGO             congctl             strz
+  17  FASTOPEN_NO_COOKIE  fastopen_no_cookie  u32
+]])
+schema.set("route_nexthop", { header = header, prefix = "RTA_" }, [[
+  5   GATEWAY     gateway     ip
+  11  FLOW        realms      u32
+  18  VIA         via_other   struct(rtvia)
+  19  NEWDST      newdst      bin
+  21  ENCAP_TYPE  encap_type  u16
+  22  ENCAP       encap       bin
+]])
+schema.set("route", { header = header, prefix = "RTA_" }, [[
+  1   DST            dst_address    ip
+  2   SRC            src_address    ip
+  3   IIF            iif_index      u32
+  4   OIF            dev_index      u32
+  5   GATEWAY        gateway        ip
+  6   PRIORITY       metric         u32
+  7   PREFSRC        src            ip
+  8   METRICS        metrics        nest(route_metrics)
+  9   MULTIPATH      multipath      records(rtnexthop, route_nexthop)
+  11  FLOW           realms         u32
+  12  CACHEINFO      cacheinfo      struct(rta_cacheinfo)
+  15  TABLE          table_number   u32
+  16  MARK           mark           u32
+  17  MFC_STATS      mfc_stats      struct(rta_mfc_stats)
+  18  VIA            via_other      struct(rtvia)
+  19  NEWDST         newdst         bin
+  20  PREF           pref           u8:enum(route_pref)
+  21  ENCAP_TYPE     encap_type     u16
+  22  ENCAP          encap          bin
+  23  EXPIRES        expires_left   u32
+  25  UID            uid            u32
+  26  TTL_PROPAGATE  ttl_propagate  bool
+  27  IP_PROTO       ipproto        u8
+  28  SPORT          sport          be16
+  29  DPORT          dport          be16
+  30  NH_ID          nhid           u32
+]])
+schema.message("route", { head = "rtmsg", attrs = "route", c = "ROUTE", header = header, new = 24, del = 25, get = 26 })
+
+local NEW, DEL, GET = 24, 25, 26
+local AF_INET, AF_INET6 = prefix.AF_INET, prefix.AF_INET6
+local FIB_MATCH, LOOKUP_TABLE = 0x2000, 0x1000
+local USER_HZ = 100 -- what rta_expires counts in
+local ESRCH, ENOENT, ENETUNREACH = core.errno.ESRCH, core.errno.ENOENT, core.errno.ENETUNREACH
+
+---@class nslua.Route  a row
+---@field dst string         "10.0.0.0/8", always with its length; "default" for everything
+---@field via string?        the gateway, of either family
+---@field dev string?        `dev_index`; nil for several nexthops
+---@field src string?        source address it prefers
+---@field from string?       source prefix it is for (IPv6)
+---@field metric integer?
+---@field table string|integer  `table_number`
+---@field proto string|integer  `proto_number`
+---@field scope string|integer
+---@field type string        "unicast", "blackhole", "unreachable", ...
+---@field nexthops table[]?  { via =, dev =, dev_index =, weight =, onlink = } of a multipath route
+---@field mtu integer?       and the other metrics: advmss window rtt rttvar ssthresh cwnd initcwnd initrwnd hoplimit quickack congctl ...
+---@field lock string[]?     metrics that path MTU discovery and TCP may not change
+
+local route = { name = "route", noun = "dst", new = NEW, del = DEL, get = GET, methods = {}, writers = routewords.writers }
+
+local function via_of(from)
+  local via = from.gateway
+  if via then
+    return via
+  end
+  via = from.via_other
+  return via and via["#tail"] and core.inet.text(via["#tail"])
+end
+
+local computed = {
+  dst = function(row)
+    local address, length = row.dst_address, row.dst_len
+    if address then
+      return address .. "/" .. ("%d"):format(length)
+    end
+    return length == 0 and "default" or nil
+  end,
+  from = function(row)
+    local address = row.src_address
+    return address and address .. "/" .. ("%d"):format(row.src_len)
+  end,
+  via = via_of,
+  dev = function(row, set)
+    return verbs.link_name(set, row.dev_index)
+  end,
+  iif = function(row, set)
+    return verbs.link_name(set, row.iif_index)
+  end,
+  table = function(row)
+    return names.name("table", row.table_number or row.table8)
+  end,
+  proto = function(row)
+    return names.name("proto", row.proto_number)
+  end,
+  scope = function(row)
+    return names.name("scope", row.scope_number)
+  end,
+  nexthops = function(row, set)
+    local list = row.multipath
+    if not list then
+      return nil
+    end
+    local out = {}
+    for i, hop in ipairs(list) do
+      out[i] = { via = via_of(hop), dev = verbs.link_name(set, hop.dev_index), dev_index = hop.dev_index, weight = hop.hops + 1,
+        realms = hop.realms }
+      for flag in pairs(hop.flags) do
+        out[i][flag] = true
+      end
+    end
+    return out
+  end,
+  expires = function(row)
+    local info = row.cacheinfo
+    return info and info.expires and info.expires ~= 0 and info.expires / USER_HZ or nil
+  end,
+  error = function(row)
+    local info = row.cacheinfo
+    local errno = info and info.error
+    -- the kernel's -ENETUNREACH as an unsigned number
+    return errno and errno ~= 0 and core.errno[errno > 2147483647 and 4294967296 - errno or errno] or nil
+  end,
+}
+for _, flag in ipairs { "onlink", "dead", "linkdown", "cloned", "offload", "trap" } do
+  computed[flag] = function(row)
+    return row.flags[flag] or nil
+  end
+end
+for metric in pairs(routewords.metrics) do
+  computed[metric] = function(row)
+    local all = row.metrics
+    local value = all and all[metric]
+    if value and metric == "features" then
+      local list = {}
+      for name in pairs(value) do
+        list[#list + 1] = name
+      end
+      table.sort(list)
+      return list
+    end
+    return value
+  end
+end
+function computed.lock(row)
+  local all = row.metrics
+  return all and all.lock and routewords.locked(all.lock)
+end
+
+route.class = schema.class {
+  name = "route",
+  computed = computed,
+  hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_other", "multipath", "metrics", "cacheinfo", "table8", "flags",
+    "scope_number", "mfc_stats", "newdst", "expires_left", "encap" },
+  same = function(a, b)
+    return a.family == b.family and a.dst == b.dst and a.table == b.table and a.metric == b.metric and a.tos == b.tos and a.type == b.type
+      and a.dev_index == b.dev_index and a.via == b.via and schema.rowset(a).handle == schema.rowset(b).handle
+  end,
+}
+
+-- Finding one ---------------------------------------------------------------------------------------------------------------------
+
+local function key_words(call, key)
+  local kind = type(key)
+  if kind == "string" then
+    return { key }
+  elseif kind == "userdata" then
+    return routewords.of_row(key)
+  elseif kind == "table" then
+    if key[1] == nil and key.dst ~= nil then
+      return routewords.of_row(key)
+    end
+    routewords.check(call .. ": key", key)
+    return key
+  end
+  errors.misuse("%s: a route is named by { \"10.0.0.0/8\", table =, metric =, type = } or its row, got %s", call, kind)
+end
+route.key_words = key_words
+
+local function dump(self, call, message)
+  local S = route.schema or verbs.schema(route)
+  return netlink.dump(self.handle, call, "route", S, GET, S:encode(message)), S
+end
+
+-- The longest match for the prefix's own address is the route itself, unless one inside of it is there too.
+local function by_lookup(self, call, words, tests)
+  local address, length, family = routewords.destination(call, words)
+  if not address or length == 0 then
+    return nil
+  end
+  local S = route.schema or verbs.schema(route)
+  local ok, row = pcall(netlink.ask, self, call, S:encode { family = family, dst_len = #core.inet.bytes(address) * 8,
+    dst_address = address, flags = FIB_MATCH }, ENETUNREACH)
+  return ok and row and verbs.passes(row, tests) and row or nil
+end
+
+function route.find(self, call, key)
+  local words = key_words(call, key)
+  local tests = verbs.tests(self, call, words)
+  local _, _, family = routewords.destination(call, words)
+  local in_main = words.table == nil or names.number("table", words.table, call) == 254
+  if in_main and not words.type and not words.metric then
+    local row = by_lookup(self, call, words, tests)
+    if row then
+      return row
+    end
+  end
+  local number = words.table and names.number("table", words.table, call)
+  local found, S = dump(self, call, { family = family, table8 = number and number < 256 and number or 0, table_number = number or 254 })
+  local best
+  for _, row in ipairs(found:rows(S, route.class, verbs.rowset(self), function(row)
+    return verbs.passes(row, tests)
+  end)) do
+    -- the lowest metric is the one in use
+    if not best or (row.metric or 0) < (best.metric or 0) then
+      best = row
+    end
+  end
+  return best
+end
+
+-- Filters -------------------------------------------------------------------------------------------------------------------------
+
+local matchers = {}
+route.matchers = matchers
+for _, word in ipairs { "metric", "tos", "nhid", "mark", "uid", "pref", "type", "dev_index", "iif_index", "realms", "expires", "error", "lock",
+  "encap_type", "ttl_propagate", "onlink", "dead", "linkdown", "cloned", "offload", "trap" } do
+  matchers[word] = true
+end
+for metric in pairs(routewords.metrics) do
+  matchers[metric] = true
+end
+local function number_of(kind, field)
+  return function(_, value, call)
+    return field, names.number(kind, value, call)
+  end
+end
+matchers.proto, matchers.scope = number_of("proto", "proto_number"), number_of("scope", "scope_number")
+matchers.table_number, matchers.proto_number = true, true
+matchers.table = function(_, value, call)
+  local number = names.number("table", value, call)
+  return function(row)
+    return (row.table_number or row.table8) == number
+  end
+end
+matchers.family = function(_, value, call)
+  return "family", prefix.family(value, call) == AF_INET and "inet" or "inet6"
+end
+matchers.dev = function(self, value, call)
+  local index = device.index(self.handle, value, call, "dev")
+  return function(row)
+    if row.dev_index == index then
+      return true
+    end
+    for _, hop in ipairs(row.multipath or {}) do
+      if hop.dev_index == index then
+        return true
+      end
+    end
+    return false
+  end
+end
+matchers.oif = matchers.dev
+matchers.dst = function(_, value, call)
+  local address, length, family, written = routewords.destination(call, { value })
+  address = address and prefix.canonical(address)
+  return function(row)
+    return row.dst_len == length and (length == 0 or row.dst_address == address)
+      and (not written or row.family == (family == AF_INET and "inet" or "inet6"))
+  end
+end
+matchers[1] = matchers.dst
+matchers.from = function(_, value, call)
+  local address, length = prefix.split(call, "from", value)
+  address = prefix.canonical(address)
+  return function(row)
+    return row.src_address == address and row.src_len == length
+  end
+end
+matchers.via = function(_, value)
+  local wanted = prefix.canonical(value)
+  return function(row)
+    if row.via == wanted then
+      return true
+    end
+    for _, hop in ipairs(row.multipath or {}) do
+      if via_of(hop) == wanted then
+        return true
+      end
+    end
+    return false
+  end
+end
+matchers.src = function(_, value)
+  return "src", prefix.canonical(value)
+end
+matchers.nexthops = function(self, value, call)
+  local wanted = routewords.nexthops(self.handle, call, value)
+  return function(row)
+    local has = row.multipath or {}
+    if #has ~= #wanted then
+      return false
+    end
+    for i, hop in ipairs(wanted) do
+      local via, other = via_of(hop), has[i]
+      if via and prefix.canonical(via) ~= via_of(other) or hop.dev_index and hop.dev_index ~= other.dev_index or hop.hops ~= other.hops then
+        return false
+      end
+    end
+    return true
+  end
+end
+
+function route.payloads(self, filter, call)
+  local S = route.schema or verbs.schema(route)
+  local message = {}
+  if filter.table then
+    message.table_number = names.number("table", filter.table, call)
+    message.table8 = message.table_number < 256 and message.table_number or 0
+  end
+  if filter.proto then
+    message.proto_number = names.number("proto", filter.proto, call)
+  end
+  if type(filter.type) == "string" then
+    message.type = filter.type
+  end
+  local dev = filter.dev or filter.oif
+  if dev then
+    message.dev_index = device.index(self.handle, dev, call, "dev")
+  end
+  local dst, family = filter[1] or filter.dst, nil
+  if filter.family then
+    family = prefix.family(filter.family, call)
+  elseif type(dst) == "string" then
+    local _, _, of, written = routewords.destination(call, { dst })
+    family = written and of or nil
+  end
+  local out, families = {}, {}
+  for i, each in ipairs(family and { family } or { AF_INET, AF_INET6 }) do
+    message.family = each
+    out[i], families[i] = S:encode(message), each == AF_INET and "inet" or "inet6"
+  end
+  return out, families
+end
+
+-- Verbs ---------------------------------------------------------------------------------------------------------------------------
+
+local function detail_of(words)
+  local text = tostring(words[1])
+  if words.via then
+    text = text .. " via " .. tostring(words.via)
+  end
+  if type(words.dev) == "string" or type(words.dev) == "number" then
+    text = text .. " dev " .. words.dev
+  end
+  if words.table then
+    text = text .. " table " .. tostring(words.table)
+  end
+  return text
+end
+
+local function write(self, call, flags, t, asked)
+  local handle = self.handle
+  local message = routewords.message(handle, call, t)
+  local S = route.schema or verbs.schema(route)
+  local batching = netlink.batching(handle)
+  local replies = netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "route", schema = S,
+    detail = detail_of(t), asked = batching and (asked or { call = call, t }) or nil }
+  if batching then
+    return nil
+  end
+  return verbs.echoed(self, replies)
+end
+
+local function key_of(t)
+  return { t[1], table = t.table, metric = t.metric, type = t.type, tos = t.tos, family = t.family, from = t.from }
+end
+
+local methods = route.methods
+
+---Add a route. rtnetlink(7), RTM_NEWROUTE.
+---
+---`t`: the destination at [1] ("10.0.0.0/8", "default"), via (of either family), dev, src, metric, table, proto, scope, type, tos, from, onlink,
+---nexthops = { { via =, dev =, weight =, onlink = }, ... }, metrics (mtu, advmss, hoplimit, initcwnd, congctl, ...), lock = { "mtu" }, pref,
+---expires (seconds), nhid, realms, ttl_propagate, family (for "default" where nothing else tells).
+---@param t table
+---@return nslua.Route? row  nothing in a batch
+function methods:add(t)
+  local row = write(self, "route.add", netlink.CREATE + netlink.EXCL + netlink.ECHO, t)
+  return row or not netlink.batching(self.handle) and route.find(self, "route.add", key_of(t)) or nil
+end
+
+---The same, in place of a route to that destination with that metric and table.
+---@param t table
+---@return nslua.Route?
+function methods:replace(t)
+  local row = write(self, "route.replace", netlink.CREATE + netlink.REPLACE + netlink.ECHO, t)
+  return row or not netlink.batching(self.handle) and route.find(self, "route.replace", key_of(t)) or nil
+end
+
+route.unchecked = { family = true }
+
+function route.identity(_, t)
+  local rest = {}
+  for word, value in pairs(t) do
+    rest[word] = value
+  end
+  return key_of(t), rest
+end
+
+---Change a route: what `t` says in place of what it had, the rest kept.
+---@param key string|table
+---@param t table  false removes
+function methods:change(key, t)
+  local call = "route.change"
+  routewords.check(call, t)
+  local row = type(key) == "userdata" and key or route.find(self, call, key)
+  if not row then
+    errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(key_words(call, key)) }
+  end
+  local words = routewords.all_of_row(row)
+  for word, value in pairs(t) do
+    if word == "nexthops" then
+      words.via, words.dev = nil, nil
+    elseif (word == "via" or word == "dev") and value then
+      words.nexthops = nil
+    end
+    if value == false and routewords.writers[word] ~= "flag" then
+      value = nil
+    end
+    words[word] = value
+  end
+  local moved = words.metric ~= row.metric or words.table ~= row.table or words.tos ~= row.tos or t[1] ~= nil and t[1] ~= row.dst
+  if moved then
+    -- another place in the table: the kernel would change the route that is there
+    write(self, call, netlink.CREATE + netlink.EXCL, words, { call = call, key, t })
+    self:delete(row)
+  else
+    write(self, call, netlink.REPLACE, words, { call = call, key, t })
+  end
+end
+
+---Delete a route: the first that fits what is given.
+---@param key string|table
+---@param options? { absent: "ok" }
+function methods:delete(key, options)
+  local call = "route.delete"
+  local absent = verbs.absent_ok(call, options)
+  local words = key_words(call, key)
+  local S = route.schema or verbs.schema(route)
+  local message = routewords.message(self.handle, call, words, true)
+  netlink.remove(self, route, call, S:encode(message), detail_of(words), absent and ESRCH, key)
+end
+
+local lookup_words = { true, from = true, mark = true, iif = true, oif = true, dev = true, uid = true, tos = true, ipproto = true, sport = true,
+  dport = true, fibmatch = true, vrf = true }
+local protocols = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58, sctp = 132 }
+
+---The route the kernel would take: ip route get.
+---@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = }; fibmatch: the
+---route as it stands in the table
+---@return nslua.Route row  raises ENETUNREACH, EHOSTUNREACH, EACCES, ... where there is none
+function methods:lookup(t)
+  local call = "route.lookup"
+  if type(t) == "string" then
+    t = { t }
+  end
+  verbs.options(call, t, lookup_words)
+  local handle = self.handle
+  local address, length, family = prefix.split(call, "[1]", t[1])
+  local message = { family = family, dst_address = address, dst_len = length,
+    flags = LOOKUP_TABLE + (t.fibmatch and FIB_MATCH or 0), mark = t.mark, uid = t.uid, tos = t.tos, sport = t.sport, dport = t.dport }
+  if t.ipproto ~= nil then
+    message.ipproto = protocols[t.ipproto] or t.ipproto
+  end
+  if t.from then
+    message.src_address, message.src_len = prefix.split(call, "from", t.from)
+  end
+  if t.iif then
+    message.iif_index = device.index(handle, t.iif, call, "iif")
+  end
+  local oif = t.oif or t.dev
+  if oif then
+    message.dev_index = device.index(handle, oif, call, "oif")
+  end
+  local S = route.schema or verbs.schema(route)
+  local row = netlink.ask(self, call, S:encode(message), nil, t[1])
+  local failed = row.error
+  if failed then
+    -- IPv6 answers with a route that says why there is none
+    errors.raise { call = call, netns = handle:describe(), errno = core.errno[failed], detail = t[1] }
+  end
+  return row
+end
+
+return verbs.object(route)

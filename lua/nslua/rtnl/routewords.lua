@@ -1,0 +1,287 @@
+-- What people write of a route, as the message that says it.
+
+local check = require "nslua.check"
+local device = require "nslua.rtnl.device"
+local errors = require "nslua.error"
+local names = require "nslua.rtnl.names"
+local prefix = require "nslua.rtnl.prefix"
+local units = require "nslua.units"
+
+local M = {}
+
+local AF_INET, AF_INET6 = prefix.AF_INET, prefix.AF_INET6
+
+-- linux/rtnetlink.h, RTAX_*: also the bit in RTAX_LOCK
+M.metrics = { mtu = 2, window = 3, rtt = 4, rttvar = 5, ssthresh = 6, cwnd = 7, advmss = 8, reordering = 9, hoplimit = 10, initcwnd = 11,
+  features = 12, rto_min = 13, initrwnd = 14, quickack = 15, congctl = 16, fastopen_no_cookie = 17 }
+
+M.writers = { true, via = true, dev = true, src = true, from = true, metric = true, table = true, proto = true, scope = true, type = true, tos = true,
+  nexthops = true, onlink = "flag", pervasive = "flag", pref = true, expires = true, nhid = true, realms = true, ttl_propagate = "flag",
+  family = true, lock = true, encap_type = true, encap = true }
+for metric in pairs(M.metrics) do
+  M.writers[metric] = true
+end
+
+local RTNH_F_PERVASIVE, RTNH_F_ONLINK = 2, 4
+local types = { unspec = 0, unicast = 1, ["local"] = 2, broadcast = 3, anycast = 4, multicast = 5, blackhole = 6, unreachable = 7, prohibit = 8,
+  throw = 9, nat = 10, xresolve = 11 }
+local SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 253, 254, 255
+local TABLE_MAIN, TABLE_LOCAL = 254, 255
+local PROTO_BOOT = 3 -- ip(8)'s, for routes set by hand
+
+---Raise where a word is not known.
+---@param call string
+---@param t any
+function M.check(call, t)
+  if type(t) ~= "table" then
+    errors.misuse("%s: a table expected, got %s", call, type(t))
+  end
+  for key in pairs(t) do
+    if M.writers[key] == nil then
+      errors.misuse("%s: %s", call, check.unknown("key", key, M.writers))
+    end
+  end
+end
+
+---Where a route leads to, and its family.
+---@param call string
+---@param t table
+---@return string? address  nil for "default"
+---@return integer length
+---@return integer family
+---@return boolean told     whether anything tells the family; IPv4 where nothing does
+function M.destination(call, t)
+  local dst = t[1]
+  local family = t.family ~= nil and prefix.family(t.family, call) or nil
+  if dst == "default" or dst == "all" or dst == "any" then
+    if not family then
+      local hint = t.via or t.src or t.from or (type(t.nexthops) == "table" and type(t.nexthops[1]) == "table" and t.nexthops[1].via)
+      if type(hint) == "string" then
+        family = hint:find(":", 1, true) and AF_INET6 or AF_INET
+      end
+    end
+    return nil, 0, family or AF_INET, family ~= nil
+  elseif dst == nil then
+    errors.misuse("%s: the destination at [1] is needed: \"10.0.0.0/8\" or \"default\"", call)
+  end
+  local address, length, of = prefix.split(call, "[1]", dst)
+  if family and family ~= of then
+    errors.misuse("%s: %s is not of family %s", call, dst, tostring(t.family))
+  end
+  return address, length, of, true
+end
+
+-- A gateway of the route's family stands in RTA_GATEWAY, one of another in struct rtvia.
+local function gateway(call, value, family, message)
+  if type(value) == "string" then
+    value = value:gsub("^inet6? ", "") -- "inet6 fe80::1", as ip(8) writes it
+  end
+  local bytes, of = prefix.address(call, "via", value)
+  if of == family then
+    message.gateway = value
+  elseif family == AF_INET6 then
+    errors.misuse("%s: via %s: an IPv6 route has an IPv6 gateway", call, value)
+  else
+    message.via_other = { family = of, ["#tail"] = bytes }
+  end
+end
+
+local hop_words = { via = true, dev = true, weight = true, onlink = true, pervasive = true, realms = true, dev_index = true,
+  dead = true, linkdown = true, offload = true, trap = true, unresolved = true }
+
+---@param handle table
+---@param call string
+---@param list any
+---@param family? integer  of the route
+---@return table[]
+function M.nexthops(handle, call, list, family)
+  if type(list) ~= "table" or #list == 0 then
+    errors.misuse("%s: nexthops must be a list of { via =, dev =, weight = }", call)
+  end
+  local out = {}
+  for i, hop in ipairs(list) do
+    local where = ("%s: nexthops[%d]"):format(call, i)
+    if type(hop) ~= "table" then
+      errors.misuse("%s: a table expected, got %s", where, type(hop))
+    end
+    for key in pairs(hop) do
+      if not hop_words[key] then
+        errors.misuse("%s: %s", where, check.unknown("key", key, hop_words))
+      end
+    end
+    local weight = hop.weight or 1
+    if type(weight) ~= "number" or weight < 1 or weight > 256 or weight % 1 ~= 0 then
+      errors.misuse("%s: weight must be 1 to 256, got %s", where, tostring(weight))
+    end
+    local entry = { hops = weight - 1, flags = (hop.onlink and RTNH_F_ONLINK or 0) + (hop.pervasive and RTNH_F_PERVASIVE or 0),
+      dev_index = 0, realms = hop.realms }
+    if hop.via then
+      gateway(where, hop.via, family or (hop.via:find(":", 1, true) and AF_INET6 or AF_INET), entry)
+    end
+    local dev = hop.dev or hop.dev_index
+    if dev then
+      entry.dev_index = device.index(handle, dev, where, "dev")
+    end
+    out[i] = entry
+  end
+  return out
+end
+
+---Names of the metrics that a lock mask holds.
+---@param mask integer
+---@return string[]
+function M.locked(mask)
+  local out = {}
+  for metric, bit in pairs(M.metrics) do
+    if math.floor(mask / 2 ^ bit) % 2 == 1 then
+      out[#out + 1] = metric
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+local function metrics(call, t)
+  local out
+  for metric in pairs(M.metrics) do
+    local value = t[metric]
+    if value ~= nil then
+      out = out or {}
+      if type(value) == "boolean" then
+        value = value and 1 or 0 -- quickack, fastopen_no_cookie
+      end
+      out[metric] = value
+    end
+  end
+  local lock = t.lock
+  if lock ~= nil then
+    local mask = 0
+    for _, metric in ipairs(type(lock) == "table" and lock or { lock }) do
+      local bit = M.metrics[metric]
+      if not bit then
+        errors.misuse("%s: lock: %s", call, check.unknown("metric", metric, M.metrics))
+      end
+      mask = mask + 2 ^ bit
+    end
+    out = out or {}
+    out.lock = math.floor(mask)
+  end
+  return out
+end
+
+-- As ip(8) chooses it: how far away the destination may be.
+local function default_scope(t, message, deleting)
+  local kind = types[message.type] or message.type or 0
+  if message.family == AF_INET6 then
+    return 0
+  elseif kind == types["local"] or kind == types.nat then
+    return SCOPE_HOST
+  elseif kind == types.broadcast or kind == types.multicast or kind == types.anycast then
+    return SCOPE_LINK
+  elseif deleting then
+    return SCOPE_NOWHERE -- any
+  elseif kind <= types.unicast and not t.via and not t.nexthops and not t.nhid then
+    return SCOPE_LINK
+  end
+  return 0
+end
+
+local simple = { src = "src", metric = "metric", tos = "tos", pref = "pref", nhid = "nhid", realms = "realms", ttl_propagate = "ttl_propagate",
+  encap_type = "encap_type", encap = "encap" }
+
+---The message of a route.
+---@param handle table
+---@param call string
+---@param t table
+---@param deleting? boolean  what is not said fits anything
+---@return table
+function M.message(handle, call, t, deleting)
+  M.check(call, t)
+  for key, value in pairs(t) do
+    if value == false and M.writers[key] ~= "flag" and not M.metrics[key] then
+      errors.misuse("%s: %s cannot be false", call, tostring(key))
+    end
+  end
+  local address, length, family = M.destination(call, t)
+  local message = { family = family, dst_len = length, dst_address = address }
+  for key, field in pairs(simple) do
+    message[field] = t[key]
+  end
+  if t.type ~= nil then
+    message.type = t.type
+  elseif not deleting then
+    message.type = types.unicast
+  end
+  if t.from then
+    message.src_address, message.src_len = prefix.split(call, "from", t.from)
+  end
+  if t.via then
+    gateway(call, t.via, family, message)
+  end
+  if t.dev ~= nil then
+    message.dev_index = device.index(handle, t.dev, call, "dev")
+  end
+  local kind = types[message.type] or message.type
+  local number = t.table ~= nil and names.number("table", t.table, call)
+    or (kind == types["local"] or kind == types.broadcast or kind == types.anycast or kind == types.nat) and TABLE_LOCAL or TABLE_MAIN
+  if number < 256 then
+    message.table8 = number
+  else
+    message.table_number = number -- and RT_TABLE_UNSPEC in the header
+  end
+  if t.proto ~= nil then
+    message.proto_number = names.number("proto", t.proto, call)
+  elseif not deleting then
+    message.proto_number = PROTO_BOOT
+  end
+  message.scope_number = t.scope ~= nil and names.number("scope", t.scope, call) or default_scope(t, message, deleting)
+  if t.nexthops then
+    message.multipath = M.nexthops(handle, call, t.nexthops, family)
+  end
+  if t.onlink or t.pervasive then
+    message.flags = (t.onlink and RTNH_F_ONLINK or 0) + (t.pervasive and RTNH_F_PERVASIVE or 0)
+  end
+  if t.expires then
+    message.expires_left = math.floor(units.duration(t.expires, call .. ": expires") + 0.5)
+  end
+  message.metrics = metrics(call, t)
+  return message
+end
+
+---Words that name exactly the route of a row.
+---@param row table
+---@return table
+function M.of_row(row)
+  local dst = row.dst
+  return { dst, family = row.family, table = row.table_number or row.table, metric = row.metric, type = row.type,
+    tos = row.tos ~= 0 and row.tos or nil, from = row.from, via = row.via, dev = not row.nexthops and (row.dev_index or row.dev) or nil, proto = row.proto_number or row.proto }
+end
+
+---Words that would make the route of a row again.
+---@param row table
+---@return table
+function M.all_of_row(row)
+  local words = M.of_row(row)
+  for _, word in ipairs { "src", "scope", "pref", "expires", "nhid", "realms", "ttl_propagate", "onlink", "lock", "encap_type", "encap" } do
+    words[word] = row[word]
+  end
+  for metric in pairs(M.metrics) do
+    words[metric] = row[metric]
+  end
+  if words.family == "inet" then
+    words.pref = nil
+  end
+  local hops = row.nexthops
+  if hops then
+    words.nexthops, words.via, words.dev = {}, nil, nil
+    for i, hop in ipairs(hops) do
+      words.nexthops[i] = { via = hop.via, dev = hop.dev_index, weight = hop.weight, onlink = hop.onlink, realms = hop.realms }
+    end
+  end
+  if words.nhid then
+    words.via, words.dev, words.nexthops = nil, nil, nil -- the nexthop object says it
+  end
+  return words
+end
+
+return M

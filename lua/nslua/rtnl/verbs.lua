@@ -1,0 +1,307 @@
+-- What the collections share: filters, list, each, ensure, names of devices in rows.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local netlink = require "nslua.netlink"
+local schema = require "nslua.schema"
+
+local M = {}
+
+---@class nslua.Object
+---@field name string          "route"
+---@field new integer          RTM_NEW*; `del` and `get` likewise
+---@field class table          how rows read (schema.class)
+---@field matchers table<string|integer, true|fun(self: nslua.Collection, value: any, call: string): any, any>
+---@field payloads fun(self: nslua.Collection, filter: table, call: string): string[], string[]?  dump requests that a filter needs, and the
+---family each asks for: a kernel without IPv6 answers for it with what IPv4 has
+---@field methods table        the verbs
+
+---@class nslua.Collection
+---@field handle table    the netns handle it belongs to
+---@field object nslua.Object
+
+---The compiled schema of an object.
+---@param object nslua.Object
+---@return userdata
+function M.schema(object)
+  local compiled = schema.compile(object.name)
+  object.schema = compiled
+  return compiled
+end
+
+---What the rows of one answer share: the namespace, and the names of its links once asked for.
+---@param self nslua.Collection
+---@return table
+function M.rowset(self)
+  return { handle = self.handle }
+end
+
+---Name of a link by its index, from one dump for each row set.
+---@param set table
+---@param index integer?
+---@return string? name  nil for 0, nil, and a link that is gone
+function M.link_name(set, index)
+  if not index or index == 0 then
+    return nil
+  end
+  local names = set.names
+  if not names then
+    names = require("nslua.rtnl.link").names(set.handle)
+    set.names = names
+  end
+  return names[index]
+end
+
+---Raise where an option is not known.
+---@param call string
+---@param t any
+---@param known table
+function M.options(call, t, known)
+  if type(t) ~= "table" then
+    errors.misuse("%s: a table expected, got %s", call, type(t))
+  end
+  for key in pairs(t) do
+    if known[key] == nil then
+      M.unknown(call, key, known)
+    end
+  end
+end
+
+function M.unknown(call, key, known)
+  errors.misuse("%s: %s", call, check.unknown("key", key, known))
+end
+
+---Text for the detail of an error: `name = "eth0"`.
+---@param key string
+---@param value any
+---@return string?
+function M.detail(key, value)
+  if value == nil then
+    return nil
+  end
+  return type(value) == "string" and ("%s = %q"):format(key, value) or ("%s = %s"):format(key, tostring(value))
+end
+
+---Whether every field of `wanted` is in `found` with that value; tables inside likewise.
+---@param wanted any
+---@param found any
+---@return boolean
+local function within(wanted, found)
+  if type(wanted) ~= "table" or type(found) ~= "table" then
+    return wanted == found
+  end
+  for key, value in pairs(wanted) do
+    if not within(value, found[key]) then
+      return false
+    end
+  end
+  return true
+end
+M.within = within
+
+---What a filter asks of a row, prepared once: { field, value } or { predicate =, value = }.
+---@param self nslua.Collection
+---@param call string
+---@param filter table
+---@param skip? table<string|integer, true>
+---@return table[]
+function M.tests(self, call, filter, skip)
+  local matchers = self.object.matchers
+  local tests = {}
+  for key, value in pairs(filter) do
+    if not (skip and skip[key]) then
+      local matcher = matchers[key]
+      if matcher == nil then
+        M.unknown(call, key, matchers)
+      elseif value == false and matcher ~= true then
+        tests[#tests + 1] = { key == 1 and self.object.noun or key, nil }
+      elseif matcher == true then
+        tests[#tests + 1] = { key, value }
+      else
+        local field, wanted = matcher(self, value, call)
+        tests[#tests + 1] = type(field) == "function" and { predicate = field, value = wanted } or { field, wanted }
+      end
+    end
+  end
+  return tests
+end
+
+---@param row any
+---@param tests table[]
+---@return boolean
+local function passes(row, tests)
+  for i = 1, #tests do
+    local test = tests[i]
+    local predicate = test.predicate
+    if predicate then
+      if not predicate(row, test.value) then
+        return false
+      end
+    else
+      local wanted, found = test[2], row[test[1]]
+      if not wanted then
+        if found then -- false and nil are both "has none"
+          return false
+        end
+      elseif wanted ~= found and not (type(wanted) == "table" and within(wanted, found)) then
+        return false
+      end
+    end
+  end
+  return true
+end
+M.passes = passes
+
+local none = {}
+
+---Every row that passes a filter, as independent values.
+---@param filter? table  words of the rows; false: has none
+---@return table[]       `interrupted` is true where the kernel's tables changed under ten dumps in a row
+function M.list(self, filter)
+  local object = self.object
+  local call = object.name .. ".list"
+  filter = filter or none
+  if type(filter) ~= "table" then
+    errors.misuse("%s: a filter is a table, got %s", call, type(filter))
+  end
+  local tests = M.tests(self, call, filter)
+  local S, class = object.schema or M.schema(object), object.class
+  local set = M.rowset(self)
+  local payloads, families = object.payloads(self, filter, call)
+  local out, interrupted
+  for at, payload in ipairs(payloads) do
+    local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
+    local family = families and families[at]
+    local rows = dump:rows(S, class, set, (family or tests[1]) and function(row)
+      return (not family or row.family == family) and passes(row, tests)
+    end or nil)
+    interrupted = interrupted or dump.interrupted
+    if not out then
+      out = rows
+    else
+      for i = 1, #rows do
+        out[#out + 1] = rows[i]
+      end
+    end
+  end
+  out.interrupted = interrupted or nil
+  return out
+end
+
+---Go through the rows that pass a filter. A row lives until the next step; `row:decode()` keeps it.
+---@param filter? table
+---@return fun(): table?
+function M.each(self, filter)
+  local object = self.object
+  local call = object.name .. ".each"
+  filter = filter or none
+  if type(filter) ~= "table" then
+    errors.misuse("%s: a filter is a table, got %s", call, type(filter))
+  end
+  local tests = M.tests(self, call, filter)
+  local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self)
+  local payloads, families = object.payloads(self, filter, call)
+  local at, step = 0, nil
+  return function()
+    while true do
+      if not step then
+        at = at + 1
+        if not payloads[at] then
+          return nil
+        end
+        step = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at]):each(S, class, set)
+      end
+      local row = step()
+      if not row then
+        step = nil
+      elseif (not families or row.family == families[at]) and passes(row, tests) then
+        return row
+      end
+    end
+  end
+end
+
+---Make it so if it is not: add it, or change what differs. Returns the row.
+---@param t table  as for `add`
+---@return table? row  nothing in a batch
+function M.ensure(self, t)
+  local object = self.object
+  local call = object.name .. ".ensure"
+  M.options(call, t, object.writers)
+  local key, rest = object.identity(self, t, call)
+  local row = key and object.find(self, call, key)
+  if not row then
+    local ok, added = pcall(self.add, self, t)
+    if ok then
+      return added
+    end
+    -- somebody else was faster: what is there now decides
+    row = errors.is(added, "EEXIST") and key and object.find(self, call, key)
+    if not row then
+      error(added, 0)
+    end
+  end
+  if passes(row, M.tests(self, call, t, object.unchecked)) then
+    return row
+  end
+  self:change(row, rest)
+  if not netlink.batching(self.handle) then
+    return object.find(self, call, key)
+  end
+end
+
+---One row, or nil where there is none.
+---@param key any
+---@return table?
+function M.get(self, key)
+  local object = self.object
+  return object.find(self, object.get_call, key)
+end
+
+---Collections of an object are made by this.
+---@param object nslua.Object
+function M.object(object)
+  local methods = object.methods
+  methods.list, methods.each = M.list, M.each
+  methods.ensure = methods.ensure or M.ensure
+  methods.get = methods.get or M.get
+  object.get_call = object.name .. ".get"
+  object.metatable = {
+    __index = methods,
+    __name = "nslua.Collection",
+    __tostring = function(self)
+      return ("%s of %s"):format(object.name, self.handle:describe())
+    end,
+  }
+  return object
+end
+
+---Row from the echo of a request.
+---@param self nslua.Collection
+---@param replies table[]?
+---@return table?
+function M.echoed(self, replies)
+  local object = self.object
+  for i = replies and #replies or 0, 1, -1 do
+    if replies[i][1] == object.new then
+      return object.schema:row(replies[i][2], object.class, M.rowset(self))
+    end
+  end
+end
+
+---Whether delete's options ask to be silent where there is nothing.
+---@param call string
+---@param options table?
+---@return boolean
+function M.absent_ok(call, options)
+  if options == nil then
+    return false
+  end
+  check.options(call, options, { absent = "string" })
+  if options.absent and options.absent ~= "ok" and options.absent ~= "error" then
+    errors.misuse("%s: absent must be \"ok\" or \"error\", got %q", call, options.absent)
+  end
+  return options.absent == "ok"
+end
+
+return M
