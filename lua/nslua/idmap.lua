@@ -36,24 +36,23 @@ local function id(n)
   return ("%.0f"):format(n)
 end
 
-local function read_all(path)
-  local fd, message, errno = core.fd.open(path, "r")
-  if not fd then
-    return nil, message, errno
-  end
+---All that an fd still gives, and close it: a file of /proc is read by the page.
+---@param fd nslua.fd
+---@return string
+function M.read(fd)
   local parts = {}
-  while true do
-    local bytes
-    bytes, message, errno = fd:read(65536)
-    if not bytes or bytes == "" then
-      fd:close()
-      if not bytes then
-        return nil, message, errno
-      end
-      return table.concat(parts)
-    end
+  repeat
+    local bytes = fd:read(65536) or ""
     parts[#parts + 1] = bytes
-  end
+  until bytes == ""
+  fd:close()
+  return table.concat(parts)
+end
+
+-- "" where there is no such file.
+local function read_file(path)
+  local fd = core.fd.open(path, "r")
+  return fd and M.read(fd) or ""
 end
 
 ---The blocks that /etc/subuid or /etc/subgid gives to a user. Both files are keyed by the *user*; a line counts if its first field is
@@ -62,9 +61,8 @@ end
 ---@return { [1]: integer, [2]: integer }[] blocks  { first, count }, in the order of the file
 function M.blocks(kind)
   local uid, _, name = core.idmap.who()
-  local text = read_all(kinds[kind].file)
   local blocks = {}
-  for line in (text or ""):gmatch "[^\n]+" do
+  for line in read_file(kinds[kind].file):gmatch "[^\n]+" do
     local owner, first, count = line:match "^([^:]*):(%d+):(%d+)%s*$"
     if owner and (owner == name or owner == id(uid)) then
       first, count = tonumber(first), tonumber(count)
@@ -81,7 +79,7 @@ end
 ---@return { [1]: integer, [2]: integer }[] blocks  { first, count }
 function M.own(kind)
   local blocks = {}
-  for first, count in (read_all(kinds[kind].map) or ""):gmatch "(%d+)%s+%d+%s+(%d+)" do
+  for first, count in read_file(kinds[kind].map):gmatch "(%d+)%s+%d+%s+(%d+)" do
     blocks[#blocks + 1] = { tonumber(first), tonumber(count) }
   end
   return blocks
@@ -306,13 +304,13 @@ end
 
 ---Why writing the maps failed, for an error object's hint; nil where nothing is known.
 ---@param maps nslua.IdMaps
----@param detail string  what nslua_idmap_apply said: "uid_map", "newuidmap: ..."
+---@param detail string  what nslua_idmap_apply said: "uid_map: ...", "newuidmap: ..."
 ---@param errno integer
 ---@return string?
 function M.hint(maps, detail, errno)
   local kind = detail:find "gid" and "gid" or "uid"
   local k = kinds[kind]
-  if errno == core.errno.ENOENT and detail == k.tool then
+  if errno == core.errno.ENOENT and detail:match "^[^:]*" == k.tool then
     return ("%s(1) is not installed (Debian: apt install uidmap)"):format(k.tool)
   elseif detail:find(k.tool, 1, true) then
     return ("%s grants the ranges it may write"):format(kinds[kind].file)

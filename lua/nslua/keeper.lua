@@ -146,7 +146,7 @@ function M.file(userns_fd, netns_fd, path, text, call, what)
   return text and true or fds[1]
 end
 
----The id maps of a user namespace, as seen from this process's own.
+---The id maps of a user namespace, as they were written: outside ids are those of its parent.
 ---@param userns_fd nslua.fd
 ---@return nslua.IdMaps
 function M.maps(userns_fd)
@@ -158,16 +158,12 @@ function M.maps(userns_fd)
   local out = {}
   for i, key in ipairs { "uid", "gid" } do
     local ranges = {}
-    -- Read from here: the kernel shows the outside ids of the reader's own user namespace.
-    for a, b, c in (fds[i]:read() or ""):gmatch "(%d+)%s+(%d+)%s+(%d+)" do
+    for a, b, c in idmap.read(fds[i]):gmatch "(%d+)%s+(%d+)%s+(%d+)" do
       ranges[#ranges + 1] = { tonumber(a), tonumber(b), tonumber(c) }
     end
     out[key] = { ranges = ranges, helper = false }
   end
-  out.setgroups = (fds[3]:read() or ""):match "%a+"
-  for _, fd in ipairs(fds) do
-    fd:close()
-  end
+  out.setgroups = idmap.read(fds[3]):match "%a+"
   return out
 end
 

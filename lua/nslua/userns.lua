@@ -24,7 +24,7 @@ Userns.__index = namespace.index(methods)
 
 namespace.class("user", Userns)
 
----Its id maps; outside ids are those of this process's own user namespace.
+---Its id maps, as they were written: outside ids are those of its parent.
 ---@return nslua.IdMaps
 function methods:maps()
   return keeper.maps(namespace.fd_of(self, "userns.maps"))
