@@ -118,6 +118,14 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 	}
 }
 
+/* Handles are for errors that Lua raises; what is not needed any more goes at once. */
+static void drop(struct nslua_fd *h)
+{
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = -1;
+}
+
 static int push_failure(lua_State *L, const char *step, int err, const char *detail)
 {
 	nslua_failen(L, step, err);
@@ -155,8 +163,11 @@ int nslua_spawn(lua_State *L)
 	p->parent_fd = parent->fd;
 	p->deathsig = gettid() == p->parent;
 	if (!may_share(p)) {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-			return push_failure(L, "status socket", errno, "");
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+			err = errno;
+			drop(parent);
+			return push_failure(L, "status socket", err, "");
+		}
 		ours->fd = pair[0];
 		theirs->fd = pair[1];
 		p->status = theirs->fd;
@@ -176,13 +187,10 @@ int nslua_spawn(lua_State *L)
 	if (pid < 0)
 		err = errno;
 	if (pid == 0) {
-		close(ours->fd);
-		ours->fd = -1;
+		drop(ours);
 		spawn_run(p); /* returns for plan->fork only */
-		close(theirs->fd);
-		theirs->fd = -1;
-		close(parent->fd);
-		parent->fd = -1;
+		drop(theirs);
+		drop(parent);
 		lua_pushboolean(L, 0);
 		return 1;
 	}
@@ -194,11 +202,12 @@ int nslua_spawn(lua_State *L)
 		c->group = p->group && !p->init;
 	}
 	if (p->status >= 0) {
-		close(theirs->fd);
-		theirs->fd = -1;
+		drop(theirs);
 		if (pid > 0)
 			attend(p, ours->fd, c, gift);
 	}
+	drop(ours);
+	drop(parent);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 
 	if (pid < 0)

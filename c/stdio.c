@@ -66,13 +66,13 @@ void spawn_stdio(struct plan *p)
 		p->status = lift(p, p->status, above);
 	for (int i = 0; i < 3; i++) {
 		source[i] = p->pty >= 0 ? p->pty : p->stdio[i] == STDIO_FD ? p->stdio_fd[i] : i;
-		if (source[i] == i && fcntl(i, F_GETFD) < 0) { /* the caller has it closed: never a stranger's file */
+		/* The caller started with it closed, and some handle of ours may have the number now: such close on exec. */
+		if (source[i] == i && fcntl(i, F_GETFD) != 0) {
 			null = open("/dev/null", O_RDWR | O_CLOEXEC);
 			if (null < 0)
 				die(p);
 			source[i] = lift(p, null, above);
-			if (null != i)
-				close(null);
+			close(null);
 		} else if (source[i] != i && source[i] < above) {
 			source[i] = lift(p, source[i], above);
 		}
