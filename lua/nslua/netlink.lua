@@ -61,7 +61,7 @@ local function failure(request, message, errno, extack)
   elseif errno == core.errno.EPERM then
     e.hint = permission(request)
   elseif request.hint then
-    e.hint = request.hint(errno)
+    e.hint = request.hint(errno, extack and extack.message)
   end
   if extack then
     e.extack = extack.message

@@ -373,8 +373,10 @@ local function collection(handle)
 end
 
 local function hint(request)
-  return function(errno)
-    if errno == core.errno.EOPNOTSUPP and request.kind then
+  return function(errno, extack)
+    -- the kernel refuses options it was built without in the same way
+    local info = request.message.linkinfo
+    if errno == core.errno.EOPNOTSUPP and request.kind and (extack == "Unknown device type" or not info.data) then
       return ("this kernel makes no links of kind %q: `modprobe %s`, or a kernel that has it"):format(request.kind, request.kind)
     end
   end

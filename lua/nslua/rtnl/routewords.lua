@@ -254,7 +254,8 @@ end
 function M.of_row(row)
   local dst = row.dst
   return { dst, family = row.family, table = row.table_number or row.table, metric = row.metric, type = row.type,
-    tos = row.tos ~= 0 and row.tos or nil, from = row.from, via = row.via, dev = not row.nexthops and (row.dev_index or row.dev) or nil, proto = row.proto_number or row.proto }
+    tos = row.tos ~= 0 and row.tos or nil,
+    from = row.from, via = row.via, dev = not row.nexthops and (row.dev_index or row.dev) or nil, proto = row.proto_number or row.proto }
 end
 
 ---Words that would make the route of a row again.

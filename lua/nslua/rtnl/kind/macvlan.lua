@@ -16,10 +16,10 @@ local attributes = [[
     2  FLAGS              flags              u16:flags(macvlan_flag)
     3  MACADDR_MODE       macaddr_mode       u32:enum(macvlan_macaddr_mode)
     4  MACADDR            macaddr            lladdr
-    5  MACADDR_DATA       macaddr_data       nest(macvlan_macaddrs)
+    5  MACADDR_DATA       macaddr_nest       nest(macvlan_macaddrs)
     6  MACADDR_COUNT      macaddr_count      u32
-    7  BC_QUEUE_LEN       bc_queue_len       u32
-    8  BC_QUEUE_LEN_USED  bc_queue_len_used  u32
+    7  BC_QUEUE_LEN       bcqueuelen         u32
+    8  BC_QUEUE_LEN_USED  usedbcqueuelen     u32
 ]]
 
 local function kind(name)
@@ -28,15 +28,15 @@ local function kind(name)
     header = "linux/if_link.h",
     prefix = "IFLA_MACVLAN_",
     attributes = attributes,
-    hidden = { "macaddr_data" },
-    words = { macaddrs = "table" }, -- the addresses of mode "source"; written with macaddr_mode
+    hidden = { "macaddr_nest" },
+    words = { macaddr_data = "table" }, -- the addresses of mode "source"; written with macaddr_mode
     write = function(data)
-      if data.macaddrs then
-        data.macaddr_data, data.macaddrs = { macaddr = data.macaddrs }, nil
+      if data.macaddr_data then
+        data.macaddr_nest, data.macaddr_data = { macaddr = data.macaddr_data }, nil
       end
     end,
     read = function(data)
-      data.macaddrs = data.macaddr_data and data.macaddr_data.macaddr
+      data.macaddr_data = data.macaddr_nest and data.macaddr_nest.macaddr
     end,
   }
 end

@@ -20,7 +20,7 @@ local function create(handle, name, data, kind)
   end
   name = message
   local ok
-  ok, message, errno = core.tun.persist(fd, data.owner, data.group)
+  ok, message, errno = core.tun.persist(fd, data.user, data.group)
   fd:close()
   if not ok then
     return nil, message, errno
@@ -35,15 +35,15 @@ local function kind(name)
     header = "linux/if_link.h",
     prefix = "IFLA_TUN_",
     attributes = [[
-      1  OWNER                owner                u32
+      1  OWNER                user                 u32   -- may attach to it
       2  GROUP                group                u32
       3  TYPE                 type                 u8:enum(tun_type)
       4  PI                   pi                   bool
       5  VNET_HDR             vnet_hdr             bool
       6  PERSIST              persist              bool
       7  MULTI_QUEUE          multi_queue          bool
-      8  NUM_QUEUES           num_queues           u32
-      9  NUM_DISABLED_QUEUES  num_disabled_queues  u32
+      8  NUM_QUEUES           numqueues            u32
+      9  NUM_DISABLED_QUEUES  numdisabled          u32
     ]],
     hidden = { "type" },
     create = create,
