@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* nsfs.c - what a namespace fd tells: type, owner, parent, 64-bit id.  ioctl_nsfs(2). */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "namespace.h"
@@ -112,7 +115,52 @@ static int ns_id(lua_State *L)
 	return 1;
 }
 
+/* The number in "net:[4026531833]", 0 for other text. */
+static unsigned long inode_of_text(const char *text)
+{
+	unsigned long inode;
+
+	for (const struct nslua_nstype *t = nslua_nstypes; t->name; t++) {
+		size_t len = strlen(t->proc);
+
+		if (!strncmp(text, t->proc, len) && sscanf(text + len, ":[%lu]", &inode) == 1)
+			return inode;
+	}
+	return 0;
+}
+
+/*
+ * namespace.peek(link) -> target, inode.  Of a link like /proc/PID/fd/N: its text ("net:[4026531833]", "/run/netns/blue"), and the inode
+ * where it stands for a namespace; one that was opened by the name of a bind mount does not show it in the text.
+ */
+static int ns_peek(lua_State *L)
+{
+	static dev_t nsfs; /* one device for all namespaces, as long as the machine runs */
+	const char *path = luaL_checkstring(L, 1);
+	char text[PATH_MAX];
+	unsigned long inode;
+	struct stat st;
+	ssize_t n = readlink(path, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return nslua_fail(L, path);
+	text[n] = '\0';
+	inode = inode_of_text(text);
+	if (text[0] == '/') {
+		if (!nsfs && stat("/proc/thread-self/ns/net", &st) == 0)
+			nsfs = st.st_dev;
+		if (nsfs && stat(path, &st) == 0 && st.st_dev == nsfs)
+			inode = st.st_ino;
+	}
+	lua_pushlstring(L, text, (size_t)n);
+	if (!inode)
+		return 1;
+	nslua_pushu64(L, inode);
+	return 2;
+}
+
 const luaL_Reg nslua_nsfs_functions[] = {
 	{ "type", ns_type },     { "owner_uid", ns_owner_uid }, { "userns", ns_userns },
-	{ "parent", ns_parent }, { "id", ns_id },               { NULL, NULL },
+	{ "parent", ns_parent }, { "id", ns_id },               { "peek", ns_peek },
+	{ NULL, NULL },
 };

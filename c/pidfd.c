@@ -84,26 +84,24 @@ int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type)
 
 int nslua_thread_ns(const struct nslua_nstype *type)
 {
-	static int unknown; /* this kernel knows no pidfds of threads, or no ioctl for this */
 	char path[48];
+	int fd, pidfd, en;
 
-	if (!unknown) {
-		int pidfd = pidfd_open_raw((pid_t)syscall(SYS_gettid), NSLUA_PIDFD_THREAD);
-
-		if (pidfd >= 0) {
-			int fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0), en = errno;
-
-			close(pidfd);
-			if (fd >= 0)
-				return fd;
-			errno = en;
-		}
-		if (errno == EMFILE || errno == ENFILE)
-			return -1;
-		unknown = 1;
-	}
 	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", type->proc);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	/* No /proc here, or that of another pid namespace. */
+	pidfd = pidfd_open_raw((pid_t)syscall(SYS_gettid), NSLUA_PIDFD_THREAD);
+	if (pidfd < 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0);
+	en = fd < 0 ? ENOENT : 0;
+	close(pidfd);
+	errno = en;
+	return fd;
 }
 
 /* namespace.pidfd(pid) -> pidfd handle.  ESRCH: no such process. */

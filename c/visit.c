@@ -47,12 +47,11 @@ static int run_errand(void *p)
 	_exit(0);
 }
 
-/* Go by a child that shares memory and fds: for who may go there but not come back. */
+/* Go by a child that shares memory and fds.  No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
 static int visit_by_child(int nsfd, int (*work)(void *), void *arg)
 {
 	_Alignas(16) char stack[32768];
 	struct errand e = { nsfd, -1, EINTR, work, arg };
-	/* No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
 	pid_t pid = clone(run_errand, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES, &e);
 
 	if (pid < 0)
@@ -63,17 +62,13 @@ static int visit_by_child(int nsfd, int (*work)(void *), void *arg)
 	return e.rc;
 }
 
-int nslua_visit(int nsfd, int (*work)(void *), void *arg)
+static int visit(int nsfd, int (*work)(void *), void *arg)
 {
-	sigset_t all, old;
-	int own, rc, en;
+	int own = nslua_thread_ns(net_type()), rc, en;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	own = nslua_thread_ns(net_type());
-	if (own < 0) {
-		rc = -1;
-	} else if (setns(own, CLONE_NEWNET) == 0) { /* fails exactly where coming back would */
+	if (own < 0)
+		return -1;
+	if (setns(own, CLONE_NEWNET) == 0) { /* fails exactly where coming back would */
 		rc = enter(nsfd);
 		if (rc == 0) {
 			rc = work(arg);
@@ -85,8 +80,20 @@ int nslua_visit(int nsfd, int (*work)(void *), void *arg)
 		rc = errno == EPERM ? visit_by_child(nsfd, work, arg) : -1;
 	}
 	en = errno;
-	if (own >= 0)
-		close(own);
+	close(own);
+	errno = en;
+	return rc;
+}
+
+int nslua_visit(int nsfd, int (*work)(void *), void *arg)
+{
+	sigset_t all, old;
+	int rc, en;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = visit(nsfd, work, arg);
+	en = errno;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = en;
 	return rc;
@@ -104,10 +111,12 @@ static int open_own(void *arg)
 /* namespace.new_net() -> fd of a new network namespace that nothing else holds. */
 static int ns_new_net(lua_State *L)
 {
+	int fd = -1;
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (nslua_visit(-1, open_own, &h->fd) < 0)
+	if (nslua_visit(-1, open_own, &fd) < 0)
 		return nslua_fail(L, "unshare");
+	h->fd = fd;
 	return 1;
 }
 
@@ -162,22 +171,29 @@ static int open_file(void *arg)
 	return n == (ssize_t)f->len ? 0 : -1;
 }
 
-/* namespace.file(nsfd, path) -> fd of a file opened for reading inside; namespace.file(nsfd, path, text) -> true, written inside. */
-static int ns_file(lua_State *L)
+/* namespace.read(nsfd, path) -> fd of a file opened inside: reading goes on from outside. */
+static int ns_read(lua_State *L)
 {
 	int nsfd = nslua_checkfd(L, 1);
 	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1 };
-	struct nslua_fd *h;
+	struct nslua_fd *h = nslua_newfd(L);
 
-	f.text = luaL_optlstring(L, 3, NULL, &f.len);
-	h = nslua_newfd(L);
 	if (nslua_visit(nsfd, open_file, &f) < 0)
 		return nslua_fail(L, f.path);
-	if (f.text) {
-		lua_pushboolean(L, 1);
-		return 1;
-	}
 	h->fd = f.fd;
+	return 1;
+}
+
+/* namespace.write(nsfd, path, text) -> true. */
+static int ns_write(lua_State *L)
+{
+	int nsfd = nslua_checkfd(L, 1);
+	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1 };
+
+	f.text = luaL_checklstring(L, 3, &f.len);
+	if (nslua_visit(nsfd, open_file, &f) < 0)
+		return nslua_fail(L, f.path);
+	lua_pushboolean(L, 1);
 	return 1;
 }
 
@@ -199,8 +215,8 @@ static int ns_lo_up(lua_State *L)
 }
 
 /*
- * namespace.call(nsfd, fn, ...) -> true, what fn returned; or nil, "setns: ...", errno where it did not run.  What fn raises is raised
- * after the return.  fn cannot yield.  The own namespace is asked for each time: foreign code may have changed it since the last.
+ * namespace.call(nsfd, fn, ...) -> true, what fn returned; false, what it raised; or nil, "setns: ...", errno where it did not run.
+ * fn cannot yield.  The own namespace is asked for each time: foreign code may have changed it since the last.
  */
 static int ns_call(lua_State *L)
 {
@@ -227,12 +243,14 @@ static int ns_call(lua_State *L)
 	rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
 	leave(own);
 	close(own);
-	if (rc)
-		return lua_error(L);
+	if (rc) {
+		lua_pushboolean(L, 0);
+		lua_replace(L, 1);
+	}
 	return lua_gettop(L);
 }
 
 const luaL_Reg nslua_visit_functions[] = {
-	{ "new_net", ns_new_net }, { "socket", ns_socket }, { "file", ns_file },
-	{ "lo_up", ns_lo_up },     { "call", ns_call },     { NULL, NULL },
+	{ "new_net", ns_new_net }, { "socket", ns_socket }, { "read", ns_read },
+	{ "write", ns_write },     { "lo_up", ns_lo_up },   { "call", ns_call }, { NULL, NULL },
 };

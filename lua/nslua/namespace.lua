@@ -135,20 +135,28 @@ function methods:describe()
     or ("%s:[%s]"):format(knamespace.proc[self.type], tostring(rawget(self, "inode")))
 end
 
+-- What a handle may own beside its fd, in the order it is closed: processes, the netlink socket, a mount namespace for /sys.
+local held = { "processes", "netlink_socket", "sys_mount", "home", "owner", "parent", "userns" }
+
 ---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true
 function methods:close()
   local fd = rawget(self, "fd")
   self.fd = nil
-  for _, key in ipairs { "processes", "owner", "parent", "sys_mount", "netlink_socket", "userns" } do
-    local held = rawget(self, key)
-    if held and held.close then
-      held:close()
+  local failed
+  for _, key in ipairs(held) do
+    local object = rawget(self, key)
+    rawset(self, key, nil)
+    if object then
+      local ok, err = pcall(object.close, object)
+      failed = failed or not ok and err
     end
-    self[key] = nil
   end
   if fd then
     fd:close()
+  end
+  if failed then
+    error(failed, 0)
   end
   return true
 end
@@ -184,6 +192,10 @@ function M.class(t, class)
   classes[t] = class
 end
 
+---@type table<nslua.Namespace, true>
+-- Every handle that is not collected, open or closed.
+M.live = setmetatable({}, { __mode = "k" })
+
 ---A handle around an fd that is known to be a namespace of that type. The handle owns the fd.
 ---@param t string
 ---@param fd nslua.fd
@@ -202,6 +214,7 @@ function M.wrap(t, fd, fields)
     errors.check("namespace.open", nil, device, inode, errno)
   end
   self.device, self.inode = device, inode
+  M.live[self] = true
   return setmetatable(self, classes[t] or Namespace)
 end
 
@@ -323,12 +336,16 @@ function M.current(t)
   return M.wrap(t, opened("namespace.current", nil, {}, knamespace.current(flag)))
 end
 
+---Told when this thread has changed its namespaces; replaced by who keeps something of the old ones.
+function M.moved() end
+
 ---Put the calling thread (user: process; pid, time: its later children) into new namespaces. unshare(2)
 ---@param types string|string[]  "net,uts"
 ---@return true
 function M.unshare(types)
   local list, flags = M.typelist("unshare", types)
   local ok, message, errno = knamespace.unshare(flags)
+  M.moved()
   return errors.check("unshare", { detail = table.concat(list, ","), hint = privilege.hint(errno, { new = list }) }, ok, message, errno)
 end
 
@@ -348,6 +365,7 @@ function M.setns(target, types)
     end
     local fd = M.fd_of(target, "setns")
     local ok, message, errno = knamespace.setns(fd, flag)
+    M.moved()
     return errors.check("setns", { detail = tostring(target), hint = privilege.hint(errno, { fd = fd, types = { t } }) }, ok, message, errno)
   end
   if not list then
@@ -356,7 +374,7 @@ function M.setns(target, types)
   if #list == 1 then
     local handle = M.open(target, list[1], "setns")
     local ok, err = pcall(M.setns, handle)
-    if handle ~= target then
+    if not rawequal(handle, target) then
       handle:close()
     end
     return ok or error(err, 0)
@@ -375,10 +393,18 @@ function M.setns(target, types)
     owned = true
   end
   local ok, message, errno = knamespace.setns(pidfd, flags)
+  M.moved()
   if owned then
     pidfd:close()
   end
   return errors.check("setns", { detail = table.concat(list, ","), hint = privilege.hint(errno, { types = list }) }, ok, message, errno)
+end
+
+---Every namespace that can be found. See nslua.census.
+---@param filter? { type: string|string[] }
+---@return nslua.NamespaceRow[]
+function M.list(filter)
+  return require("nslua.census").list(filter)
 end
 
 local OFFSETS = "/proc/self/timens_offsets"

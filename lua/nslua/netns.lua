@@ -5,8 +5,10 @@ local errors = require "nslua.error"
 local check = require "nslua.check"
 local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
+local inside = require "nslua.inside"
 local privilege = require "nslua.privilege"
 local rundir = require "nslua.rundir"
+local units = require "nslua.units"
 
 local M = {}
 
@@ -47,27 +49,132 @@ end
 
 namespace.class("net", Netns)
 
----Run `new` inside the user namespace of ours that a handle was made in, or say what was missing.
-local function inside(self, call, result, message, errno, detail)
-  if result ~= nil then
-    return result
+---fn(handle) of whatever `open` takes; what was opened for it is closed after.
+---@generic T
+---@param target any
+---@param fn fun(handle: nslua.Netns): T
+---@return T
+function M.with(target, fn)
+  local handle = M.open(target)
+  local function finish(ok, ...)
+    if not rawequal(handle, target) then
+      handle:close()
+    end
+    if not ok then
+      error((...), 0)
+    end
+    return ...
   end
-  return errors.check(call, { netns = self:describe(), detail = detail, hint = privilege.hint(errno, { fd = rawget(self, "fd") }) },
-    result, message, errno)
+  return finish(pcall(fn, handle))
 end
 
----A socket made inside, usable outside. Numbers as in socket(2).
----@param domain integer
----@param type integer
----@param protocol integer
----@return nslua.fd
-function methods:raw_socket(domain, type, protocol)
-  local fd = namespace.fd_of(self, "netns.socket")
-  local userns = rawget(self, "userns")
-  if userns and keeper.needed() then
-    return keeper.socket(userns.fd, fd, domain, type, protocol, self:describe())
+for _, name in ipairs { "raw_socket", "socket", "lo_up", "read", "sysctl", "call" } do
+  methods[name] = inside[name]
+end
+M.allow_call = inside.allow_call
+
+---Queue what fn writes on this handle and send it at once. See nslua.netlink.
+---@param fn fun()
+function methods:batch(fn)
+  namespace.fd_of(self, "netns.batch")
+  return require("nslua.netlink").batch(self, fn)
+end
+
+---Give another namespace an id here: what link rows call `link_netnsid`. Once given it stays.
+---@param other any      whatever ns.netns.open takes
+---@param id? integer    the kernel chooses one where it is missing
+---@return integer id
+function methods:set_nsid(other, id)
+  check.argument("netns.set_nsid", "id", id, "integer|nil")
+  namespace.fd_of(self, "netns.set_nsid")
+  return M.with(other, function(handle)
+    return require("nslua.rtnl.nsid").set(self, handle, id)
+  end)
+end
+
+---The id another namespace has here.
+---@param other any  whatever ns.netns.open takes
+---@return integer? id  nil: none
+function methods:nsid_of(other)
+  namespace.fd_of(self, "netns.nsid_of")
+  return M.with(other, function(handle)
+    return require("nslua.rtnl.nsid").of(self, handle)
+  end)
+end
+
+---The ids of other namespaces here.
+---@return integer[] ids  sorted
+function methods:nsids()
+  namespace.fd_of(self, "netns.nsids")
+  return require("nslua.rtnl.nsid").list(self)
+end
+
+-- The far ends, in namespaces this script has open or is in, of the veths here: { handle, index, address }.
+local function far_ends(self, here)
+  local out = {}
+  local function look(handle, link)
+    if rawget(handle, "fd") and handle ~= self and self:nsid_of(handle) == link.link_netnsid then
+      local far = handle.link:get(link.link_index)
+      if far and far.kind == "veth" then
+        out[#out + 1] = { handle = handle, index = far.index, address = far.address }
+      end
+      return true
+    end
   end
-  return inside(self, "netns.socket", knamespace.socket(fd, domain, type, protocol))
+  for _, link in ipairs(self.link:list { kind = "veth" }) do
+    if link.link_netnsid and not look(here, link) then
+      for handle in pairs(namespace.live) do
+        if handle.type == "net" and look(handle, link) then
+          break
+        end
+      end
+    end
+  end
+  return out
+end
+
+-- Whether the far ends are gone before the time is over.
+local function gone(ends, seconds)
+  local deadline = core.fd.clock() + seconds
+  while true do
+    for i = #ends, 1, -1 do
+      local far = rawget(ends[i].handle, "fd") and ends[i].handle.link:get(ends[i].index)
+      if not far or far.address ~= ends[i].address then
+        table.remove(ends, i)
+      end
+    end
+    if not ends[1] or core.fd.clock() > deadline then
+      return not ends[1]
+    end
+    core.fd.poll({}, 0.002)
+  end
+end
+
+local close = methods.close
+
+---Drop the fd and what was opened for the handle. A namespace of `new` is freed by that if nothing else holds it.
+---@param options? { wait: boolean, timeout: number|string }  `wait`: until the far ends of its veths are gone from the namespaces this
+---script has open, which the kernel does a moment later; for a namespace of `new` only. `timeout` in seconds, default 5
+---@return boolean closed  false where the time ran out, since something else keeps the namespace alive (see holders)
+function methods:close(options)
+  if options ~= nil then
+    check.options("netns.close", options, { wait = "boolean", timeout = "number|string" })
+  end
+  if not (options and options.wait and rawget(self, "fd") and rawget(self, "anonymous")) then
+    return close(self)
+  end
+  local here = M.current()
+  local ok, result = pcall(function()
+    local ends = far_ends(self, here)
+    close(self)
+    return gone(ends, units.duration(options.timeout or 5, "netns.close: timeout"))
+  end)
+  close(here)
+  close(self)
+  if not ok then
+    error(result, 0)
+  end
+  return result
 end
 
 ---Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
@@ -122,7 +229,7 @@ function M.new(options)
     fd, message, errno = knamespace.new_net()
     errors.check("netns.new", { netns = options.label, hint = privilege.hint(errno, { new = { "net" } }) }, fd, message, errno)
   end
-  local self = namespace.wrap("net", fd, { label = options.label, userns = userns })
+  local self = namespace.wrap("net", fd, { label = options.label, userns = userns, anonymous = true })
   if options.lo then
     local ok, err = pcall(methods.lo_up, self)
     if not ok then
@@ -131,15 +238,6 @@ function M.new(options)
     end
   end
   return self
-end
-
----Bring lo up.
----@return true
-function methods:lo_up()
-  local socket = self:raw_socket(2, 2, 0) -- AF_INET, SOCK_DGRAM
-  local ok, message, errno = knamespace.lo_up(socket)
-  socket:close()
-  return inside(self, "netns.lo_up", ok, message, errno)
 end
 
 ---A new namespace with a name in /run/netns, where `ip netns` sees it too. It outlives the script.
@@ -225,15 +323,47 @@ end
 ---@param target any  a pid, or whatever `open` takes
 ---@return nslua.Netns
 function M.attach(name, target)
-  local fd = rundir.bind("netns.attach", name, function()
-    local handle = M.open(target)
-    local copy, message, errno = knamespace.dup(handle.fd, NET)
-    if handle ~= target then
-      handle:close()
+  return namespace.wrap("net", rundir.bind("netns.attach", name, function()
+    return M.with(target, function(handle)
+      local copy, message, errno = knamespace.dup(handle.fd, NET)
+      return errors.check("netns.attach", { netns = name, hint = privilege.hint(errno, {}) }, copy, message, errno)
+    end)
+  end), { name = name })
+end
+
+---@class nslua.NamedNetns
+---@field name string
+---@field inode integer?  of what is mounted there
+---@field id integer?     nsid it has in the current namespace
+---@field alive boolean   false for a file that was left behind, and for what is no network namespace
+
+---The names in /run/netns, sorted.
+---@return nslua.NamedNetns[]
+function M.list()
+  local out, here = {}, nil
+  for _, name in ipairs(rundir.names "netns.list") do
+    local state, st = rundir.state(name)
+    if state then -- it may have gone since
+      local row = { name = name, alive = state == "alive", inode = state == "alive" and st.inode or nil }
+      if row.alive then
+        here = here or M.current()
+        local ok, id = pcall(here.nsid_of, here, name)
+        row.id = ok and id or nil
+      end
+      out[#out + 1] = row
     end
-    return errors.check("netns.attach", { netns = name, hint = privilege.hint(errno, {}) }, copy, message, errno)
-  end)
-  return namespace.wrap("net", fd, { name = name })
+  end
+  if here then
+    here:close()
+  end
+  return out
+end
+
+-- Questions about who is inside stand in a file of their own.
+for _, name in ipairs { "pids", "identify", "holders" } do
+  M[name] = function(target)
+    return require("nslua.holders")[name](target)
+  end
 end
 
 return M
