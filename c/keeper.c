@@ -248,19 +248,35 @@ static int is_mine(const struct keeper *k)
 }
 
 /* Wait for a keeper that was told to go, for a moment: its end waits for every process in it, and some may be the script's to reap. */
-static void reap(int pidfd, int ms)
+static int reap(int pidfd, int ms)
 {
 	struct pollfd p = { pidfd, POLLIN, 0 };
 	siginfo_t info;
 
-	if (poll(&p, 1, ms) > 0)
-		waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | __WALL);
+	if (poll(&p, 1, ms) <= 0)
+		return 0;
+	waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | __WALL);
+	return 1;
 }
 
-/* keeper:close() -> true.  Idempotent; also __gc and __close.  In a forked child it only lets go. */
+static void forget(struct keeper *k)
+{
+	if (k->pidfd >= 0)
+		close(k->pidfd);
+	k->pidfd = -1;
+	if (k->mine)
+		munmap(k->mine, sizeof(*k->mine));
+	k->mine = NULL;
+}
+
+/*
+ * keeper:close() -> whether it is gone; false: it ends as soon as the script has waited for its own children there, and another close() reaps it.
+ * In a forked child this only lets go.
+ */
 static int keeper_close(lua_State *L)
 {
 	struct keeper *k = luaL_checkudata(L, 1, KEEPER);
+	int gone = 1;
 
 	if (k->sock >= 0) {
 		if (is_mine(k))
@@ -268,18 +284,21 @@ static int keeper_close(lua_State *L)
 		close(k->sock);
 		k->sock = -1;
 	}
-	if (k->pidfd >= 0) {
-		if (is_mine(k))
-			reap(k->pidfd, 100);
-		close(k->pidfd);
-		k->pidfd = -1;
-	}
-	if (k->mine) {
-		munmap(k->mine, sizeof(*k->mine));
-		k->mine = NULL;
-	}
-	lua_pushboolean(L, 1);
+	if (k->pidfd >= 0 && is_mine(k))
+		gone = reap(k->pidfd, 20);
+	if (gone)
+		forget(k);
+	lua_pushboolean(L, gone);
 	return 1;
+}
+
+static int keeper_gc(lua_State *L)
+{
+	struct keeper *k = luaL_checkudata(L, 1, KEEPER);
+
+	keeper_close(L);
+	forget(k);
+	return 0;
 }
 
 /* keeper:alive() -> whether it runs and is this process's own; never true in a forked child. */
@@ -287,7 +306,7 @@ static int keeper_alive(lua_State *L)
 {
 	struct keeper *k = luaL_checkudata(L, 1, KEEPER);
 
-	lua_pushboolean(L, k->pidfd >= 0 && is_mine(k) && !readable(k->pidfd));
+	lua_pushboolean(L, k->sock >= 0 && is_mine(k) && !readable(k->pidfd));
 	return 1;
 }
 
@@ -382,7 +401,7 @@ static const luaL_Reg keeper_methods[] = {
 	{ "close", keeper_close }, { "alive", keeper_alive }, { "pid", keeper_pid }, { NULL, NULL },
 };
 static const luaL_Reg keeper_meta[] = {
-	{ "__gc", keeper_close }, { "__close", keeper_close }, { NULL, NULL },
+	{ "__gc", keeper_gc }, { NULL, NULL },
 };
 static const luaL_Reg keeper_functions[] = {
 	{ "start", core_start }, { NULL, NULL },

@@ -207,6 +207,17 @@ Keeper.__index = Keeper
 -- One keeper, and one more for each further user namespace a script without rights contains programs in.
 local keepers = {}
 
+-- Keepers that were told to go and wait for programs that this process has yet to wait for.
+local leaving = {}
+
+local function sweep()
+  for i = #leaving, 1, -1 do
+    if leaving[i]:close() then
+      table.remove(leaving, i)
+    end
+  end
+end
+
 ---End the keeper, and with it everything in its pid namespace. Idempotent.
 ---@return true
 function Keeper:close()
@@ -215,7 +226,10 @@ function Keeper:close()
       keepers[key] = nil
     end
   end
-  self.process:close()
+  if not rawget(self, "closed") and not self.process:close() then
+    leaving[#leaving + 1] = self.process
+  end
+  self.closed = true
   self.pid:close()
   self.mount:close()
   return true
@@ -270,6 +284,7 @@ function M.get(userns)
   elseif k then
     k:close()
   end
+  sweep()
   k = start(userns)
   keepers[key] = k
   return k
