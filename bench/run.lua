@@ -6,7 +6,7 @@
 local ns = require "nslua"
 
 local HOST, FLOOR = "build/bin/nslua", "build/bench/floor"
-local NAME = "nslua-bench-" .. math.tointeger(ns.clock() * 1e6)
+local NAME = ("nslua-bench-%.0f"):format(ns.clock() * 1e6)
 
 local function lua(work, rounds, extra)
   return { ("%s bench/works.lua %s %d %s"):format(HOST, work, rounds, extra or ""), rounds }

@@ -1,0 +1,158 @@
+-- A real Docker container, from the host: the article's demo. dockerd of Debian runs in network and mount namespaces of its own (its
+-- docker0, its /run, its sysctls are not the host's), with every file in a temporary folder; the image is a busybox made here.
+
+local h = require "spec.helper"
+local ns = require "nslua"
+
+local HOST = "build/bin/nslua"
+
+-- What it takes, probed: nil, or why it cannot run here.
+local function obstacle()
+  if not h.is_root() then
+    return "needs root: dockerd"
+  end
+  for _, tool in ipairs{ "dockerd", "docker", "containerd", "runc", "busybox", "nsenter", "tar" } do
+    if not h.has(tool) then
+      return tool .. " is not installed (apt-get install docker.io busybox-static)"
+    end
+  end
+  if not h.sh("ldd $(command -v busybox)"):find("not a dynamic executable", 1, true) then
+    return "busybox is not static (apt-get install busybox-static)"
+  end
+end
+
+describe("a Docker container", function()
+  local why = obstacle()
+  if why then
+    return pending(why)
+  end
+
+  local dir, daemon, made_etc
+  local before = h.state()
+
+  local function docker(command)
+    return h.sh(("docker -H unix://%s/sock %s"):format(dir, command))
+  end
+  local function check(command)
+    local out, ok = docker(command)
+    assert(ok, "docker " .. command .. ": " .. out)
+    return out
+  end
+
+  setup(function()
+    dir = h.sh "mktemp -d /tmp/nslua-docker.XXXXXX"
+    made_etc = select(2, h.sh "mkdir /etc/docker")
+    daemon = ns.spawn{ "sh", "-c", ([[
+      mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /etc/docker && ip link set lo up && cd %s && exec dockerd \
+        --data-root %s/data --exec-root %s/exec --pidfile %s/pid --host unix://%s/sock --storage-driver vfs \
+        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent %s --bip 172.17.0.1/16 --userland-proxy=false \
+        --iptables=false --ip6tables=false --ip-masq=false]]):format(dir, dir, dir, dir, dir, dir:match "[^/]+$"),
+      unshare = "net,mount", propagation = "private", stdout = { file = dir .. "/log" }, stderr = { file = dir .. "/log", append = true } }
+    local up
+    for _ = 1, 150 do
+      up = select(2, docker "version")
+      if up or daemon:wait(0.2) then
+        break
+      end
+    end
+    assert(up, "dockerd did not start: " .. h.sh("tail -n 5 " .. dir .. "/log"))
+    h.sh(([[cd %s && mkdir -p image/bin image/www && cp -L $(command -v busybox) image/bin/busybox && ln -s busybox image/bin/httpd &&
+      echo hello > image/www/index.html]]):format(dir))
+    local out, ok = h.sh(("tar -C %s/image -c . | docker -H unix://%s/sock import - busybox"):format(dir, dir))
+    assert(ok, out)
+  end)
+
+  teardown(function()
+    docker "rm -f $(docker ps -aq)"
+    daemon:kill "TERM"
+    daemon:wait(20)
+    daemon:close()
+    h.sh(("find /sys/fs/cgroup -depth -type d -name %s -exec rmdir {} +"):format(dir:match "[^/]+$"))
+    h.sh("rm -rf " .. dir .. (made_etc and "; rmdir /etc/docker" or ""))
+    assert.equal(before, h.state())
+    assert.falsy(h.sh("ps axww -o stat,args"):find("\n[^Z\n][^\n]*" .. dir:gsub("%p", "%%%0")), "a process of the daemon is left")
+  end)
+
+  local function start(name, arguments, command)
+    check(("run -d --name %s %s busybox %s"):format(name, arguments, command))
+    finally(function()
+      docker("rm -f " .. name)
+    end)
+    return tonumber(check(("inspect -f '{{.State.Pid}}' %s"):format(name)))
+  end
+  -- Without -n the container's httpd is asked until it listens: it is, as soon as its line stands in /proc/PID/net.
+  local function listening(pid, port)
+    for _ = 1, 100 do
+      if h.sh(("cat /proc/%d/net/tcp /proc/%d/net/tcp6"):format(pid, pid)):find((":%04X [0:]+0000 0A"):format(port)) then
+        return
+      end
+      h.sh "sleep 0.05"
+    end
+    error("nothing listens on port " .. port)
+  end
+
+  it("shows its addresses, routes and listening sockets as nsenter does", function()
+    local pid = start("web", "", "httpd -f -p 0.0.0.0:80 -h /www")
+    listening(pid, 80)
+    local out, ok = h.sh(("%s examples/09-container.lua %d"):format(HOST, pid))
+    assert(ok, out)
+
+    -- The same from the tools the article uses, run in the container's network by nsenter.
+    local want = {}
+    for dev, address in h.sh(("nsenter -t %d -n ip -o addr"):format(pid)):gmatch "%d+: (%S+)%s+inet6? (%S+)" do
+      want[#want + 1] = ("address %s dev %s"):format(address, dev)
+    end
+    for line in h.sh(("nsenter -t %d -n ip route; nsenter -t %d -n ip -6 route"):format(pid, pid)):gmatch "[^\n]+" do
+      local dst, via, dev = line:match "^(%S+)", line:match " via (%S+)", line:match " dev (%S+)"
+      want[#want + 1] = ("route   %s%s dev %s"):format(dst, via and " via " .. via or "", dev)
+    end
+    want[#want + 1] = "listen  tcp 0.0.0.0:80"
+    local got = {}
+    for line in out:gmatch "[^\n]+" do
+      got[#got + 1] = line
+    end
+    table.sort(want)
+    table.sort(got)
+    assert.same(want, got)
+    assert.truthy(out:find("address 172.17.0.2/16 dev eth0", 1, true))
+    assert.truthy(out:find("route   default via 172.17.0.1 dev eth0", 1, true))
+  end)
+
+  it("runs the host's tools in its network, and its own in all its namespaces", function()
+    local pid = start("web", "--hostname box", "httpd -f -p 80 -h /www")
+    listening(pid, 80)
+    local c <close> = ns.netns.open(pid)
+    -- The host's ip, in the container's network; busybox has none.
+    local r = c:run{ "ip", "-j", "addr", timeout = 10 }
+    assert.equal(h.sh(("nsenter -t %d -n ip -j addr"):format(pid)), (r:check().stdout:gsub("\n$", "")))
+    -- Its own page, by its own programs: every namespace and its root.
+    local s = ns.run{ "/bin/busybox", "hostname", join = pid, timeout = 10 }
+    assert.equal("box\n", s:check().stdout)
+    -- What it serves is reached from the namespace of dockerd, over docker0.
+    local d <close> = ns.netns.open(daemon.pid)
+    local page = d:run{ "busybox", "wget", "-qO-", "http://172.17.0.2/", timeout = 10 }
+    assert.equal("hello\n", page:check().stdout)
+  end)
+
+  it("sees the veth of a container from both sides", function()
+    local pid = start("web", "", "httpd -f -p 80 -h /www")
+    local c <close> = ns.netns.open(pid)
+    local d <close> = ns.netns.open(daemon.pid)
+    local eth0 = c.link:get "eth0"
+    local outer = d.link:get(eth0.link_index or eth0.link)
+    assert.equal("veth", eth0.kind)
+    assert.equal("docker0", outer.master)
+    assert.truthy(outer.up)
+  end)
+
+  it("notices that the container is gone", function()
+    local pid = start("web", "", "httpd -f -p 80 -h /www")
+    local c <close> = ns.netns.open(pid)
+    check "rm -f web"
+    -- The handle keeps the namespace; the pid leads nowhere any more.
+    assert.truthy(c.link:get "lo")
+    local ok, e = pcall(ns.netns.open, pid)
+    assert.is_false(ok)
+    assert.truthy(ns.error.is(e, "ESRCH") or ns.error.is(e, "ENOENT"), tostring(e))
+  end)
+end)

@@ -1,0 +1,198 @@
+-- Every example, run by the host; what it prints is checked. As root, and without a right inside a user namespace.
+
+local h = require "spec.helper"
+
+local HOST = "build/bin/nslua"
+local root = h.is_root()
+
+-- How to run a command without rights, as root of a user namespace; or nil and why that cannot be.
+local nobody = root and "setpriv --reuid=65534 --regid=65534 --clear-groups " or ""
+local function userns()
+  local out, ok = h.sh(nobody .. "unshare -Ur true")
+  if not ok then
+    return nil, "no user namespace without root: " .. out
+  end
+  out, ok = h.sh(nobody .. "test -x " .. HOST)
+  if not ok then
+    return nil, "the checkout is not readable for other users " .. out
+  end
+  return nobody .. "unshare -Ur "
+end
+
+local ways = { root = root and "" or nil, ["a user namespace"] = userns() }
+local why_not = { root = "needs root", ["a user namespace"] = select(2, userns()) }
+
+local function example(name, check, more)
+  for _, way in ipairs{ "root", "a user namespace" } do
+    local title = ("%s as %s"):format(name, way)
+    if not ways[way] then
+      pending(title .. ": " .. why_not[way])
+    else
+      it(title, function()
+        local before = h.state()
+        local out, ok = h.sh(("%s%s examples/%s.lua %s"):format(ways[way], HOST, name, more or ""))
+        assert(ok, out)
+        check(out, way)
+        assert.equal(before, h.state())
+      end)
+    end
+  end
+end
+
+local function lines(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    list[#list + 1] = line
+  end
+  return list
+end
+
+local function has(text, part)
+  assert(text:find(part, 1, true), ("%q is not in:\n%s"):format(part, text))
+end
+
+describe("examples:", function()
+  example("01-namespaces", function(out, way)
+    local links = {}
+    for _, line in ipairs(lines(out)) do
+      local type, link = line:match "^(%w+)%s+(%S+)$"
+      links[type] = link
+    end
+    for type, file in pairs{ cgroup = "cgroup", ipc = "ipc", mount = "mnt", net = "net", pid = "pid", time = "time", user = "user", uts = "uts" } do
+      if type ~= "user" or way == "root" then
+        assert.equal(h.sh("readlink /proc/self/ns/" .. file), links[type])
+      end
+    end
+    assert.equal(8, #lines(out))
+  end)
+
+  example("02-unshare", function(out)
+    local inside, outside = {}, {}
+    for _, line in ipairs(lines(out)) do
+      local type, a, b = line:match "^(%w+)%s+inside: (.-)%s+outside: (.*)$"
+      inside[type], outside[type] = a, b
+    end
+    assert.equal("0", inside.user)
+    assert.equal("web", inside.uts)
+    assert.equal(h.sh "hostname", outside.uts)
+    assert.equal("lo:", inside.net)
+    assert.equal("1", inside.pid)
+    assert.not_equal("1", outside.pid)
+    assert.equal("tmpfs", inside.mount)
+    assert.truthy(tonumber(inside.time) - tonumber(outside.time) >= 86400)
+    for _, type in ipairs{ "ipc", "cgroup" } do
+      assert.truthy(inside[type] and inside[type] ~= outside[type], type)
+    end
+  end)
+
+  example("03-enter", function(out)
+    has(out, "host name inside: web\n")
+    assert.truthy(out:find "ip %-br addr: lo +UNKNOWN +127%.0%.0%.1/8 ::1/128")
+    has(out, "lo 127.0.0.1/8\n")
+    has(out, "lo ::1/128\n")
+    has(out, "host name outside: " .. h.sh "hostname")
+  end)
+
+  it("03-enter with a pid enters that process", function()
+    local way = ways.root or ways["a user namespace"]
+    if not way then
+      return pending(why_not["a user namespace"])
+    end
+    local out, ok = h.sh(("%sunshare -nu sh -c 'hostname other; sleep 30 & exec 3>&-; %s examples/03-enter.lua $!; kill $!'"):format(way, HOST))
+    assert(ok, out)
+    has(out, "host name inside: other\n")
+  end)
+
+  example("04-named", function(out)
+    assert.same({
+      "at first:\tnone",
+      "added two:\tnsdemo1 nsdemo2",
+      "added again:\tfalse\tEEXIST",
+      "exec:\t1: lo: <LOOPBACK>",
+      "deleted one:\tnsdemo2",
+      "deleted all:\tnone",
+    }, lines(out))
+  end)
+
+  example("05-loopback", function(out)
+    assert.same({
+      "lo is down; addresses: none; ping 127.0.0.1: no answer",
+      "lo is up; addresses: 127.0.0.1/8 ::1/128; ping 127.0.0.1: answered",
+      "lo is down; addresses: 127.0.0.1/8; ping 127.0.0.1: no answer",
+    }, lines(out))
+  end)
+
+  example("06-veth", function(out)
+    assert.truthy(out:find "before: [^\n]*Network is unreachable")
+    has(out, "after:  1 packets transmitted, 1 received")
+    has(out, "connect: 1 received")
+  end)
+
+  example("07-bridge", function(out)
+    for _, name in ipairs{ "h1", "h2", "h3" } do
+      has(out, ("port %s of br0: up"):format(name))
+    end
+    local _, answered = out:gsub(": answered", "")
+    assert.equal(6, answered)
+  end)
+
+  example("08-router", function(out)
+    local l = lines(out)
+    assert.equal("no answer", l[1])
+    assert.equal("answered, ttl=63", l[2])
+    has(out, "left: default via 10.0.1.1 dev ")
+    has(out, "left: 10.0.1.0/24 direct dev ")
+    assert.truthy(out:find "left reaches 10%.0%.2%.2 via 10%.0%.1%.1 dev %S+ from 10%.0%.1%.2")
+  end)
+
+  it("09-container lists the addresses, routes and listening sockets of a process", function()
+    local way = ways.root or ways["a user namespace"]
+    if not way then
+      return pending(why_not["a user namespace"])
+    end
+    if not h.has "busybox" then
+      return pending "busybox is not installed"
+    end
+    -- A namespace with an address, a route and a listener, made with the tools of the host. (Docker itself: docker_spec.)
+    local out, ok = h.sh(way .. [[unshare -n sh -c '
+      ip link set lo up; ip addr add 10.9.0.1/24 dev lo; ip route add default via 10.9.0.7 dev lo
+      busybox httpd -f -p 10.9.0.1:8080 & httpd=$!
+      until grep -q ":1F90 .* 0A " /proc/net/tcp; do kill -0 $httpd || exit 1; done
+      build/bin/nslua examples/09-container.lua $$; status=$?
+      kill $httpd; exit $status']])
+    assert(ok, out)
+    has(out, "address 10.9.0.1/24 dev lo\n")
+    has(out, "address ::1/128 dev lo\n")
+    has(out, "route   default via 10.9.0.7 dev lo\n")
+    has(out, "listen  tcp 10.9.0.1:8080")
+  end)
+
+  it("09-container without a pid says how it is used", function()
+    local out, ok = h.sh(HOST .. " examples/09-container.lua")
+    assert.is_false(ok)
+    has(out, "usage: nslua examples/09-container.lua PID")
+  end)
+
+  it("10-without-root", function()
+    local way = nobody .. "test -x " .. HOST
+    if not select(2, h.sh(way)) or not ways["a user namespace"] then
+      return pending(why_not["a user namespace"] or "the checkout is not readable for other users")
+    end
+    local out, ok = h.sh(nobody .. HOST .. " examples/10-without-root.lua")
+    assert(ok, out)
+    assert.truthy(out:find "uid outside: [1-9]")
+    has(out, "uid inside:  0\n")
+    has(out, "ping:        1 received")
+  end)
+
+  it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
+    local source = assert(io.open "spec/examples_spec.lua"):read "a"
+    for name in h.sh("ls examples"):gmatch "[^\n]+" do
+      local text = assert(io.open("examples/" .. name)):read "a"
+      has(source, (name:gsub("%.lua$", "")))
+      for _, word in ipairs{ "\n-- Use:    nslua examples/" .. name, "\n-- Prints: ", "\n-- Needs:  " } do
+        has(text, word)
+      end
+    end
+  end)
+end)
