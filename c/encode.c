@@ -388,7 +388,7 @@ static void need_table(struct encoder *e, struct place *at)
 {
 	if (!lua_istable(e->L, -1))
 		expected(e, at, "table");
-	if (at->depth >= NSLUA_DEPTH) {
+	if (at->depth > 2 * NSLUA_DEPTH + 1) { /* whatever decode gave fits */
 		lua_pushliteral(e->L, "tables nested too deeply");
 		misuse(e, at, NULL, 0);
 	}
