@@ -1,5 +1,6 @@
 # nslua: `make` builds build/nslua/core.so and build/bin/nslua; both can be used from the checkout.
-# A packager may set: CC CFLAGS LDFLAGS PREFIX DESTDIR LUA LUAPC PKG_CONFIG OBJCOPY BUILD
+# `make demo` and `make test` also install the Debian packages they need, by name.
+# A packager may set: CC CFLAGS LDFLAGS PREFIX DESTDIR LUA LUAPC PKG_CONFIG OBJCOPY LIBLUA BUILD
 LUA        ?= lua5.4
 LUAPC      ?= lua5.4
 PKG_CONFIG ?= pkg-config
@@ -11,26 +12,29 @@ BINDIR     ?= $(PREFIX)/bin
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LUACDIR    ?= $(PREFIX)/lib/lua/5.4
 DOCDIR     ?= $(PREFIX)/share/doc/nslua
+# Where the test targets add up their counts; empty: nowhere.
+RESULTS    ?=
 
 CFLAGS  ?= -O2 -g
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-override CFLAGS += -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARN) -MMD -MP \
-                   $(shell $(PKG_CONFIG) --cflags $(LUAPC) libmnl)
-MNL      = $(shell $(PKG_CONFIG) --libs libmnl)
-LIBLUA  ?= $(shell $(PKG_CONFIG) --variable=libdir lua5.4)/liblua5.4.a
-VERSION  = $(shell sed -n 's/.*_VERSION = "nslua \(.*\)".*/\1/p' lua/nslua/init.lua)
+INCLUDE := $(shell $(PKG_CONFIG) --cflags $(LUAPC) libmnl 2>/dev/null)
+MNL     := $(shell $(PKG_CONFIG) --libs libmnl 2>/dev/null)
+LIBLUA  ?= $(shell $(PKG_CONFIG) --variable=libdir lua5.4 2>/dev/null)/liblua5.4.a
+VERSION := $(shell sed -n 's/.*_VERSION = "nslua \(.*\)".*/\1/p' lua/nslua/init.lua)
+override CFLAGS += -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARN) -MMD -MP $(INCLUDE)
 
 # These are the host; everything else in c/ is the module.
 HOST     = nslua interrupt embed
 HOST_OBJ = $(patsubst %,$(BUILD)/%.o,$(HOST) files)
 CORE_OBJ = $(patsubst c/%.c,$(BUILD)/%.o,$(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)))
-LUA_SRC  = $(shell find lua -name '*.lua')
+LUA_SRC  = $(shell find lua -name '*.lua' | sort)
 
 all: $(BUILD)/nslua/core.so $(BUILD)/bin/nslua
 
 module: $(BUILD)/nslua/core.so
 
 $(BUILD)/%.o: c/%.c
+	$(if $(MNL),,$(error pkg-config does not find libmnl or $(LUAPC): tools/setup build says what is missing))
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 $(BUILD)/nslua/core.so: $(CORE_OBJ)
@@ -39,14 +43,15 @@ $(BUILD)/nslua/core.so: $(CORE_OBJ)
 
 $(BUILD)/nslua.o: override CFLAGS += -DNSLUA_VERSION='"$(VERSION)"'
 $(BUILD)/nslua.o: lua/nslua/init.lua
-$(BUILD)/files.c: tools/embed.lua $(LUA_SRC) lua/nslua
+$(BUILD)/files.c: tools/embed.lua $(LUA_SRC) $(shell find lua -type d)
 	@mkdir -p $(@D)
-	$(LUA) tools/embed.lua lua $(LUA_SRC) > $@.tmp
-	mv $@.tmp $@
+	@echo embed $(words $(LUA_SRC)) files
+	@$(LUA) tools/embed.lua lua $(LUA_SRC) > $@.tmp
+	@mv $@.tmp $@
 $(BUILD)/files.o: $(BUILD)/files.c
 	$(CC) $(CFLAGS) -Ic -c -o $@ $<
 
-# Three functions of Lua get another name, so that interrupt.c can stand before them.
+# Some functions of Lua get another name, so that interrupt.c can stand before them.
 $(BUILD)/lua.o: $(LIBLUA)
 	@mkdir -p $(BUILD)/lua
 	cd $(BUILD)/lua && ar x $(LIBLUA) ldo.o lstate.o lapi.o
@@ -64,9 +69,53 @@ install: all
 	install -m 755 $(BUILD)/bin/nslua $(DESTDIR)$(BINDIR)
 	install -m 644 $(BUILD)/nslua/core.so $(DESTDIR)$(LUACDIR)/nslua
 	cd lua && find nslua -name '*.lua' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(LUADIR))/{} \;
-	install -m 644 LICENSE $(DESTDIR)$(DOCDIR)
+	cp -r LICENSE $(wildcard README.md CHANGELOG.md doc/api.md examples) $(DESTDIR)$(DOCDIR)
+
+demo:
+	tools/setup demo
+	$(MAKE) all
+	$(BUILD)/bin/nslua examples/demo.lua
+
+test:
+	tools/setup test
+	$(MAKE) all
+	tools/test
+
+# What runs the specs: one process for each file, and a look at what is left behind.
+RUN_SPECS = $(LUA) tools/spec.lua $(if $(RESULTS),--results $(RESULTS))
+
+lint:
+	luacheck -q .
+	luarocks --lua-version 5.4 lint nslua-scm-1.rockspec
+	cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 -D_GNU_SOURCE c bench
+	$(CC) $(CFLAGS) -MF /dev/null -DNSLUA_VERSION='""' -Werror -fsyntax-only c/*.c
+	clang-tidy --quiet c/*.c -- $(filter-out -M%,$(CFLAGS)) -DNSLUA_VERSION='""'
+
+# Floors 0 and 1 are for other programs' Lua too: the specs that are written in Lua 5.1 run under all of them.
+PORTABILITY = lua5.1 luajit lua5.2 lua5.3 lua5.4
+portability: $(PORTABILITY:%=portability-%)
+portability-%:
+	$(MAKE) module BUILD=$(BUILD)/$* LUAPC=$*
+	$(RUN_SPECS) --lua $* --build $(BUILD)/$* --label "$*: " $$($(LUA) tools/portable.lua)
+
+# The specs in a program that is built with the sanitizers of gcc.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+sanitize:
+	$(MAKE) all BUILD=$(BUILD)/sanitize CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
+	$(RUN_SPECS) --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
+
+valgrind: all
+	$(RUN_SPECS) --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+	  --child-silent-after-fork=yes" --label "valgrind: " $$(tools/test --files valgrind)
+
+$(BUILD)/bench/floor: $(wildcard bench/floor/*.c bench/floor/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lmnl
+bench: all $(BUILD)/bench/floor
+	$(BUILD)/bin/nslua bench/run.lua $(BENCH)
 
 clean:
 	rm -rf $(BUILD)
-.PHONY: all module install clean
+
+.PHONY: all module install demo test lint portability sanitize valgrind fuzz bench clean
 -include $(wildcard $(BUILD)/*.d)
