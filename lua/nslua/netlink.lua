@@ -17,6 +17,8 @@ M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
 ---@field errors table[]   what failed so far
 ---@field count integer    requests so far
 ---@field devices table<string, integer>  indexes looked up in this batch
+---@field touched table<string, true>     names of links that what is queued makes, deletes or moves
+---@field wild boolean?    what is queued may do that to any
 
 ---@type nslua.Batch?
 local active
@@ -95,6 +97,13 @@ end
 local function flush(batch)
   local queue, sent = batch.queue, {}
   batch.queue = {}
+  if batch.wild then
+    batch.devices = {}
+  end
+  for name in pairs(batch.touched) do
+    batch.devices[name] = nil
+  end
+  batch.touched, batch.wild = {}, nil
   for _, request in ipairs(queue) do
     local e = stale(request)
     if e then
@@ -248,11 +257,45 @@ function M.dump(handle, call, object, schema, kind, payload)
   return dump
 end
 
----Indexes of links looked up in the running batch, so that ports of one bridge ask once.
+---Look an index up by a link's name, without sending the running batch where nothing in it is about that link; ports of one bridge ask once.
 ---@param handle table
----@return table<string, integer>?
-function M.devices(handle)
-  return active and active.handle == handle and active.devices or nil
+---@param name string
+---@param ask fun(handle: table, name: string, call: string): integer?
+---@param call string
+---@return integer?
+function M.device(handle, name, ask, call)
+  local batch = active
+  if not batch or batch.handle ~= handle or batch.wild or batch.touched[name] then
+    local index = ask(handle, name, call)
+    if active and active.handle == handle then
+      active.devices[name] = index
+    end
+    return index
+  end
+  local index = batch.devices[name]
+  if not index then
+    active = nil
+    local ok, found = pcall(ask, handle, name, call)
+    active = batch
+    if not ok then
+      error(found, 0)
+    end
+    index = found
+    batch.devices[name] = index
+  end
+  return index
+end
+
+---What the next request of the running batch does to names of links: true for any, or the name.
+---@param name string|true
+function M.touch(name)
+  if active then
+    if name == true then
+      active.wild = true
+    else
+      active.touched[name] = true
+    end
+  end
 end
 
 -- A function called through string.gsub stands behind a C call boundary: a yield in it raises on every Lua.
@@ -279,7 +322,7 @@ function M.batch(handle, fn)
   if outer then
     flush_active()
   end
-  local batch = { handle = handle, queue = {}, errors = {}, count = 0, devices = {} }
+  local batch = { handle = handle, queue = {}, errors = {}, count = 0, devices = {}, touched = {} }
   active = batch
   local ok, e = contained(fn)
   active = nil

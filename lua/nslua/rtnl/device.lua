@@ -41,17 +41,9 @@ end
 function M.index(handle, value, call, key)
   local kind = type(value)
   if kind == "string" then
-    local known = netlink.devices(handle)
-    local index = known and known[value]
-    if index then
-      return index
-    end
-    index = require("nslua.rtnl.link").index(handle, value, call)
+    local index = netlink.device(handle, value, require("nslua.rtnl.link").index, call)
     if not index then
       errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENODEV, detail = ("%s = %q"):format(key, value) }
-    end
-    if known then
-      known[value] = index
     end
     return index
   elseif kind == "number" then

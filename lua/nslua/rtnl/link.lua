@@ -482,6 +482,10 @@ local function add(self, t, call)
   local detail = name and verbs.detail("name", name) or verbs.detail("kind", request.kind)
   local follow = request.late or request.peer_late
   if netlink.batching(handle) then
+    netlink.touch(name or true)
+    if request.peer then
+      netlink.touch(request.peer_name or true)
+    end
     if follow then
       if not name then
         errors.misuse("%s: name is needed in a batch", call)
@@ -626,6 +630,7 @@ local function set_altnames(self, call, target, wanted)
       gone[#gone + 1] = name
     end
   end
+  netlink.touch(true)
   if gone[1] then
     send(self, call, DELPROP, 0, { index = row.index, prop_list = { altnames = gone } }, nil, detail_of(target))
   end
@@ -667,7 +672,7 @@ function methods:change(key, t)
   end
   if type(key) == "string" and (message.name or message.group) then
     -- a name beside a new name, or beside a group, would be read by the kernel as something else
-    local index = link.index(self.handle, key, call)
+    local index = netlink.device(self.handle, key, link.index, call)
     if not index then
       errors.raise { call = call, netns = self.handle:describe(), errno = ENODEV, detail = detail_of(key) }
     end
@@ -677,6 +682,9 @@ function methods:change(key, t)
     selector(self, call, key, message)
   end
   if next(message) then
+    if t.name or t.netns then
+      netlink.touch(true)
+    end
     send(self, call, NEW, 0, message, request, detail_of(asked[1]), asked)
   end
   if request.port then
@@ -704,6 +712,7 @@ function methods:delete(key, options)
   else
     selector(self, call, key, message)
   end
+  netlink.touch(type(key) == "string" and key or true)
   netlink.remove(self, link, call, (link.schema or verbs.schema(link)):encode(message), detail, absent and ENODEV, key)
 end
 

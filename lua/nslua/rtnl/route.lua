@@ -60,7 +60,8 @@ schema.set("route_metrics", { header = header, prefix = "RTAX_" }, [[
 schema.set("route_nexthop", { header = header, prefix = "RTA_" }, [[
   5   GATEWAY     gateway     ip
   11  FLOW        realms      u32
-  18  VIA         via_other   struct(rtvia)
+  18  VIA         via_bytes   bin
+  18  VIA         via_other   struct(rtvia)  writeonly
   19  NEWDST      newdst      bin
   21  ENCAP_TYPE  encap_type  u16
   22  ENCAP       encap       bin
@@ -80,7 +81,8 @@ schema.set("route", { header = header, prefix = "RTA_" }, [[
   15  TABLE          table_number   u32
   16  MARK           mark           u32
   17  MFC_STATS      mfc_stats      struct(rta_mfc_stats)
-  18  VIA            via_other      struct(rtvia)
+  18  VIA            via_bytes      bin            -- struct rtvia: a family, then the address
+  18  VIA            via_other      struct(rtvia)  writeonly
   19  NEWDST         newdst         bin
   20  PREF           pref           u8:enum(route_pref)
   21  ENCAP_TYPE     encap_type     u16
@@ -123,8 +125,8 @@ local function via_of(from)
   if via then
     return via
   end
-  via = from.via_other
-  return via and via["#tail"] and core.inet.text(via["#tail"])
+  via = from.via_bytes
+  return via and core.inet.text(via:sub(3))
 end
 
 local computed = {
@@ -209,7 +211,7 @@ end
 route.class = schema.class {
   name = "route",
   computed = computed,
-  hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_other", "multipath", "metrics", "cacheinfo", "table8", "flags",
+  hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_bytes", "via_other", "multipath", "metrics", "cacheinfo", "table8", "flags",
     "scope_number", "mfc_stats", "newdst", "expires_left", "encap" },
   same = function(a, b)
     return a.family == b.family and a.dst == b.dst and a.table == b.table and a.metric == b.metric and a.tos == b.tos and a.type == b.type
@@ -361,8 +363,9 @@ matchers.nexthops = function(self, value, call)
       return false
     end
     for i, hop in ipairs(wanted) do
-      local via, other = via_of(hop), has[i]
-      if via and prefix.canonical(via) ~= via_of(other) or hop.dev_index and hop.dev_index ~= other.dev_index or hop.hops ~= other.hops then
+      local other = has[i]
+      local via = hop.gateway or hop.via_other and core.inet.text(hop.via_other["#tail"])
+      if via and prefix.canonical(via) ~= via_of(other) or hop.dev_index ~= 0 and hop.dev_index ~= other.dev_index or hop.hops ~= other.hops then
         return false
       end
     end
@@ -489,7 +492,9 @@ function methods:change(key, t)
     end
     words[word] = value
   end
-  local moved = words.metric ~= row.metric or words.table ~= row.table or words.tos ~= row.tos or t[1] ~= nil and t[1] ~= row.dst
+  local table_number = row.table_number or row.table8
+  local moved = words.metric ~= row.metric or names.number("table", words.table or table_number, call) ~= table_number
+    or (words.tos or 0) ~= row.tos or t[1] ~= nil and t[1] ~= row.dst
   if moved then
     -- another place in the table: the kernel would change the route that is there
     write(self, call, netlink.CREATE + netlink.EXCL, words, { call = call, key, t })
@@ -528,7 +533,8 @@ function methods:lookup(t)
   local handle = self.handle
   local address, length, family = prefix.split(call, "[1]", t[1])
   local message = { family = family, dst_address = address, dst_len = length,
-    flags = LOOKUP_TABLE + (t.fibmatch and FIB_MATCH or 0), mark = t.mark, uid = t.uid, tos = t.tos, sport = t.sport, dport = t.dport }
+    -- IPv6 always tells the table, and refuses to be asked to
+    flags = (family == AF_INET and LOOKUP_TABLE or 0) + (t.fibmatch and FIB_MATCH or 0), mark = t.mark, uid = t.uid, tos = t.tos, sport = t.sport, dport = t.dport }
   if t.ipproto ~= nil then
     message.ipproto = protocols[t.ipproto] or t.ipproto
   end

@@ -208,6 +208,9 @@ function M.message(handle, call, t, deleting)
     message[field] = t[key]
   end
   if t.type ~= nil then
+    if type(t.type) ~= "number" and not types[t.type] then
+      errors.misuse("%s: %s", call, check.unknown("type", t.type, types))
+    end
     message.type = t.type
   elseif not deleting then
     message.type = types.unicast

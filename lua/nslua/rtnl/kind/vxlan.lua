@@ -43,15 +43,17 @@ return {
     25  COLLECT_METADATA    external            bool
     26  LABEL               label               be32
     27  GPE                 gpe                 flag
-    28  TTL_INHERIT         ttl_inherit         flag
+    28  TTL_INHERIT         ttl_inherit         bool   -- read as a number, written as a flag
+    28  TTL_INHERIT         ttl_inherit_flag    flag   writeonly
     29  DF                  df                  u8:enum(vxlan_df)
     30  VNIFILTER           vnifilter           bool
   ]],
-  hidden = { "group4", "group6", "local4", "local6" },
+  hidden = { "ttl_inherit_flag", "group4", "group6", "local4", "local6" },
   words = { group = "string", remote = "string", local_ = "string" },
   dev = { dev = "dev_index" },
   seconds = { ageing = 1 },
   write = function(data)
+    data.ttl_inherit_flag, data.ttl_inherit = data.ttl_inherit or nil, nil
     local group = data.group or data.remote
     if group then
       data[group:find(":", 1, true) and "group6" or "group4"] = group

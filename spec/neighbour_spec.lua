@@ -1,0 +1,78 @@
+-- Neighbours: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
+
+local errors = require "nslua.error"
+local rtnl = require "spec.rtnl_helper"
+
+describe("neighbours", function()
+  local why = rtnl.cannot()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  local a
+
+  before_each(function()
+    a = rtnl.netns "a"
+    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
+  end)
+  after_each(rtnl.close)
+
+  it("of ip read as it shows them", function()
+    rtnl.set(a, "neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0")
+    rtnl.set(a, "neigh add 10.0.0.3 lladdr 02:00:00:00:00:03 dev eth0 nud stale")
+    rtnl.set(a, "neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev eth0 router nud reachable")
+    rtnl.set(a, "neigh add proxy 10.0.0.9 dev eth0")
+    local function get(ip)
+      local row = a.neighbour:get { ip, dev = "eth0" }
+      return row and { row.dst, row.lladdr, row.dev, row.state, row.router, row.family }
+    end
+    assert.same({ "10.0.0.2", "02:00:00:00:00:02", "eth0", "permanent", nil, "inet" }, get "10.0.0.2")
+    assert.equal("stale", get "10.0.0.3"[4])
+    assert.same({ "2001:db8::2", "02:00:00:00:00:02", "eth0", "reachable", true, "inet6" }, get "2001:db8::2")
+    assert.is_nil(get "10.0.0.9")
+    assert.is_true(a.neighbour:get({ "10.0.0.9", dev = "eth0", proxy = true }).proxy)
+    assert.equal("10.0.0.9", a.neighbour:list({ proxy = true })[1].dst)
+  end)
+
+  it("of nslua are shown by ip as they read", function()
+    for _, t in ipairs {
+      { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0" }, { "10.0.0.3", lladdr = "02:00:00:00:00:03", dev = "eth1", state = "stale" },
+      { "2001:db8::2", lladdr = "02:00:00:00:00:02", dev = a.link:get "eth0", router = true, extern_learn = true },
+    } do
+      local row = a.neighbour:add(t)
+      local ip = rtnl.ip(a, ("neigh show %s dev %s"):format(row.dst, row.dev))[1]
+      assert.same({ ip.dst, ip.lladdr, ip.state[1]:lower() }, { row.dst, row.lladdr, row.state })
+      assert.equal(ip.router ~= nil, row.router == true)
+      assert.is_true(row == a.neighbour:get(row))
+    end
+    a.neighbour:add { "10.0.0.9", dev = "eth0", proxy = true }
+    assert.equal("10.0.0.9", rtnl.ip(a, "neigh show proxy")[1].dst)
+  end)
+
+  it("are changed, replaced, ensured, deleted and found", function()
+    a.neighbour:add { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0" }
+    a.neighbour:change({ "10.0.0.2", dev = "eth0" }, { lladdr = "02:00:00:00:00:22" })
+    local row = a.neighbour:get { "10.0.0.2", dev = "eth0" }
+    assert.same({ "02:00:00:00:00:22", "permanent" }, { row.lladdr, row.state })
+    row = a.neighbour:replace { "10.0.0.2", lladdr = "02:00:00:00:00:23", dev = "eth0", state = "noarp" }
+    assert.same({ "02:00:00:00:00:23", "noarp" }, { row.lladdr, row.state })
+    assert.equal("02:00:00:00:00:23", a.neighbour:ensure({ "10.0.0.2", dev = "eth0" }).lladdr)
+    assert.equal("02:00:00:00:00:24", a.neighbour:ensure({ "10.0.0.2", dev = "eth0", lladdr = "02:00:00:00:00:24" }).lladdr)
+    a.neighbour:add { "2001:db8::2", lladdr = "02:00:00:00:00:02", dev = "eth1" }
+    local function count(filter)
+      return #a.neighbour:list(filter)
+    end
+    assert.equal(2, count { lladdr = "02:00:00:00:00:24" } + count { family = "inet6", state = "permanent" })
+    assert.equal(1, count { dev = "eth0", family = "inet" })
+    assert.equal("2001:db8::2", a.neighbour:get "2001:db8::2".dst)
+    a.neighbour:delete { "10.0.0.2", dev = "eth0" }
+    a.neighbour:delete "2001:db8::2"
+    a.neighbour:delete("10.0.0.77", { absent = "ok" })
+    local ok, e = pcall(a.neighbour.delete, a.neighbour, { "10.0.0.77", dev = "eth0" })
+    assert.is_true(not ok and errors.is(e, "ENOENT"))
+    ok, e = pcall(a.neighbour.add, a.neighbour, { "10.0.0.2", dev = "eth0", lladdr = "02:00" })
+    assert.is_true(not ok and errors.is(e))
+  end)
+end)

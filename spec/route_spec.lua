@@ -1,0 +1,219 @@
+-- Routes: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
+
+local errors = require "nslua.error"
+local rtnl = require "spec.rtnl_helper"
+
+describe("routes", function()
+  local why = rtnl.cannot()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  local a
+
+  before_each(function()
+    a = rtnl.netns "a"
+    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
+    a.address:add { "10.0.0.1/24", dev = "eth0" }
+    a.address:add { "10.0.1.1/24", dev = "eth1" }
+    a.address:add { "2001:db8::1/64", dev = "eth0", nodad = true }
+  end)
+  after_each(rtnl.close)
+
+  -- ip's words for a row, as far as both have them
+  local function words(row)
+    local out = { dst = row.dst:gsub("/32$", "") }
+    if row.family == "inet6" then
+      out.dst = row.dst:gsub("/128$", "")
+    end
+    out.type, out.gateway, out.dev, out.metric, out.prefsrc = row.type, row.via, row.dev, row.metric, row.src
+    out.table, out.protocol = tostring(row.table), tostring(row.proto)
+    if row.family == "inet" then
+      out.scope = tostring(row.scope)
+    end
+    for _, hop in ipairs(row.nexthops or {}) do
+      out.hops = (out.hops or "") .. ("%s %s %d;"):format(hop.via, hop.dev, hop.weight)
+    end
+    for _, metric in ipairs { "mtu", "advmss", "hoplimit", "initcwnd", "congctl" } do
+      out[metric] = row[metric] and tostring(row[metric])
+    end
+    out.lock = row.lock and table.concat(row.lock, " ")
+    return out
+  end
+
+  local function of_ip(route, family)
+    local out = { dst = route.dst, type = route.type, gateway = route.gateway, dev = route.dev, metric = route.metric, prefsrc = route.prefsrc,
+      table = route.table or "main", protocol = route.protocol, scope = family == "inet" and (route.scope or "global") or nil }
+    if route.via then
+      out.gateway = route.via.host
+    end
+    for _, hop in ipairs(route.nexthops or {}) do
+      out.hops = (out.hops or "") .. ("%s %s %d;"):format(hop.gateway or hop.via and hop.via.host, hop.dev, math.tointeger(hop.weight))
+    end
+    for key, value in pairs(route.metrics and route.metrics[1] or {}) do
+      out[key == "congestion" and "congctl" or key] = tostring(math.tointeger(value) or value)
+    end
+    return out
+  end
+
+  local function sorted(list)
+    table.sort(list, function(x, y)
+      return table.concat { x.dst, " ", x.table, " ", x.type, " ", x.dev or "", " ", x.metric or 0 }
+        < table.concat { y.dst, " ", y.table, " ", y.type, " ", y.dev or "", " ", y.metric or 0 }
+    end)
+    return list
+  end
+
+  local function all_same(skip)
+    for family, flag in pairs { inet = "-4", inet6 = "-6" } do
+      local theirs, ours = {}, {}
+      for _, route in ipairs(rtnl.ip(a, flag .. " route show table all")) do
+        theirs[#theirs + 1] = of_ip(route, family)
+      end
+      for _, row in ipairs(a.route:list { family = family }) do
+        ours[#ours + 1] = words(row)
+      end
+      sorted(theirs)
+      sorted(ours)
+      for i = 1, math.max(#theirs, #ours) do
+        for _, key in ipairs(skip or {}) do
+          theirs[i][key], ours[i][key] = nil, nil
+        end
+        assert.same(theirs[i], ours[i])
+      end
+    end
+  end
+
+  it("of ip read as it shows them", function()
+    for _, command in ipairs {
+      "add default via 10.0.0.254 metric 100", "add 10.1.0.0/16 via 10.0.0.2 dev eth0 proto static", "add 10.2.0.0/16 dev eth0 src 10.0.0.1 scope link",
+      "add 10.3.0.0/16 nexthop via 10.0.0.3 dev eth0 weight 3 nexthop via 10.0.1.3 dev eth1 weight 1", "add unreachable 10.4.0.0/16",
+      "add blackhole 10.5.0.0/16 table 100", "add prohibit 10.6.0.0/16 table 100000", "add 10.7.0.1 via 10.0.0.9 table 42 mtu 1300 advmss 1200",
+      "add 10.8.0.0/16 via inet6 2001:db8::9 dev eth0", "add 10.9.0.0/16 via 192.0.2.1 dev eth0 onlink",
+      "-6 add default via 2001:db8::254 metric 50", "-6 add 2001:db8:1::/48 via 2001:db8::2 proto bgp mtu 1300", "-6 add unreachable 2001:db8:2::/48",
+      "-6 add 2001:db8:3::/48 nexthop via 2001:db8::3 dev eth0 nexthop via 2001:db8::4 dev eth0", "add throw 10.10.0.0/16 table 7",
+    } do
+      rtnl.set(a, (command:gsub("^(%-?6? ?)add", "%1route add")))
+    end
+    all_same()
+    assert.equal("2001:db8::9", a.route:get "10.8.0.0/16".via)
+    assert.equal(100000, a.route:get({ "10.6.0.0/16", table = 100000 }).table)
+    assert.is_true(a.route:get "10.9.0.0/16".onlink)
+    assert.equal(3, a.route:get "10.3.0.0/16".nexthops[1].weight)
+  end)
+
+  it("of nslua are shown by ip as they read", function()
+    for _, t in ipairs {
+      { "default", via = "10.0.0.254", metric = 100 }, { "10.1.0.0/16", via = "10.0.0.2", dev = "eth0", proto = "static" },
+      { "10.2.0.0/16", dev = "eth0", src = "10.0.0.1" }, { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", weight = 3 }, { via = "10.0.1.3", dev = "eth1" } } },
+      { "10.4.0.0/16", type = "unreachable" }, { "10.5.0.0/16", type = "blackhole", table = 100 },
+      { "10.6.0.0/16", type = "prohibit", table = 100000 }, { "10.7.0.1", via = "10.0.0.9", table = "42", mtu = 1300, advmss = 1200, lock = { "mtu" } },
+      { "10.8.0.0/16", via = "2001:db8::9", dev = "eth0" }, { "10.9.0.0/16", via = "192.0.2.1", dev = "eth0", onlink = true },
+      { "10.10.0.0/16", via = "inet6 2001:db8::9", dev = "eth0" }, { "10.11.0.0/16", dev = "eth0", congctl = "reno", initcwnd = 20, hoplimit = 9 },
+      { "10.12.0.0/16", nexthops = { { via = "2001:db8::9", dev = "eth0" }, { via = "10.0.0.7" } } },
+      { "default", via = "2001:db8::254", metric = 50 }, { "2001:db8:1::/48", via = "2001:db8::2", proto = "bgp", mtu = 1300 },
+      { "2001:db8:2::/48", type = "unreachable" }, { "2001:db8:4::/48", dev = "eth0", pref = "high", expires = 300 },
+      { "2001:db8:3::/48", nexthops = { { via = "2001:db8::3", dev = "eth0" }, { via = "2001:db8::4", dev = "eth0" } } },
+      { "default", family = "inet6", dev = "eth1", table = 200 },
+    } do
+      local row = a.route:add(t)
+      assert.equal(t.type or "unicast", row.type)
+      assert.is_true(row == a.route:get(row), tostring(t[1]))
+    end
+    all_same { "lock", "mtu" } -- ip 6.1 prints a locked metric in two ways
+    local row = a.route:get { "10.7.0.1", table = 42 }
+    assert.same({ 1300, 1200, { "mtu" }, 42, "10.7.0.1/32" }, { row.mtu, row.advmss, row.lock, row.table, row.dst })
+    assert.is_truthy(rtnl.inside(a, "ip route show table 42"):find("mtu lock 1300", 1, true))
+    assert.equal("reno", a.route:get "10.11.0.0/16".congctl)
+    local timed = a.route:get "2001:db8:4::/48"
+    assert.is_true(timed.expires > 290 and timed.expires <= 300)
+    assert.equal("high", timed.pref)
+  end)
+
+  it("are looked up as the kernel would", function()
+    a.route:add { "default", via = "10.0.0.254" }
+    a.route:add { "default", via = "10.0.1.254", table = 100 }
+    a.route:add { "10.66.0.0/16", type = "unreachable" }
+    a.rule:add { fwmark = 7, table = 100 }
+    local row = a.route:lookup { "8.8.8.8" }
+    assert.same({ "10.0.0.254", "eth0", "10.0.0.1", "8.8.8.8/32" }, { row.via, row.dev, row.src, row.dst })
+    assert.equal("10.0.1.254", a.route:lookup({ "8.8.8.8", from = "10.0.0.1", mark = 7 }).via)
+    assert.equal("default", a.route:lookup({ "8.8.8.8", fibmatch = true }).dst)
+    assert.equal("eth0", a.route:lookup("2001:db8::77").dev)
+    assert.equal("eth1", a.route:lookup({ "10.0.1.9", oif = "eth1" }).dev)
+    for dst, code in pairs { ["10.66.0.1"] = "EHOSTUNREACH", ["2001:db9::1"] = "ENETUNREACH" } do
+      local ok, e = pcall(a.route.lookup, a.route, { dst })
+      assert.is_true(not ok and errors.is(e, code), tostring(e))
+    end
+  end)
+
+  it("are changed, replaced, ensured and deleted", function()
+    a.route:add { "10.1.0.0/16", via = "10.0.0.2", metric = 10, mtu = 1400 }
+    a.route:change({ "10.1.0.0/16", metric = 10 }, { via = "10.0.0.3" })
+    local row = a.route:get { "10.1.0.0/16" }
+    assert.same({ "10.0.0.3", 10, 1400 }, { row.via, row.metric, row.mtu })
+    a.route:change(row, { mtu = false, metric = 20 })
+    assert.equal(1, #a.route:list { dst = "10.1.0.0/16" })
+    row = a.route:get "10.1.0.0/16"
+    assert.equal(20, row.metric)
+    assert.is_nil(row.mtu)
+    a.route:change(row, { nexthops = { { via = "10.0.0.4" }, { via = "10.0.0.5" } } })
+    assert.equal(2, #a.route:get "10.1.0.0/16".nexthops)
+    assert.equal("10.0.0.9", a.route:replace({ "10.1.0.0/16", via = "10.0.0.9", metric = 20 }).via)
+    local same = a.route:ensure { "10.1.0.0/16", via = "10.0.0.9", metric = 20 }
+    assert.equal(1, #a.route:list { dst = "10.1.0.0/16" })
+    assert.equal("10.0.0.8", a.route:ensure({ "10.1.0.0/16", via = "10.0.0.8", metric = 20 }).via)
+    a.route:delete(a.route:get(same) or "10.1.0.0/16")
+    assert.same({}, a.route:list { dst = "10.1.0.0/16" })
+    a.route:delete("10.1.0.0/16", { absent = "ok" })
+    local ok, e = pcall(a.route.delete, a.route, "10.1.0.0/16")
+    assert.is_true(not ok and errors.is(e, "ESRCH"))
+    -- the one of the metric
+    a.route:add { "10.2.0.0/16", via = "10.0.0.2", metric = 1 }
+    a.route:add { "10.2.0.0/16", via = "10.0.0.2", metric = 2, proto = "static" }
+    a.route:delete { "10.2.0.0/16", metric = 2 }
+    assert.equal(1, a.route:get "10.2.0.0/16".metric)
+    a.route:delete { "10.2.0.0/16", type = "unicast" }
+    a.route:add { "default", via = "2001:db8::254" }
+    a.route:delete { "default", family = "inet6" }
+    assert.is_nil(a.route:get { "default", family = "inet6" })
+  end)
+
+  it("are found by filters", function()
+    a.route:add { "10.1.0.0/16", via = "10.0.0.2", table = 100, proto = "static" }
+    a.route:add { "10.2.0.0/16", type = "blackhole", table = 100 }
+    a.route:add { "10.3.0.0/16", dev = "eth1", table = 1000 }
+    local function list(filter)
+      local out = {}
+      for row in a.route:each(filter) do
+        out[#out + 1] = row.dst
+      end
+      assert.equal(#out, #a.route:list(filter))
+      return table.concat(out, " ")
+    end
+    assert.equal("10.1.0.0/16 10.2.0.0/16", list { table = 100 })
+    assert.equal("10.3.0.0/16", list { table = 1000 })
+    assert.equal("", list { table = 4000 })
+    assert.equal("10.1.0.0/16", list { proto = "static" })
+    assert.equal("10.2.0.0/16", list { type = "blackhole" })
+    assert.equal("10.3.0.0/16", list { dev = "eth1", table = 1000 })
+    assert.equal("10.1.0.0/16", list { via = "10.0.0.2" })
+    assert.equal("10.2.0.0/16", list { table = 100, via = false })
+    assert.is_nil(a.route:get "10.1.0.0/16") -- another table
+    assert.is_truthy(a.route:get { "10.1.0.0/16", table = 100 })
+    assert.is_nil(a.route:get { "10.1.0.0/16", table = 100, metric = 5 })
+    assert.has_error(function()
+      a.route:list { tabel = 1 }
+    end)
+  end)
+
+  it("of a prefix inside another are not taken for it", function()
+    a.route:add { "10.1.0.0/24", via = "10.0.0.2" }
+    assert.is_nil(a.route:get "10.1.0.0/16")
+    a.route:add { "10.1.0.0/16", via = "10.0.0.3" }
+    assert.equal("10.0.0.3", a.route:get "10.1.0.0/16".via)
+    assert.equal("10.0.0.2", a.route:get "10.1.0.0/24".via)
+  end)
+end)

@@ -1,0 +1,187 @@
+-- What rtnetlink errors say: the kernel's words, the attribute, the range, which namespace lacked which right; and misuse.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local helper = require "spec.helper"
+local ns = require "nslua"
+local rtnl = require "spec.rtnl_helper"
+
+describe("rtnetlink errors", function()
+  local why = rtnl.cannot()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  local blue
+
+  before_each(function()
+    blue = rtnl.netns "blue"
+  end)
+  after_each(rtnl.close)
+
+  local function fails(fn, ...)
+    local ok, e = pcall(fn, ...)
+    assert.is_false(ok)
+    return e, (tostring(e):gsub("^.-rtnl_errors_spec.lua:%d+: ", "", 1))
+  end
+
+  it("name the object", function()
+    blue.link:add { name = "eth0", kind = "veth" }
+    local e, text = fails(blue.link.add, blue.link, { name = "eth0", kind = "veth" })
+    assert.equal('link.add in blue: EEXIST: File exists (name = "eth0")', text)
+    assert.same({ "EEXIST", core.errno.EEXIST, "link.add", "blue" }, { e.code, e.errno, e.call, e.netns })
+    assert.is_truthy(e.where:find "rtnl_errors_spec.lua:%d+$")
+    assert.is_true(ns.error.is(e, "EEXIST"))
+    e, text = fails(blue.link.delete, blue.link, "nix")
+    assert.equal('link.delete in blue: ENODEV: No such device (name = "nix")', text)
+    e, text = fails(blue.link.change, blue.link, "nix", { up = true })
+    assert.equal('link.change in blue: ENODEV: No such device (name = "nix")', text)
+    e, text = fails(blue.route.add, blue.route, { "10.0.0.0/8", dev = "nix" })
+    assert.equal('route.add in blue: ENODEV: No such device (dev = "nix")', text)
+    assert.equal("ENODEV", e.code)
+  end)
+
+  it("name the attribute and what it was", function()
+    local e, text = fails(blue.link.add, blue.link, { name = "v0", kind = "vxlan", vxlan = { id = 33554432 } })
+    assert.equal("link.linkinfo.data.id", e.attribute)
+    assert.equal(33554432, e.value)
+    assert.is_truthy(text:find("link.linkinfo.data.id = 33554432: VXLAN ID must be lower than 16777216", 1, true), text)
+    e = fails(blue.address.add, blue.address, { "10.0.0.1/24", dev = "lo", scope = 400 })
+    assert.is_false(errors.is(e)) -- misuse
+    blue.address:add { "10.0.0.1/24", dev = "lo" }
+    e = fails(blue.route.add, blue.route, { "10.1.0.1/16", dev = "lo" })
+    assert.equal("EINVAL", e.code)
+    e, text = fails(blue.route.add, blue.route, { "10.1.0.0/16", via = "192.0.2.1" })
+    assert.is_truthy(text:find("Nexthop has invalid gateway", 1, true), text)
+  end)
+
+  it("tell the range the kernel allows", function()
+    -- an attribute with a range in its policy: num_rx_queues has one, and vlan ids
+    local e = fails(blue.link.add, blue.link, { name = "v0", kind = "veth", num_rx_queues = 5000 })
+    assert.is_true(errors.is(e))
+    if not e.range then
+      return pending "this kernel tells no policy"
+    end
+    assert.is_truthy(e.range:find "%d")
+  end)
+
+  it("tell which kind the kernel lacks", function()
+    ns.netlink.kind { kind = "nslua-no-such" }
+    local e, text = fails(blue.link.add, blue.link, { name = "x0", kind = "nslua-no-such" })
+    assert.equal("EOPNOTSUPP", e.code)
+    assert.is_truthy(text:find("modprobe nslua-no-such", 1, true))
+  end)
+
+  it("tell which namespace lacked CAP_NET_ADMIN", function()
+    if not helper.has "setpriv" then
+      return pending "needs setpriv(1)"
+    end
+    -- sockets keep the rights of who opened them: without CAP_NET_ADMIN the kernel refuses
+    local script = os.tmpname()
+    local f = assert(io.open(script, "w"))
+    f:write [[
+      local ns = require "nslua"
+      local ok, e = pcall(function()
+        local here = ns.netns.current()
+        here.link:add { name = "nslua-x0", kind = "ifb" }
+      end)
+      print(ok, e)
+    ]]
+    f:close()
+    local out = helper.sh("LUA_PATH='./lua/?.lua;./lua/?/init.lua' LUA_CPATH='./build/?.so' unshare -n setpriv --bounding-set=-net_admin " ..
+      "--inh-caps=-net_admin lua5.4 " .. script)
+    os.remove(script)
+    assert.is_truthy(out:find("EPERM", 1, true), out)
+    assert.is_truthy(out:find("CAP_NET_ADMIN", 1, true), out)
+    assert.is_truthy(out:find("user:%[%d+%]"), out)
+    assert.is_truthy(out:find("net:%[%d+%]"), out)
+  end)
+
+  it("of misuse are plain errors at the caller's line, with the nearest word", function()
+    blue.link:add { name = "eth0", kind = "veth" }
+    for _, case in ipairs {
+      { function() blue.link:add { nmae = "x", kind = "veth" } end, "link.add: unknown key 'nmae' (did you mean 'name'?)" },
+      { function() blue.link:add { name = "x", kind = "vxlan", vxlan = { prot = 4789 } } end, "link.add: vxlan: unknown key 'prot' (did you mean 'port'?)" },
+      { function() blue.link:add { name = "x", type = "veth" } end, "a link has a kind" },
+      { function() blue.link:add { name = "x" } end, "kind is needed" },
+      { function() blue.link:add { name = "x", kind = "veth", mtu = "big" } end, "mtu" },
+      { function() blue.link:add { name = "x", kind = "veth", mtu = false } end, "mtu cannot be false" },
+      { function() blue.link:add { name = "x", kind = "veth", up = "yes" } end, "up must be true or false" },
+      { function() blue.link:add { name = "x", kind = "veth", address = "zz" } end, "address" },
+      { function() blue.link:add { name = "x", kind = "bridge", vxlan = { id = 1 } } end, "options of kind vxlan for a link of kind bridge" },
+      { function() blue.link:add { name = "x", kind = "veth", peer = { nmae = "y" } } end, "peer: unknown key 'nmae' (did you mean 'name'?)" },
+      { function() blue.link:change("eth0", { port = { hairpon = true } }) end, "unknown key 'hairpon' (did you mean 'hairpin'?)" },
+      { function() blue.link:change("eth0", { kind = "bridge" }) end, "kind cannot be changed" },
+      { function() blue.link:delete("eth0", { abesnt = "ok" }) end, "did you mean 'absent'" },
+      { function() blue.link:get {} end, "name or index of a link" },
+      { function() blue.link:list { mtuu = 5 } end, "did you mean 'mtu'" },
+      { function() blue.address:add { "10.0.0.1/33", dev = "eth0" } end, "10.0.0.1/33" },
+      { function() blue.address:add { "10.0.0.1/24" } end, "dev is needed" },
+      { function() blue.address:add { "10.0.0.1/24", dev = "eth0", broadcst = "+" } end, "did you mean 'broadcast'" },
+      { function() blue.route:add { via = "10.0.0.1" } end, "destination at [1] is needed" },
+      { function() blue.route:add { "10.0.0.0/8", via = "nowhere" } end, "via must be an IP address" },
+      { function() blue.route:add { "10.0.0.0/8", table = "nothing" } end, "unknown table 'nothing'" },
+      { function() blue.route:add { "10.0.0.0/8", type = "blackhoel" } end, "blackhole" },
+      { function() blue.route:add { "10.0.0.0/8", metirc = 4 } end, "did you mean 'metric'" },
+      { function() blue.rule:add { from = "10.0.0.0/8", to = "2001:db8::1" } end, "one family" },
+      { function() blue.rule:add { sport = "x" } end, "sport must be" },
+      { function() blue.neighbour:add { "10.0.0.1", lladdr = "02:00:00:00:00:01" } end, "dev is needed" },
+      { function() blue.neighbour:add { "10.0.0.1", dev = "eth0", state = "asleep" } end, "state" },
+    } do
+      local e = fails(case[1])
+      assert.equal("string", type(e), tostring(e))
+      assert.is_truthy(e:find(case[2], 1, true), e .. " / " .. case[2])
+      assert.is_truthy(e:find("rtnl_errors_spec.lua:%d+: "), e)
+    end
+  end)
+
+  it("of names that cannot be are clear", function()
+    for name, says in pairs { [("x"):rep(16)] = "16 bytes, 15 fit", [("x"):rep(255)] = "255 bytes", [""] = "is empty", [".."] = "is no name",
+      ["a/b"] = "slash", ["a b"] = "blank", ["a\0b"] = "NUL" } do
+      local e, text = fails(blue.link.add, blue.link, { name = name, kind = "veth" })
+      assert.is_true(errors.is(e, "EINVAL"))
+      assert.is_truthy(text:find(says, 1, true), text)
+    end
+    -- bytes above 127 are fine with the kernel
+    local name = "\195\164\255x"
+    assert.equal(name, blue.link:add({ name = name, kind = "ifb" }).name)
+    blue.link:delete(name)
+  end)
+
+  it("of a closed namespace say so", function()
+    local gone = rtnl.netns "gone"
+    local link = gone.link
+    link:list()
+    gone:close()
+    local e = fails(link.list, link)
+    assert.is_truthy(e:find("gone is closed", 1, true), e)
+  end)
+
+  it("leave nothing half made and no fd behind", function()
+    local before = helper.fds()
+    for _ = 1, 50 do
+      pcall(blue.link.add, blue.link, { name = "t0", kind = "tap", mtu = 1 })
+      pcall(blue.link.add, blue.link, { name = "v0", kind = "veth", peer = { netns = "nslua-not-there" } })
+      pcall(blue.link.add, blue.link, { name = "v0", kind = "vxlan", vxlan = { id = 33554432 } })
+    end
+    blue.link:list()
+    local after = helper.fds()
+    local count = 0
+    for n in pairs(after) do
+      count = count + (before[n] and 0 or 1)
+    end
+    assert.is_true(count <= 1) -- blue's own kept socket
+    assert.equal(1, #blue.link:list())
+  end)
+
+  it("do not happen after a fork: the child opens a socket of its own", function()
+    blue.link:add { name = "eth0", kind = "ifb" }
+    local process = ns.fork({}, function()
+      return blue.link:get "eth0".kind
+    end)
+    assert.equal("ifb", process:result(10))
+    assert.equal("ifb", blue.link:get "eth0".kind)
+  end)
+end)

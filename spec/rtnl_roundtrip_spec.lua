@@ -1,0 +1,105 @@
+-- For every message of the kernel: decode(encode(decode(m))) = decode(m), and no attribute is lost, added or changed.
+
+local core = require "nslua.core"
+local rtnl = require "spec.rtnl_helper"
+local schema = require "nslua.schema"
+
+describe("messages of the kernel", function()
+  local why = rtnl.cannot()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+  after_each(rtnl.close)
+
+  local messages = { [16] = "link", [20] = "address", [24] = "route", [28] = "neighbour", [32] = "rule", [88] = "nsid" }
+  local head = { link = 16, address = 8, route = 12, neighbour = 12, rule = 12, nsid = 4 }
+
+  -- multiset of (id, payload) of the attributes at the top; nests are compared as the bytes they hold, sorted
+  local function attributes(bytes, at)
+    local out = {}
+    while at + 3 <= #bytes do
+      local len, id = ("<I2I2"):unpack(bytes, at)
+      if len < 4 then
+        break
+      end
+      out[#out + 1] = ("%d:%s"):format(id & 0x3fff, table.concat({ bytes:byte(at + 4, at + len - 1) }, ","))
+      at = at + (len + 3 & ~3)
+    end
+    table.sort(out)
+    return out
+  end
+
+  it("survive decoding and encoding", function()
+    local a, b = rtnl.netns "a", rtnl.netns "b"
+    local seen = {}
+    core.netlink.record(seen)
+    finally(function()
+      core.netlink.record(nil)
+    end)
+    a:set_nsid(b, 7)
+    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth0", netns = b, up = true }, up = true, alias = "x", altnames = { "an-other-name" } }
+    a.link:add { name = "br0", kind = "bridge", up = true }
+    a.link:add { name = "p0", kind = "veth", peer = { name = "p1" }, master = "br0", up = true }
+    a.link:add { name = "vx0", kind = "vxlan", vxlan = { id = 42, port = 4789, remote = "10.0.0.2", gbp = true, port_range = { low = 1, high = 2 } } }
+    a.link:add { name = "mv0", kind = "macvlan", link = "p1", macvlan = { mode = "source", macaddr_mode = "set", macaddr_data = { "02:00:00:00:00:07" } } }
+    a.link:add { name = "mt0", kind = "macvtap", link = "p1" }
+    a.link:add { name = "ifb0", kind = "ifb" }
+    a.link:add { name = "tap0", kind = "tap" }
+    a.address:add { "10.0.0.1/24", dev = "eth0", valid_lft = 100 }
+    a.address:add { "10.1.0.1", peer = "10.1.0.2", dev = "eth0" }
+    a.address:add { "2001:db8::1/64", dev = "eth0" }
+    a.route:add { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", weight = 3 }, { via = "2001:db8::9", dev = "eth0" } } }
+    a.route:add { "10.4.0.0/16", via = "2001:db8::9", dev = "eth0", table = 100000, mtu = 1400, congctl = "reno", lock = { "mtu" } }
+    a.route:add { "2001:db8:1::/48", nexthops = { { via = "2001:db8::3", dev = "eth0" }, { via = "2001:db8::4", dev = "eth0" } } }
+    a.rule:add { from = "10.0.0.0/8", fwmark = "1/3", sport = "1-2", uidrange = "0-9", table = 5 }
+    a.neighbour:add { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0" }
+    for _, collection in ipairs { "link", "address", "route", "rule", "neighbour" } do
+      a[collection]:list()
+      b[collection]:list()
+    end
+    a:nsids()
+    core.netlink.record(nil)
+    local kinds = {}
+    for _, message in ipairs(seen) do
+      local name = messages[message[1]]
+      if name then
+        local S = schema.compile(name)
+        local once = S:decode(message[2])
+        local again = S:encode(once)
+        assert.same(once, S:decode(again))
+        if name ~= "link" and name ~= "route" then
+          assert.same(attributes(message[2], head[name] + 1), attributes(again, head[name] + 1))
+        else
+          -- nests come back with their attributes in the schema's order
+          assert.equal(#attributes(message[2], head[name] + 1), #attributes(again, head[name] + 1))
+        end
+        kinds[name] = (kinds[name] or 0) + 1
+      end
+    end
+    for _, name in pairs(messages) do
+      assert.is_true((kinds[name] or 0) > 0, name)
+    end
+  end)
+
+  it("have no attribute of these kinds that the schemas do not know, as far as the headers go", function()
+    local a = rtnl.netns "a"
+    a.link:add { name = "br0", kind = "bridge", up = true }
+    a.link:add { name = "v0", kind = "veth", master = "br0" }
+    a.link:add { name = "vx0", kind = "vxlan", vxlan = { id = 42, port = 4789 } }
+    local seen = {}
+    core.netlink.record(seen)
+    a.link:list()
+    core.netlink.record(nil)
+    local S = schema.compile "link"
+    local newest = { bridge = 47, vxlan = 30, veth = 1 } -- of <linux/if_link.h>; later kernels send more
+    for _, message in ipairs(seen) do
+      local info = S:decode(message[2]).linkinfo
+      for key in pairs(info and type(info.data) == "table" and info.data or {}) do
+        local id = tonumber(key:match "^#(%d+)")
+        assert.is_true(not id or id > newest[info.kind], tostring(info.kind) .. " " .. key)
+      end
+    end
+  end)
+end)
