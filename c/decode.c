@@ -103,7 +103,11 @@ static void push_bits(struct nslua_decoder *d, const struct nslua_field *f, uint
 	for (int bit = 0; bit < 64; bit++) {
 		if (!(v >> bit & 1))
 			continue;
-		nslua_pushu64(L, UINT64_C(1) << bit);
+#if LUA_VERSION_NUM >= 503
+		lua_pushinteger(L, (lua_Integer)(UINT64_C(1) << bit));
+#else
+		lua_pushnumber(L, (lua_Number)(UINT64_C(1) << bit)); /* exact, unlike other large numbers */
+#endif
 		lua_rawget(L, names);
 		if (lua_isnil(L, -1)) {
 			lua_pop(L, 1);

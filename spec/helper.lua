@@ -8,10 +8,11 @@ local M = {}
 ---@return boolean ok
 ---@return integer status
 function M.sh(command)
-  local p = assert(io.popen("(" .. command .. ") 2>&1"))
-  local out = p:read "a"
-  local ok, _, status = p:close()
-  return (out:gsub("\n$", "")), ok == true, status
+  -- Lua 5.1 does not tell how a pipe's program ended
+  local p = assert(io.popen("(" .. command .. "\n) 2>&1; echo \":$?\""))
+  local out, status = p:read "*a":match "^(.*):(%d+)\n$"
+  p:close()
+  return (out:gsub("\n$", "")), status == "0", tonumber(status)
 end
 
 ---@return boolean
