@@ -19,6 +19,12 @@ int check(const char *what, int result); /* result, or the end of the program */
 /* namespace.c */
 int home_netns(void);                    /* the namespace the program was started in */
 int fresh_netns(void);                   /* unshare, open, setns back */
+struct last {
+	int near, far;
+	struct mnl_socket *nl;
+};
+void last_open(struct last *last);
+void last_close(struct last *last);      /* returns when everything closed before is gone */
 int64_t work_netns_new(int rounds, char **argv);
 int64_t work_setns_pair(int rounds, char **argv);
 int64_t work_settle(int rounds, char **argv);

@@ -55,42 +55,58 @@ int64_t work_setns_pair(int rounds, char **argv)
 }
 
 /*
- * The kernel frees namespaces later, in the order in which they were closed: a veth whose far end goes with one that is
- * closed now tells when all earlier ones are gone.
+ * The kernel frees namespaces later, in the order in which they were closed: a veth whose far end is in the last one tells
+ * when all of them are gone.
  */
-int64_t work_settle(int rounds, char **argv)
+void last_open(struct last *last)
 {
 	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlattr *info, *data, *peer;
+	struct nlmsghdr *nlh;
+
+	last->far = fresh_netns();
+	last->near = fresh_netns();
+	last->nl = route_socket(last->near);
+	nlh = request(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, "last");
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_str(nlh, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)last->far);
+	mnl_attr_nest_end(nlh, peer);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+	check("veth", transact(last->nl, nlh));
+}
+
+void last_close(struct last *last)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh;
+
+	close(last->far);
+	do {
+		poll(NULL, 0, 1);
+		nlh = request(buf, RTM_GETLINK, 0);
+		mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, "last");
+	} while (transact(last->nl, nlh) == 0);
+	mnl_socket_close(last->nl);
+	close(last->near);
+}
+
+int64_t work_settle(int rounds, char **argv)
+{
 	int64_t start = now_ns();
+	struct last last;
 
 	(void)argv;
 	for (int i = 0; i < rounds; i++) {
-		int far = fresh_netns(), near = fresh_netns();
-		struct mnl_socket *nl = route_socket(near);
-		struct nlmsghdr *nlh = request(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-		struct ifinfomsg *head = mnl_nlmsg_put_extra_header(nlh, sizeof(*head));
-		struct nlattr *info, *data, *peer;
-
-		mnl_attr_put_strz(nlh, IFLA_IFNAME, "settle");
-		info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
-		mnl_attr_put_str(nlh, IFLA_INFO_KIND, "veth");
-		data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
-		peer = mnl_attr_nest_start(nlh, VETH_INFO_PEER);
-		mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
-		mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)far);
-		mnl_attr_nest_end(nlh, peer);
-		mnl_attr_nest_end(nlh, data);
-		mnl_attr_nest_end(nlh, info);
-		check("veth", transact(nl, nlh));
-		close(far);
-		do {
-			poll(NULL, 0, 2);
-			nlh = request(buf, RTM_GETLINK, 0);
-			mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
-			mnl_attr_put_strz(nlh, IFLA_IFNAME, "settle");
-		} while (transact(nl, nlh) == 0);
-		mnl_socket_close(nl);
-		close(near);
+		last_open(&last);
+		last_close(&last);
 	}
 	return now_ns() - start;
 }

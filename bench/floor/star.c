@@ -134,6 +134,7 @@ int64_t work_star(int rounds, char **argv)
 	int teardown = argv[0] && !strcmp(argv[0], "teardown");
 	int netns[HOSTS], sw;
 	int64_t total = 0;
+	struct last last;
 
 	home_netns();
 	for (int r = 0; r < rounds; r++) {
@@ -142,10 +143,11 @@ int64_t work_star(int rounds, char **argv)
 		build(netns, &sw);
 		if (!teardown)
 			total += now_ns() - start;
+		last_open(&last);
 		for (int i = 0; i < HOSTS; i++)
 			close(netns[i]);
 		close(sw);
-		work_settle(1, argv);
+		last_close(&last);
 		if (teardown)
 			total += now_ns() - start;
 	}
