@@ -1,5 +1,6 @@
 -- Links: what they say of themselves (the schema), how rows read, and the verbs. rtnetlink(7), ip-link(8), linux/if_link.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
@@ -377,6 +378,10 @@ local function hint(request)
     -- the kernel refuses options it was built without in the same way
     local info = request.message.linkinfo
     if errno == core.errno.EOPNOTSUPP and request.kind and (extack == "Unknown device type" or not info.data) then
+      local near = not kinds.kinds[request.kind] and check.nearest(request.kind, kinds.kinds)
+      if near then
+        return ("there is no kind %q (did you mean %q?)"):format(request.kind, near)
+      end
       return ("this kernel makes no links of kind %q: `modprobe %s`, or a kernel that has it"):format(request.kind, request.kind)
     end
   end

@@ -157,7 +157,7 @@ local function peer(request, call, handle)
     home = request.netns -- born beside the own end
   end
   for key, value in pairs(words) do
-    if key == "kind" or key == "peer" or key == "index" or M.writers[key] == "kind" then
+    if key == "kind" or key == "peer" or M.writers[key] == "kind" then
       errors.misuse("%s: %s has no meaning for the other end", call, key)
     elseif peer_late[key] then
       inner.late = inner.late or {}
