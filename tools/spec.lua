@@ -1,6 +1,6 @@
 -- Runs spec files, one process each, and says what they leave behind:
 --   lua5.4 tools/spec.lua [--lua lua5.4] [--build build] [--wrap "valgrind ..."] [--seconds 300] [--results FILE] [--label TEXT] FILE...
--- Ends with "N passed, N failed, N pending"; the exit status is 1 if anything failed. A file that does not load, has no
+-- Ends with "N passed, N failed, N skipped"; the exit status is 1 if anything failed. A file that does not load, has no
 -- tests, does not come to its end or takes too long is a failure, and so is what it leaves: mounts, names in
 -- /run/netns, links, processes (NSLUA_SPEC_SHARED=1: only processes, where others use the machine at the same time).
 
@@ -160,5 +160,5 @@ if options.results then
   f:write(("%d %d %d\n"):format(total.passed, total.failed, total.pending))
   f:close()
 end
-print(("%s%d passed, %d failed, %d pending"):format(options.label, total.passed, total.failed, total.pending))
+print(("%s%d passed, %d failed, %d skipped"):format(options.label, total.passed, total.failed, total.pending))
 os.exit(total.failed == 0 and #files > 0)

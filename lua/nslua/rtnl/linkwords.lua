@@ -166,6 +166,9 @@ local function peer(request, call, handle)
       M.writers[key](inner, value, call, home, key)
     end
   end
+  if inner.message.index and not request.message.index then
+    errors.misuse("%s: index is taken only where the own end has an index too: veth.c of the kernel", call)
+  end
   request.peer_late, request.peer_netns = inner.late, home
   request.peer_name = inner.message.name
   local info = request.message.linkinfo
