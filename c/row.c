@@ -399,7 +399,7 @@ static int row_index(lua_State *L)
 static void push_public(lua_State *L, struct row *r, bool json)
 {
 	struct nslua_decoder d;
-	int context, layout, t;
+	int top = lua_gettop(L), context, layout, t;
 
 	luaL_checkstack(L, 24, "row");
 	push_context(L, 1, r);
@@ -433,6 +433,8 @@ static void push_public(lua_State *L, struct row *r, bool json)
 		}
 	}
 	lua_settop(L, t);
+	lua_replace(L, top + 1);
+	lua_settop(L, top + 1);
 }
 
 /* row:decode() -> plain table of every public field. */

@@ -1,6 +1,7 @@
 -- For every message of the kernel: decode(encode(decode(m))) = decode(m), and no attribute is lost, added or changed.
 
 local core = require "nslua.core"
+local roundtrip = require "spec.roundtrip"
 local rtnl = require "spec.rtnl_helper"
 local schema = require "nslua.schema"
 
@@ -13,37 +14,19 @@ describe("messages of the kernel", function()
   end
   after_each(rtnl.close)
 
-  local messages = { [16] = "link", [20] = "address", [24] = "route", [28] = "neighbour", [32] = "rule", [88] = "nsid" }
-  local head = { link = 16, address = 8, route = 12, neighbour = 12, rule = 12, nsid = 4 }
-
-  -- multiset of (id, payload) of the attributes at the top; nests are compared as the bytes they hold, sorted
-  local function attributes(bytes, at)
-    local out = {}
-    while at + 3 <= #bytes do
-      local len, id = ("<I2I2"):unpack(bytes, at)
-      if len < 4 then
-        break
-      end
-      out[#out + 1] = ("%d:%s"):format(id & 0x3fff, table.concat({ bytes:byte(at + 4, at + len - 1) }, ","))
-      at = at + (len + 3 & ~3)
-    end
-    table.sort(out)
-    return out
-  end
-
   it("survive decoding and encoding", function()
     local a, b = rtnl.netns "a", rtnl.netns "b"
-    local seen = {}
-    core.netlink.record(seen)
+    roundtrip.start()
     finally(function()
       core.netlink.record(nil)
     end)
     a:set_nsid(b, 7)
-    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth0", netns = b, up = true }, up = true, alias = "x", altnames = { "an-other-name" } }
+    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth0", netns = b, up = true }, up = true, alias = "x", altnames = { "another-name" } }
     a.link:add { name = "br0", kind = "bridge", up = true }
     a.link:add { name = "p0", kind = "veth", peer = { name = "p1" }, master = "br0", up = true }
     a.link:add { name = "vx0", kind = "vxlan", vxlan = { id = 42, port = 4789, remote = "10.0.0.2", gbp = true, port_range = { low = 1, high = 2 } } }
-    a.link:add { name = "mv0", kind = "macvlan", link = "p1", macvlan = { mode = "source", macaddr_mode = "set", macaddr_data = { "02:00:00:00:00:07" } } }
+    a.link:add { name = "mv0", kind = "macvlan", link = "p1",
+      macvlan = { mode = "source", macaddr_mode = "set", macaddr_data = { "02:00:00:00:00:07" } } }
     a.link:add { name = "mt0", kind = "macvtap", link = "p1" }
     a.link:add { name = "ifb0", kind = "ifb" }
     a.link:add { name = "tap0", kind = "tap" }
@@ -60,25 +43,8 @@ describe("messages of the kernel", function()
       b[collection]:list()
     end
     a:nsids()
-    core.netlink.record(nil)
-    local kinds = {}
-    for _, message in ipairs(seen) do
-      local name = messages[message[1]]
-      if name then
-        local S = schema.compile(name)
-        local once = S:decode(message[2])
-        local again = S:encode(once)
-        assert.same(once, S:decode(again))
-        if name ~= "link" and name ~= "route" then
-          assert.same(attributes(message[2], head[name] + 1), attributes(again, head[name] + 1))
-        else
-          -- nests come back with their attributes in the schema's order
-          assert.equal(#attributes(message[2], head[name] + 1), #attributes(again, head[name] + 1))
-        end
-        kinds[name] = (kinds[name] or 0) + 1
-      end
-    end
-    for _, name in pairs(messages) do
+    local _, kinds = roundtrip.finish()
+    for _, name in ipairs { "link", "address", "route", "neighbour", "rule", "nsid" } do
       assert.is_true((kinds[name] or 0) > 0, name)
     end
   end)

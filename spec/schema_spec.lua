@@ -5,7 +5,7 @@ local core = require "nslua.core"
 local helper = require "spec.helper"
 
 local pack = require "spec.pack"
-local unpack = table.unpack or unpack
+local unpack = table.unpack or rawget(_G, "unpack")
 local wide = math.type ~= nil -- 64-bit integers
 
 -- An attribute as the kernel writes it.
@@ -323,8 +323,11 @@ describe("schema encode and decode", function()
   end)
 
   it("structs in structs, arrays, fixed text and bytes", function()
-    local bytes = pack("<I4", 9) .. pack("<BxxxI4", 3, 8) .. "\1\2\3\4" .. "name\0\0\0\0" .. "\7\8" .. "\0\0" .. pack("<i8", -3) .. "\1\0\0\0" .. "\127\0\0\1"
-    both({ big = { limit = 9, rate = { cell = 3, rate = 8 }, map = { 1, 2, 3, 4 }, name = "name", raw = "\7\8", n = -3, on = true, a = "127.0.0.1" } }, attr(31, bytes))
+    local bytes = pack("<I4", 9) .. pack("<BxxxI4", 3, 8) .. "\1\2\3\4" ..
+      "name\0\0\0\0" .. "\7\8" .. "\0\0" .. pack("<i8", -3) .. "\1\0\0\0" .. "\127\0\0\1"
+    both({
+      big = { limit = 9, rate = { cell = 3, rate = 8 }, map = { 1, 2, 3, 4 }, name = "name", raw = "\7\8", n = -3, on = true, a = "127.0.0.1" },
+    }, attr(31, bytes))
   end)
 
   it("short and long structs", function()

@@ -166,7 +166,8 @@ end
 ---Members are `KEY TYPE` pairs, laid out without gaps (write `pad(N)`); `KEY=member` where the C member is not prefix .. KEY.
 ---Types of fixed size: u8..u64 s8..s64 be16 be32 be64 bool ip4 ip6 bytes(N) chars(N) struct(NAME) array(TYPE,N).
 ---@param name string
----@param options { c?: string, header?: string, prefix?: string }  the C type, where it is declared, the prefix of its members (none: offsets are not checked)
+---The C type, where it is declared, the prefix of its members (none: their offsets are not checked):
+---@param options { c?: string, header?: string, prefix?: string }
 ---@param text string
 function M.struct(name, options, text)
   check.options("schema.struct", options, { c = "string", header = "string", prefix = "string" })
@@ -236,7 +237,8 @@ end
 ---Declare flags: names of single bits. A field `u32:flags(NAME)` reads as `{ up = true }` (bits without a name as `#bit20`) and is
 ---written as that, as a list or text of names, or as a number.
 ---@param name string
----@param options { header?: string, prefix?: string, c?: table<string, string|false> }  the constant of a name is prefix .. NAME, or c[name]; false: not checked
+---The constant of a name is prefix .. NAME, or c[name]; false: not checked:
+---@param options { header?: string, prefix?: string, c?: table<string, string|false> }
 ---@param values table<string, integer>  name to the bit's value
 function M.flags(name, options, values)
   declare_enum("flags", name, options, values, true)
@@ -371,9 +373,12 @@ function M.kinds(union)
   return out
 end
 
----Declare a message: `schema.message("link", { head = "ifinfomsg", attrs = "link", c = "LINK", header = "linux/rtnetlink.h", new = 16, del = 17, get = 18, set = 19 })`.
+---Declare a message.
+---
+---    schema.message("link", { head = "ifinfomsg", attrs = "link", c = "LINK", header = "linux/rtnetlink.h", new = 16, del = 17, get = 18 })
 ---@param name string
----@param options { head?: string, attrs?: string, c?: string, header?: string, new?: integer, del?: integer, get?: integer, set?: integer }  c: the numbers are RTM_NEW..c and so on
+---The numbers are RTM_NEW .. c and so on:
+---@param options { head?: string, attrs?: string, c?: string, header?: string, new?: integer, del?: integer, get?: integer, set?: integer }
 ---@return nslua.schema.Message
 function M.message(name, options)
   check.options("schema.message", options, {
@@ -508,7 +513,7 @@ function Plan:set(name, where)
   return number
 end
 
-function Plan:union(selector, name, where)
+function Plan:union(selector, name)
   local id = selector .. " " .. name
   if self.union_numbers[id] then
     return self.union_numbers[id]
@@ -530,7 +535,7 @@ function Plan:union(selector, name, where)
 end
 
 -- Header members and attributes are one table, so a key may not be both.
-function Plan:no_clash(struct, set, where)
+local function no_clash(struct, set, where)
   local s, members = structs[struct], {}
   for _, m in ipairs(s and s.members or {}) do
     if m.key then
@@ -565,16 +570,16 @@ function Plan:field(at, t, from, where)
     f.sub = self:set(t.args[1], where)
     if t.args[2] then
       f.head = self:struct(t.args[2], where)
-      self:no_clash(t.args[2], t.args[1], where)
+      no_clash(t.args[2], t.args[1], where)
     end
   elseif t.name == "struct" then
     f.sub = self:struct(t.args[1], where)
   elseif t.name == "records" then
     f.head = self:struct(t.args[1], where, true)
     f.sub = self:set(t.args[2], where)
-    self:no_clash(t.args[1], t.args[2], where)
+    no_clash(t.args[1], t.args[2], where)
   elseif t.name == "union" then
-    f.sub = self:union(t.args[1], t.args[2] or t.args[1], where)
+    f.sub = self:union(t.args[1], t.args[2] or t.args[1])
   elseif t.element then
     f.elem = self:reserve(1)
     self:field(f.elem, t.element, {}, where)
@@ -607,7 +612,7 @@ function M.compile(name)
   plan.head = m.head and plan:struct(m.head, "message " .. name) or 0
   plan.set = m.attrs and plan:set(m.attrs, "message " .. name) or 0
   if m.head and m.attrs then
-    plan:no_clash(m.head, m.attrs, "message " .. name)
+    no_clash(m.head, m.attrs, "message " .. name)
   end
   S = core.schema.new(setmetatable(plan, nil))
   compiled[name] = S
@@ -615,15 +620,21 @@ function M.compile(name)
 end
 
 ---@class nslua.schema.Compiled
----@field encode fun(self, t: table): string  header struct and attributes; misuse raises at the caller's line, with the path
----@field decode fun(self, bytes: string): table  raw keys; unknown attributes as `["#61"]` (`#61n` with NLA_F_NESTED, `#61b` with NLA_F_NET_BYTEORDER; a list where there are several), a struct's surplus bytes as `#tail`, a short struct's length as `#size`; all are encoded again
+---encode: header struct and attributes; misuse raises at the caller's line, with the path.
+---@field encode fun(self, t: table): string
+---decode: raw keys. Unknown attributes are `["#61"]` (`#61n` with NLA_F_NESTED, `#61b` with NLA_F_NET_BYTEORDER; a list where there are
+---several), a struct's surplus bytes `#tail`, a short struct's length `#size`; all are encoded again.
+---@field decode fun(self, bytes: string): table
 ---@field row fun(self, bytes: string, class?: nslua.schema.Class, rowset?: any): nslua.Row
----@field path fun(self, bytes: string, offset: integer): string?, any  the attribute at that offset of encoded bytes (extack.offset) and its value
----@field missing fun(self, bytes: string, id: integer, nest?: integer): string  path of an attribute the kernel missed (extack.missing, extack.missing_nest)
+---path: the attribute at that offset of encoded bytes (extack.offset) and its value.
+---@field path fun(self, bytes: string, offset: integer): string?, any
+---missing: path of an attribute the kernel missed (extack.missing, extack.missing_nest).
+---@field missing fun(self, bytes: string, id: integer, nest?: integer): string
 
 ---@class nslua.schema.Class
 ---@field name string
----@field computed? table<string, fun(row: nslua.Row, rowset: any): any>  called once a row, when first read; takes the place of a raw field of that name
+---computed: called once a row, when first read; takes the place of a raw field of that name.
+---@field computed? table<string, fun(row: nslua.Row, rowset: any): any>
 ---@field hidden? string[]  raw fields that decode, json and pairs leave out; they can still be read by name
 ---@field methods? table<string, function>
 ---@field same? fun(a: nslua.Row, b: nslua.Row): boolean  what == means: the same kernel object
