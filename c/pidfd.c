@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <linux/sockios.h>
 #include "namespace.h"
@@ -73,9 +74,23 @@ static int pidfd_ns_by_proc(int pidfd, const struct nslua_nstype *type)
 	return fd;
 }
 
+/* An ioctl number means something else on another file: ask pidfds only, which are on pidfs since 6.9, anonymous inodes before. */
+static int may_be_pidfd(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == 0x50494446 || fs.f_type == 0x09041934);
+}
+
 int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type)
 {
-	int fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0);
+	int fd;
+
+	if (!may_be_pidfd(pidfd)) {
+		errno = EINVAL;
+		return -1;
+	}
+	fd = ioctl(pidfd, _IO(0xFF, type->pidfd), 0);
 
 	if (fd >= 0 || (errno != ENOTTY && errno != EINVAL && errno != EOPNOTSUPP))
 		return fd;

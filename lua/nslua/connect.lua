@@ -54,7 +54,14 @@ function M.connect(a, b, options)
   for i = 1, 2 do
     check.argument("connect", ("names[%d]"):format(i), names[i], "string|nil")
   end
-  local first, second = netns.open(a), netns.open(b)
+  local first = netns.open(a)
+  local second_ok, second = pcall(netns.open, b)
+  if not second_ok then
+    if not rawequal(first, a) then
+      first:close()
+    end
+    error(second, 0)
+  end
   local name, far_name
   local made
   local ok, result, far = pcall(function()

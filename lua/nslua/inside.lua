@@ -148,10 +148,18 @@ function M:sysctl(name, value)
   end
   local fd = namespace.fd_of(self, "netns.sysctl")
   local userns = userns_of(self, "netns.sysctl")
-  if userns then
-    return keeper.file(userns, fd, path, value .. "\n", "netns.sysctl", self:describe())
+  local detail = ("%s = %q"):format(name, value)
+  if not userns then
+    return checked(self, "netns.sysctl", detail, knamespace.write(fd, path, value .. "\n"))
   end
-  return checked(self, "netns.sysctl", ("%s = %q"):format(name, value), knamespace.write(fd, path, value .. "\n"))
+  local ok, e = pcall(keeper.file, userns, fd, path, value .. "\n", "netns.sysctl", self:describe())
+  if not ok then
+    if errors.is(e) then
+      e.detail = detail
+    end
+    error(e, 0)
+  end
+  return true
 end
 
 local allowed = knamespace.host()
@@ -203,11 +211,13 @@ end
 local call = knamespace.call
 local depth = 0
 
-local function returned(self, ok, message, errno, ...)
+local function returned(self, ok, ...)
   depth = depth - 1
   if ok then
-    return message, errno, ...
-  elseif ok == false then
+    return ...
+  end
+  local message, errno = ...
+  if ok == false then
     error(message, 0)
   end
   local hint = privilege.hint(errno, { fd = rawget(self, "fd") })

@@ -264,9 +264,9 @@ end
 local function from_fd(call, fd, t, flag)
   local kind, _, errno = knamespace.type(fd)
   if not kind and errno == core.errno.EINVAL then
-    local of = knamespace.of_pidfd(fd, flag)
-    if of then
-      return M.wrap(t, of)
+    local of, message, why = knamespace.of_pidfd(fd, flag)
+    if of or why ~= core.errno.EINVAL then
+      return M.wrap(t, opened(call, nil, { pid = true, capability = "CAP_SYS_PTRACE" }, of, message, why))
     end
   end
   return M.wrap(t, opened(call, nil, {}, knamespace.dup(fd, flag)))
