@@ -50,7 +50,6 @@ static pid_t main_pid;
 static volatile sig_atomic_t pending; /* the signal */
 static volatile sig_atomic_t seen;    /* the hook has run since */
 static struct timespec pending_since;
-static int closing;                   /* the state is being closed: os.exit in there just ends */
 
 /* Stack frames known to be close handlers (they may tail call, which hides it), and frames of nslua that clean up. */
 static struct mark {
@@ -100,6 +99,8 @@ static int push_protected(lua_State *L, lua_Debug *ar)
 		lua_remove(L, -2);
 	return 1;
 }
+
+static int closing; /* the state is being closed: os.exit in there just ends */
 
 static const void *protected_by_c(const lua_State *L, const struct CallInfo *ci)
 {
@@ -200,7 +201,7 @@ static int stack_state(lua_State *L)
 /* What everything that is running says: STOP it, or let it clean up or close. */
 static int running_state(lua_State *L)
 {
-	int state = stack_state(L);
+	int state = closing ? CLOSING : stack_state(L);
 	lua_State *last = L;
 
 	for (struct running *r = innermost; r && state != CLOSING; r = r->up) {

@@ -97,7 +97,8 @@ end
 
 ---Load a command.
 ---@param entry nslua.command.Entry
----@return fun(args: string[]): integer|boolean|nil
+---@return (fun(args: string[]): integer|boolean|nil)? run
+---@return string? message  why there is none
 function M.load(entry)
   local f
   if entry.module then
@@ -105,12 +106,12 @@ function M.load(entry)
   else
     local chunk, message = loadfile(entry.path)
     if not chunk then
-      error(message, 0)
+      return nil, message
     end
     f = chunk(entry.path)
   end
   if type(f) ~= "function" then
-    error(("%s: a command returns a function, this returns a %s"):format(entry.path or entry.module, type(f)), 0)
+    return nil, ("%s: a command returns a function, this returns a %s"):format(entry.path or entry.module, type(f))
   end
   return f
 end
@@ -127,7 +128,12 @@ function M.main(name, args)
       name, near and (" (did you mean '%s'?)"):format(near) or "", name))
     return 127
   end
-  local status = M.load(entry)(args)
+  local f, message = M.load(entry)
+  if not f then
+    io.stderr:write("nslua: ", message, "\n")
+    return 1
+  end
+  local status = f(args)
   if status == nil or status == true then
     return 0
   end
