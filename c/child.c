@@ -337,8 +337,11 @@ static void step_exec(struct plan *p)
 			break;
 		}
 		if (errno == EACCES) {
-			err = EACCES; /* said if nothing better comes */
-			detail = *path;
+			/* Said if nothing better comes; but a folder of PATH that cannot be searched only hides what is not there. */
+			if (!p->paths[1] || access(*path, F_OK) == 0) {
+				err = EACCES;
+				detail = *path;
+			}
 		} else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT) {
 			err = errno;
 			detail = *path;
