@@ -1,44 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* tun.c - TUN and TAP devices: rtnetlink lists and deletes them, only an ioctl makes them (tun(4), linux/if_tun.h). */
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 #include <net/if.h>
 #include <linux/if_tun.h>
 #include "nslua.h"
-
-/*
- * open(2) of the clone device inside the network namespace `ns`: a tun device belongs to the namespace of whoever opened it.
- * -1 and errno on failure.  The thread is back where it was, or the process ends: going on in the wrong namespace is worse.
- */
-static int open_inside(int ns)
-{
-	int here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), fd, en;
-	sigset_t all, old;
-
-	if (here < 0)
-		return -1;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	if (setns(here, CLONE_NEWNET) < 0 || setns(ns, CLONE_NEWNET) < 0) { /* the first: could we come back? */
-		fd = -1;
-		en = errno;
-	} else {
-		fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-		en = errno;
-		if (setns(here, CLONE_NEWNET) < 0)
-			abort();
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	close(here);
-	errno = en;
-	return fd;
-}
 
 static int flag(lua_State *L, const char *key, int bit)
 {
@@ -51,15 +17,14 @@ static int flag(lua_State *L, const char *key, int bit)
 }
 
 /*
- * tun.open(ns, name or "", { tap=, pi=, vnet_hdr=, multi_queue=, napi=, excl= }) -> fd handle, name.
- * The device is as alive as the fd, until tun.persist.  A "%d" in the name is filled in by the kernel.
+ * tun.attach(fd, name or "", { tap=, pi=, vnet_hdr=, multi_queue=, napi=, excl= }) -> name.  fd is /dev/net/tun, opened inside the network
+ * namespace that is to have the device, which is as alive as that fd until tun.persist.  A "%d" in the name is filled in by the kernel.
  */
-static int tun_open(lua_State *L)
+static int tun_attach(lua_State *L)
 {
-	int ns = nslua_checkfd(L, 1);
+	int fd = nslua_checkfd(L, 1);
 	size_t len;
 	const char *name = luaL_checklstring(L, 2, &len);
-	struct nslua_fd *h;
 	struct ifreq r;
 
 	luaL_argcheck(L, len < IFNAMSIZ, 2, "name of more than 15 bytes");
@@ -70,15 +35,11 @@ static int tun_open(lua_State *L)
 	r.ifr_flags |= (short)(flag(L, "pi", 1) ? 0 : IFF_NO_PI);
 	r.ifr_flags |= (short)(flag(L, "vnet_hdr", IFF_VNET_HDR) | flag(L, "multi_queue", IFF_MULTI_QUEUE) |
 			       flag(L, "napi", IFF_NAPI) | flag(L, "excl", IFF_TUN_EXCL));
-	h = nslua_newfd(L);
-	h->fd = open_inside(ns);
-	if (h->fd < 0)
-		return nslua_fail(L, "/dev/net/tun");
-	if (ioctl(h->fd, TUNSETIFF, &r) < 0)
+	if (ioctl(fd, TUNSETIFF, &r) < 0)
 		return nslua_fail(L, "TUNSETIFF");
 	r.ifr_name[IFNAMSIZ - 1] = 0;
 	lua_pushstring(L, r.ifr_name);
-	return 2;
+	return 1;
 }
 
 /* tun.persist(fd [, uid] [, gid]) -> true: the device outlives its fd, and that user or group may attach to it. */
@@ -97,7 +58,7 @@ static int tun_persist(lua_State *L)
 }
 
 static const luaL_Reg tun_functions[] = {
-	{ "open", tun_open }, { "persist", tun_persist }, { NULL, NULL },
+	{ "attach", tun_attach }, { "persist", tun_persist }, { NULL, NULL },
 };
 
 int nslua_open_tun(lua_State *L)

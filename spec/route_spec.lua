@@ -88,7 +88,8 @@ describe("routes", function()
 
   it("of ip read as it shows them", function()
     for _, command in ipairs {
-      "add default via 10.0.0.254 metric 100", "add 10.1.0.0/16 via 10.0.0.2 dev eth0 proto static", "add 10.2.0.0/16 dev eth0 src 10.0.0.1 scope link",
+      "add default via 10.0.0.254 metric 100", "add 10.1.0.0/16 via 10.0.0.2 dev eth0 proto static",
+      "add 10.2.0.0/16 dev eth0 src 10.0.0.1 scope link",
       "add 10.3.0.0/16 nexthop via 10.0.0.3 dev eth0 weight 3 nexthop via 10.0.1.3 dev eth1 weight 1", "add unreachable 10.4.0.0/16",
       "add blackhole 10.5.0.0/16 table 100", "add prohibit 10.6.0.0/16 table 100000", "add 10.7.0.1 via 10.0.0.9 table 42 mtu 1300 advmss 1200",
       "add 10.8.0.0/16 via inet6 2001:db8::9 dev eth0", "add 10.9.0.0/16 via 192.0.2.1 dev eth0 onlink",
@@ -107,9 +108,11 @@ describe("routes", function()
   it("of nslua are shown by ip as they read", function()
     for _, t in ipairs {
       { "default", via = "10.0.0.254", metric = 100 }, { "10.1.0.0/16", via = "10.0.0.2", dev = "eth0", proto = "static" },
-      { "10.2.0.0/16", dev = "eth0", src = "10.0.0.1" }, { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", weight = 3 }, { via = "10.0.1.3", dev = "eth1" } } },
+      { "10.2.0.0/16", dev = "eth0", src = "10.0.0.1" },
+      { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", weight = 3 }, { via = "10.0.1.3", dev = "eth1" } } },
       { "10.4.0.0/16", type = "unreachable" }, { "10.5.0.0/16", type = "blackhole", table = 100 },
-      { "10.6.0.0/16", type = "prohibit", table = 100000 }, { "10.7.0.1", via = "10.0.0.9", table = "42", mtu = 1300, advmss = 1200, lock = { "mtu" } },
+      { "10.6.0.0/16", type = "prohibit", table = 100000 },
+      { "10.7.0.1", via = "10.0.0.9", table = "42", mtu = 1300, advmss = 1200, lock = { "mtu" } },
       { "10.8.0.0/16", via = "2001:db8::9", dev = "eth0" }, { "10.9.0.0/16", via = "192.0.2.1", dev = "eth0", onlink = true },
       { "10.10.0.0/16", via = "inet6 2001:db8::9", dev = "eth0" }, { "10.11.0.0/16", dev = "eth0", congctl = "reno", initcwnd = 20, hoplimit = 9 },
       { "10.12.0.0/16", nexthops = { { via = "2001:db8::9", dev = "eth0" }, { via = "10.0.0.7" } } },

@@ -13,7 +13,9 @@ local pid = assert(io.open "/proc/self/stat"):read "*n"
 ---@return string output
 ---@return boolean ok
 function M.inside(handle, command)
-  return helper.sh(("nsenter --net=/proc/%d/fd/%d %s"):format(pid, handle.fd:number(), command))
+  local userns = rawget(handle, "userns")
+  local user = userns and ("--user=/proc/%d/fd/%d --preserve-credentials "):format(pid, userns.fd:number()) or ""
+  return helper.sh(("nsenter %s--net=/proc/%d/fd/%d %s"):format(user, pid, handle.fd:number(), command))
 end
 
 ---Output of `ip -d -j ...` inside a namespace, decoded.
@@ -35,12 +37,17 @@ function M.set(handle, arguments)
 end
 
 local open = {}
+local userns -- of a script without rights, for all of its namespaces
 
----A namespace that `M.close` closes.
----@param label string
+---A namespace that `M.close` closes: of root, or in a user namespace.
+---@param label? string
 ---@return table
 function M.netns(label)
-  local handle = require("nslua").netns.new { lo = true, label = label }
+  local ns = require "nslua"
+  if not helper.is_root() then
+    userns = userns or ns.userns.new { map_users = "root" }
+  end
+  local handle = ns.netns.new { lo = true, label = label, userns = userns }
   open[#open + 1] = handle
   return handle
 end
@@ -56,18 +63,35 @@ end
 ---Why these specs cannot run, or nil.
 ---@return string?
 function M.cannot()
-  if not helper.is_root() then
-    return "needs root: ip(8) is run inside the namespaces"
-  elseif not (helper.has "ip" and helper.has "nsenter") then
+  if not (helper.has "ip" and helper.has "nsenter") then
     return "needs ip(8) and nsenter(1)"
   end
+  local ok, e = pcall(M.netns, "probe")
+  if not ok then
+    return "no network namespace can be made here: " .. tostring(e)
+  end
+  local out, entered = M.inside(e, "true")
+  e:close()
+  if not entered then
+    return "the namespace cannot be entered by nsenter(1): " .. out
+  end
+end
+
+---Whether TUN and TAP devices can be made: the machine may keep their device file to root.
+---@return boolean
+function M.has_tun()
+  local f = io.open("/dev/net/tun", "r")
+  if f then
+    f:close()
+  end
+  return f ~= nil
 end
 
 ---Whether this kernel makes links of a kind.
 ---@param kind string
 ---@return boolean
 function M.has_kind(kind)
-  local handle = require("nslua").netns.new()
+  local handle = M.netns "probe"
   local _, ok = M.inside(handle, "ip link add name probe0 type " .. kind .. (({ vxlan = " id 1 dstport 4789" })[kind] or ""))
   handle:close()
   return ok

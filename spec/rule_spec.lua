@@ -1,6 +1,7 @@
 -- Routing rules: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
 
 local errors = require "nslua.error"
+local helper = require "spec.helper"
 local rtnl = require "spec.rtnl_helper"
 
 describe("rules", function()
@@ -12,6 +13,8 @@ describe("rules", function()
   end
 
   local a
+  -- a uid is one of the caller's user namespace; inside one of ours, ip(8) runs as its 0, and only from there a rule may name one
+  local uid = tonumber((helper.sh "id -u"))
 
   before_each(function()
     a = rtnl.netns "a"
@@ -32,7 +35,7 @@ describe("rules", function()
     rtnl.set(a, "rule add to 192.0.2.1 iif lo oif lo fwmark 1/255 table 100000 priority 11")
     rtnl.set(a, "rule add not from 10.0.0.1 blackhole priority 12")
     rtnl.set(a, "rule add goto 32766 priority 13")
-    rtnl.set(a, "rule add ipproto tcp sport 80 dport 1000-2000 uidrange 0-10 unreachable priority 14")
+    rtnl.set(a, "rule add ipproto tcp sport 80 dport 1000-2000 uidrange 0-0 unreachable priority 14")
     rtnl.set(a, "rule add from all lookup main suppress_prefixlength 0 protocol static priority 15")
     rtnl.set(a, "-6 rule add from 2001:db8::/32 prohibit priority 16")
     local function get(priority)
@@ -47,7 +50,7 @@ describe("rules", function()
     assert.is_nil(r.table)
     assert.equal(32766, get(13).goto_)
     r = get(14)
-    assert.same({ "tcp", 80, "1000-2000", "0-10", "unreachable" }, { r.ipproto, r.sport, r.dport, r.uidrange, r.action })
+    assert.same({ "tcp", 80, "1000-2000", ("%d-%d"):format(uid, uid), "unreachable" }, { r.ipproto, r.sport, r.dport, r.uidrange, r.action })
     r = get(15)
     assert.same({ 0, "static", "main" }, { r.suppress_prefixlength, r.proto, r.table })
     r = get(16)
@@ -59,11 +62,12 @@ describe("rules", function()
   it("of nslua are shown by ip as they read", function()
     for priority, pair in pairs {
       [10] = { { from = "10.0.0.0/8", table = 100 }, "from 10.0.0.0/8 lookup 100 proto boot" },
-      [11] = { { to = "192.0.2.1", iif = "lo", fwmark = "0x1/0xff", table = 1000 }, "from all to 192.0.2.1 fwmark 0x1/0xff iif lo lookup 1000 proto boot" },
+      [11] = { { to = "192.0.2.1", iif = "lo", fwmark = "0x1/0xff", table = 1000 },
+        "from all to 192.0.2.1 fwmark 0x1/0xff iif lo lookup 1000 proto boot" },
       [12] = { { not_ = true, from = "10.0.0.1", action = "blackhole" }, "not from 10.0.0.1 blackhole proto boot" },
       [13] = { { goto_ = 32766 }, "from all goto 32766 proto boot" },
-      [14] = { { ipproto = "tcp", sport = 80, dport = "1000-2000", uidrange = { 0, 10 }, table = "main", proto = "static" },
-        "from all uidrange 0-10 ipproto tcp sport 80 dport 1000-2000 lookup main" },
+      [14] = { { ipproto = "tcp", sport = 80, dport = "1000-2000", uidrange = uid == 0 and { 0, 0 } or nil, table = "main", proto = "static" },
+        "from all " .. (uid == 0 and "uidrange 0-0 " or "") .. "ipproto tcp sport 80 dport 1000-2000 lookup main" },
       [16] = { { from = "2001:db8::/32", action = "prohibit", oif = "lo" }, "from 2001:db8::/32 oif lo prohibit proto boot", "-6" },
       [17] = { { fwmark = 5, tos = 16, table = 7, suppress_prefixlength = 0, family = "inet" },
         "from all tos 0x10 fwmark 0x5 lookup 7 suppress_prefixlength 0 proto boot" },
@@ -84,7 +88,7 @@ describe("rules", function()
     local row = a.rule:add { from = "10.0.0.0/8", table = 100 }
     assert.is_true(row.priority < 32766)
     a.rule:delete(row)
-    row = a.rule:add { from = "10.0.0.0/8", table = 100, priority = 5, fwmark = 3 }
+    a.rule:add { from = "10.0.0.0/8", table = 100, priority = 5, fwmark = 3 }
     a.rule:change(5, { table = 200 })
     assert.equal(1, #a.rule:list { priority = 5 })
     assert.same({ 200, 3 }, { a.rule:get(5).table, a.rule:get(5).fwmark })
@@ -103,8 +107,7 @@ describe("rules", function()
     a.rule:delete(9, { absent = "ok" })
     local ok, e = pcall(a.rule.delete, a.rule, 9)
     assert.is_true(not ok and errors.is(e, "ENOENT"))
-    ok, e = pcall(a.rule.add, a.rule, { priority = 5, table = 5 })
-    assert.is_true(ok)
+    a.rule:add { priority = 5, table = 5 }
     ok, e = pcall(a.rule.add, a.rule, { priority = 5, table = 5 })
     assert.is_true(not ok and errors.is(e, "EEXIST"))
   end)

@@ -88,10 +88,25 @@ local function inside_path(call, path)
   return full
 end
 
-local function read(self, call, path)
+---Open a file inside, to read from and for ioctl(2). Raises what the keeper says.
+---@param self nslua.Netns
+---@param call string
+---@param path string
+---@return nslua.fd?
+---@return string? message
+---@return integer? errno
+function M.open(self, call, path)
   local fd = namespace.fd_of(self, call)
   local userns = userns_of(self, call)
-  local file = userns and keeper.file(userns, fd, path, nil, call, self:describe()) or checked(self, call, nil, knamespace.read(fd, path))
+  if userns then
+    return keeper.file(userns, fd, path, nil, call, self:describe())
+  end
+  return knamespace.read(fd, path)
+end
+local open = M.open
+
+local function read(self, call, path)
+  local file = checked(self, call, nil, open(self, call, path))
   local parts = {}
   while true do
     local bytes, message, errno = file:read()

@@ -60,7 +60,7 @@ local function failure(request, message, errno, extack)
   local e = { call = request.call, netns = request.handle:describe(), errno = errno, detail = request.detail }
   if not errno then
     e.message = message
-  elseif errno == core.errno.EPERM then
+  elseif errno == core.errno.EPERM and not (extack and extack.message) then
     e.hint = permission(request)
   elseif request.hint then
     e.hint = request.hint(errno, extack and extack.message)

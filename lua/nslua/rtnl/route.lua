@@ -211,7 +211,8 @@ end
 route.class = schema.class {
   name = "route",
   computed = computed,
-  hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_bytes", "via_other", "multipath", "metrics", "cacheinfo", "table8", "flags",
+  hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_bytes", "via_other", "multipath",
+    "metrics", "cacheinfo", "table8", "flags",
     "scope_number", "mfc_stats", "newdst", "expires_left", "encap" },
   same = function(a, b)
     return a.family == b.family and a.dst == b.dst and a.table == b.table and a.metric == b.metric and a.tos == b.tos and a.type == b.type
@@ -521,8 +522,8 @@ local lookup_words = { true, from = true, mark = true, iif = true, oif = true, d
 local protocols = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58, sctp = 132 }
 
 ---The route the kernel would take: ip route get.
----@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = }; fibmatch: the
----route as it stands in the table
+---@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = }; fibmatch: the route as
+---it stands in the table
 ---@return nslua.Route row  raises ENETUNREACH, EHOSTUNREACH, EACCES, ... where there is none
 function methods:lookup(t)
   local call = "route.lookup"
@@ -534,7 +535,8 @@ function methods:lookup(t)
   local address, length, family = prefix.split(call, "[1]", t[1])
   local message = { family = family, dst_address = address, dst_len = length,
     -- IPv6 always tells the table, and refuses to be asked to
-    flags = (family == AF_INET and LOOKUP_TABLE or 0) + (t.fibmatch and FIB_MATCH or 0), mark = t.mark, uid = t.uid, tos = t.tos, sport = t.sport, dport = t.dport }
+    flags = (family == AF_INET and LOOKUP_TABLE or 0) + (t.fibmatch and FIB_MATCH or 0),
+    mark = t.mark, uid = t.uid, tos = t.tos, sport = t.sport, dport = t.dport }
   if t.ipproto ~= nil then
     message.ipproto = protocols[t.ipproto] or t.ipproto
   end

@@ -2,6 +2,7 @@
 -- linux/if_tun.h, linux/if_link.h. rtnetlink lists, changes and deletes them; making one is an ioctl (c/tun.c).
 
 local core = require "nslua.core"
+local inside = require "nslua.inside"
 local schema = require "nslua.schema"
 
 schema.enum("tun_type", { header = "linux/if_tun.h", prefix = "IFF_" }, { tun = 1, tap = 2 })
@@ -14,16 +15,19 @@ local function create(handle, name, data, kind)
   for _, word in ipairs(creation) do
     options[word] = data[word] == true
   end
-  local fd, message, errno = core.tun.open(handle.fd, name or "", options)
+  -- the device belongs to the namespace its fd was opened in
+  local fd, message, errno = inside.open(handle, "link.add", "/dev/net/tun")
   if not fd then
-    return nil, message, errno == core.errno.EBUSY and core.errno.EEXIST or errno
+    return nil, message, errno
   end
-  name = message
-  local ok
-  ok, message, errno = core.tun.persist(fd, data.user, data.group)
+  name, message, errno = core.tun.attach(fd, name or "", options)
+  local ok = name
+  if ok then
+    ok, message, errno = core.tun.persist(fd, data.user, data.group)
+  end
   fd:close()
   if not ok then
-    return nil, message, errno
+    return nil, message, errno == core.errno.EBUSY and core.errno.EEXIST or errno
   end
   return name
 end
