@@ -112,11 +112,15 @@ valgrind: all
 $(BUILD)/bench/floor: $(wildcard bench/floor/*.c bench/floor/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lmnl
+
+doc:
+	$(LUA) tools/apidoc.lua doc/api.md
+
 bench: all $(BUILD)/bench/floor
 	$(BUILD)/bin/nslua bench/run.lua $(BENCH)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module install demo test lint portability sanitize valgrind fuzz bench clean
+.PHONY: all module install demo test lint portability sanitize valgrind fuzz bench doc clean
 -include $(wildcard $(BUILD)/*.d)

@@ -73,14 +73,14 @@ for _, name in ipairs { "raw_socket", "socket", "lo_up", "read", "sysctl", "call
 end
 M.allow_call = inside.allow_call
 
----Queue what fn writes on this handle and send it at once. See nslua.netlink.
----@param fn fun()
+---Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
+---@param fn fun()  may not yield
 function methods:batch(fn)
   namespace.fd_of(self, "netns.batch")
   return require("nslua.netlink").batch(self, fn)
 end
 
----Give another namespace an id here: what link rows call `link_netnsid`. Once given it stays.
+---Give another namespace an id here: what link rows call `link_netnsid`. Once given it stays. rtnetlink(7), RTM_NEWNSID.
 ---@param other any      whatever ns.netns.open takes
 ---@param id? integer    the kernel chooses one where it is missing
 ---@return integer id
@@ -175,33 +175,6 @@ function methods:close(options)
     error(result, 0)
   end
   return result
-end
-
----Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
----@param fn fun()  may not yield
-function methods:batch(fn)
-  return require("nslua.netlink").batch(self, fn)
-end
-
----Give another namespace an id here. rtnetlink(7), RTM_NEWNSID.
----@param other any     a handle, name, pid or path
----@param id? integer   from 0; without, the kernel chooses
----@return integer id
-function methods:set_nsid(other, id)
-  return require("nslua.rtnl.nsid").set(self, other, id)
-end
-
----The id another namespace has here.
----@param other any
----@return integer? id  nil: none
-function methods:nsid_of(other)
-  return require("nslua.rtnl.nsid").of(self, other)
-end
-
----Every id given here.
----@return integer[]
-function methods:nsids()
-  return require("nslua.rtnl.nsid").list(self)
 end
 
 ---@class nslua.NewNetns

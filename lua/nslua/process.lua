@@ -486,18 +486,21 @@ local function inside(call, handle, plan)
   return copy
 end
 
+---ns.run in this namespace.
 ---@param plan nslua.Plan
 ---@return nslua.Result
 function M.methods.run(handle, plan)
   return M.run(inside("run", handle, plan), handle)
 end
 
+---ns.spawn in this namespace; the process ends when the handle closes.
 ---@param plan nslua.Plan
 ---@return nslua.Process
 function M.methods.spawn(handle, plan)
   return M.spawn(inside("spawn", handle, plan), handle)
 end
 
+---What a program in this namespace printed, without the newlines at the end. Raises where it fails.
 ---@param plan nslua.Plan
 ---@return string
 function M.methods.output(handle, plan)
@@ -556,6 +559,7 @@ function M.methods.shell(handle, plan)
 end
 
 ---fork(fn, ...) or fork(plan, fn, ...).
+---@param plan nslua.Plan|function
 ---@return nslua.Process
 function M.methods.fork(handle, plan, ...)
   if type(plan) == "function" then

@@ -1,0 +1,287 @@
+-- lua5.4 tools/apidoc.lua [FILE]: the public API as one Markdown page, from the LuaCATS docstrings in lua/nslua; to FILE, or to stdout.
+--
+-- Public is what has a docstring (lines that begin with ---) and stands in a file of `pages` below; a docstring with ---@package is
+-- the house's own. The text is the same for the same sources: nothing of the time or the machine is in it.
+
+local M = {}
+
+local function set(words)
+  local out = {}
+  for word in words:gmatch "%S+" do
+    out[word] = true
+  end
+  return out
+end
+
+-- Sections in order, each with the files below lua/nslua it is made of. `prefix` is what the functions of a file's table M are called, and
+-- with `only` those alone; `class` is what its methods are called where no class in the file says so. `selfish`: functions of M that take
+-- self, methods alone; `selfless`: no methods.
+M.pages = {
+  { "The module", { file = "init.lua", prefix = "ns", owner = "ns" }, { file = "wait.lua", prefix = "ns" } },
+  { "Network namespaces",
+    { file = "netns.lua", prefix = "ns.netns" },
+    { file = "inside.lua", prefix = "ns.netns", class = "netns" },
+    { file = "holders.lua", prefix = "ns.netns" },
+    { file = "connect.lua", prefix = "ns" } },
+  { "Links", { file = "rtnl/link.lua", class = "link" } },
+  { "Addresses", { file = "rtnl/address.lua", class = "address" } },
+  { "Routes", { file = "rtnl/route.lua", class = "route" } },
+  { "Rules", { file = "rtnl/rule.lua", class = "rule" } },
+  { "Neighbours", { file = "rtnl/neighbour.lua", class = "neighbour" } },
+  { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true } },
+  { "Processes",
+    { file = "process.lua", prefix = "ns", class = "handle", only = set "run spawn fork" },
+    { file = "plan.lua", only = {} },
+    { file = "stream.lua", only = {} } },
+  { "Namespaces of every type",
+    { file = "namespace.lua", prefix = "ns.namespace", only = set "open current is list time_offsets set_time_offsets" },
+    { file = "namespace.lua", prefix = "ns", only = set "unshare setns", selfless = true } },
+  { "User namespaces", { file = "userns.lua", prefix = "ns.userns" } },
+  { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
+}
+
+---@class apidoc.Item
+---@field kind "class"|"function"
+---@field name string
+---@field class string?       the class a method belongs to
+---@field params string[]     the names in its parameter list
+---@field text string[]       lines of prose
+---@field tags table          { tag, text } in order
+---@field line integer
+---@field owner string?      what stands before the name: "M", "methods"
+---@field method boolean?
+---@field value boolean?     assigned, no parameters known
+---@field undocumented boolean?
+---@field internal boolean
+
+local function parse_block(block, line)
+  local item = { text = {}, tags = {}, line = line, internal = false }
+  for _, l in ipairs(block) do
+    local tag, rest = l:match "^@(%w+)%s*(.*)$"
+    if tag == "package" or tag == "private" then
+      item.internal = true
+    elseif tag then
+      item.tags[#item.tags + 1] = { tag = tag, text = rest }
+    elseif #item.tags > 0 and l ~= "" then
+      -- A line of prose after a tag goes on with the tag.
+      local last = item.tags[#item.tags]
+      last.text = last.text .. " " .. l:gsub("^%s+", "")
+    else
+      item.text[#item.text + 1] = l
+    end
+  end
+  return item
+end
+
+---What is documented in one Lua source, in order.
+---@param source string
+---@return apidoc.Item[] items
+---@return string[] header  the first lines of comment
+function M.parse(source)
+  local items, header, block = {}, {}, {}
+  local class, number, in_header = nil, 0, true
+  for line in (source .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local doc = line:match "^%s*%-%-%-%s?(.*)$"
+    if in_header and not doc and line:match "^%-%-" then
+      header[#header + 1] = line:match "^%-%-%s?(.*)$"
+    elseif doc then
+      in_header = false
+      block[#block + 1] = doc
+    else
+      in_header = false
+      local name, arguments = line:match "^%s*function%s+([%w_.:]+)%s*%((.-)%)"
+      if not name then
+        name, arguments = line:match "^%s*([%w_.]+)%s*=%s*function%s*%((.-)%)"
+      end
+      local value = not name and line:match "^%s*([%w_]+%.[%w_]+)%s*=%s*[^=]"
+      local item = #block > 0 and parse_block(block, number) or nil
+      if item then
+        for _, t in ipairs(item.tags) do
+          if t.tag == "class" then
+            item.kind, item.name = "class", t.text:match "^[%w_.]+"
+            item.text[#item.text + 1] = t.text:match "^[%w_.]+%s*:?%s*[%w_.]*%s%s+(.*)$"
+            -- A class with code below it has methods; one without only describes a table.
+            class = line:find "%S" and item.name or class
+          end
+        end
+      end
+      if item and item.kind == "class" then
+        items[#items + 1] = item
+      elseif name or (item and value) then
+        item = item or { text = {}, tags = {}, line = number, undocumented = true }
+        local owner, separator, short = (name or value):match "^(.-)([.:])([%w_]+)$"
+        item.kind, item.name, item.owner, item.method = "function", short or name, owner, separator == ":"
+        item.class = item.method and owner ~= "M" and class or nil
+        item.value = not name
+        item.params = {}
+        for p in (arguments or ""):gmatch "[%w_.]+" do
+          item.params[#item.params + 1] = p
+        end
+        if owner and owner:find "%.methods$" then
+          item.method, item.class = true, nil
+          table.remove(item.params, 1)
+        end
+        if owner then
+          items[#items + 1] = item
+        end
+      end
+      block = {}
+    end
+  end
+  return items, header
+end
+
+-- "name? type text" of a tag. A type ends at the first blank outside of brackets, or after a comma, colon or bar goes on.
+local function split_type(text)
+  local depth, i = 0, 1
+  while i <= #text do
+    local c = text:sub(i, i)
+    if c:find "[%(%[{<]" then
+      depth = depth + 1
+    elseif c:find "[%)%]}>]" then
+      depth = depth - 1
+    elseif c == '"' then
+      i = text:find('"', i + 1, true) or #text
+    elseif c == " " and depth == 0 and not text:sub(1, i - 1):find "[,:|]%s*$" and not text:sub(i):find "^%s*|" then
+      break
+    end
+    i = i + 1
+  end
+  return text:sub(1, i - 1), (text:sub(i + 1):gsub("^%s+", ""))
+end
+
+local function code(text)
+  return "`" .. text .. "`"
+end
+
+local function emit_tags(out, item)
+  for _, t in ipairs(item.tags) do
+    if t.tag == "param" then
+      local name, rest = t.text:match "^(%S+)%s*(.*)$"
+      local kind, text = split_type(rest)
+      text = text:gsub("^# ?", "")
+      local optional = name:sub(-1) == "?"
+      out[#out + 1] = ("- %s: %s%s%s"):format(code(name:gsub("%?$", "")), code(kind), optional and ", optional" or "",
+        text ~= "" and ". " .. text or "")
+    elseif t.tag == "return" then
+      local kind, text = split_type(t.text)
+      out[#out + 1] = ("- returns %s%s"):format(code(kind), text ~= "" and " " .. text:gsub("%s%s+", ": ", 1) or "")
+    elseif t.tag == "field" then
+      local name, rest = t.text:match "^(%b[]%??)%s*(.*)$"
+      if not name then
+        name, rest = t.text:match "^(%S+)%s*(.*)$"
+      end
+      local kind, text = split_type(rest)
+      out[#out + 1] = ("- %s: %s%s"):format(code(name), code(kind), text ~= "" and " " .. text or "")
+    elseif t.tag == "see" then
+      out[#out + 1] = "- see " .. t.text
+    end
+  end
+end
+
+local function prose(out, lines)
+  if #lines > 0 then
+    for _, l in ipairs(lines) do
+      out[#out + 1] = l
+    end
+    out[#out + 1] = ""
+  end
+end
+
+local function signature(item, part)
+  local name = (part.prefix or "") .. "." .. item.name
+  if item.method then
+    name = (item.class and item.class:match "[%w_]+$":lower() or part.class) .. ":" .. item.name
+  end
+  local parts = {}
+  for _, p in ipairs(item.params) do
+    local optional = false
+    for _, t in ipairs(item.tags) do
+      optional = optional or t.tag == "param" and t.text:match "^(%S+)" == p .. "?"
+    end
+    parts[#parts + 1] = optional and "[" .. p .. "]" or p
+  end
+  return name .. "(" .. table.concat(parts, ", ") .. ")"
+end
+
+---What a file says to the public, in order.
+---@param part table      of a section
+---@param source string
+---@return apidoc.Item[]
+function M.public(part, source)
+  local out = {}
+  local items = M.parse(source)
+  for _, item in ipairs(items) do
+    local shown = not item.internal and not item.undocumented and not item.name:find "^_"
+      and (item.kind == "function" or #item.text > 0 or #item.tags > 1)
+    if part.selfish and item.owner == "M" and part.only[item.name] then
+      item.method, item.class = true, nil
+      table.remove(item.params, 1)
+    elseif item.kind == "function" and not item.method then
+      shown = shown and item.owner == (part.owner or "M") and (not part.only or part.only[item.name] == true)
+        and (not item.value or part.owner ~= nil)
+    end
+    if part.selfish and not item.method or part.selfless and (item.method or item.kind == "class") then
+      shown = false
+    end
+    if shown then
+      out[#out + 1] = item
+    end
+  end
+  return out
+end
+
+---The whole page.
+---@param read fun(name: string): string  the text of a file below lua/nslua
+---@return string
+function M.generate(read)
+  local out = {
+    "# The API of nslua", "",
+    "Made by `lua5.4 tools/apidoc.lua doc/api.md` from the docstrings in `lua/nslua`: change those.", "",
+    "Functions raise: a failure of the kernel is an error object (see Errors), a misuse an ordinary error at the caller's line. In the host `ns`",
+    'is a global; elsewhere `local ns = require "nslua"`. A netns handle has `link`, `address`, `route`, `rule` and `neighbour`, whose methods are',
+    "written `link:add(t)` below: `handle.link:add(t)`.", "",
+  }
+  for _, page in ipairs(M.pages) do
+    out[#out + 1] = ("- [%s](#%s)"):format(page[1], (page[1]:lower():gsub("[^%w ]", ""):gsub(" ", "-")))
+  end
+  for _, page in ipairs(M.pages) do
+    out[#out + 1] = ""
+    out[#out + 1] = "## " .. page[1]
+    for i = 2, #page do
+      local part = page[i]
+      for _, item in ipairs(M.public(part, read(part.file))) do
+        out[#out + 1] = ""
+        out[#out + 1] = "### " .. code(item.kind == "class" and item.name or signature(item, part))
+        out[#out + 1] = ""
+        prose(out, item.text)
+        emit_tags(out, item)
+        if out[#out] == "" then
+          out[#out] = nil
+        end
+      end
+    end
+  end
+  return table.concat(out, "\n"):gsub("(%S)  +", "%1 ") .. "\n"
+end
+
+---The text of a file below `root`.
+---@param root string  "lua/nslua/"
+function M.reader(root)
+  return function(name)
+    local f = assert(io.open(root .. name))
+    local text = f:read "a"
+    f:close()
+    return text
+  end
+end
+
+if arg and arg[0] and arg[0]:find "apidoc%.lua$" then
+  local text = M.generate(M.reader((arg[0]:match "^(.*)tools/" or "") .. "lua/nslua/"))
+  local f = arg[1] and assert(io.open(arg[1], "w")) or io.stdout
+  f:write(text)
+  f:close()
+end
+
+return M
