@@ -242,8 +242,13 @@ describe("kill -9 of the script", function()
           :format(drop, helper.lua, file, 0.004 + math.random() * 0.030)
       end
       -- In a mount namespace of its own, where nobody else mounts.
-      local inside = "before=$(wc -l < /proc/self/mountinfo)\n" .. ("for t in net user pid mnt; do echo %d > /proc/sys/user/max_${t}_namespaces; done\n"):format(LIMIT)
-        .. table.concat(loop, "\n") .. "\n[ $(wc -l < /proc/self/mountinfo) = $before ] || echo mounts were left" .. ("\n%s env %s -e %s"):format(drop, helper.lua, unprivileged.quote(count:format(LIMIT - 2)))
+      local inside = table.concat({
+        "before=$(wc -l < /proc/self/mountinfo)",
+        ("for t in net user pid mnt; do echo %d > /proc/sys/user/max_${t}_namespaces; done"):format(LIMIT),
+        table.concat(loop, "\n"),
+        "[ $(wc -l < /proc/self/mountinfo) = $before ] || echo mounts were left",
+        ("%s env %s -e %s"):format(drop, helper.lua, unprivileged.quote(count:format(LIMIT - 2))),
+      }, "\n")
       local runner = os.tmpname()
       f = assert(io.open(runner, "w"))
       f:write(inside)

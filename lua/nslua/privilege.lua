@@ -97,14 +97,17 @@ local LIMITS = { cgroup = "cgroup", ipc = "ipc", mount = "mnt", net = "net", pid
 ---@param types string[]
 ---@return string hint
 function M.limit(types)
-  local found = {}
+  local found, nested = {}, ""
   for _, t in ipairs(types) do
+    if t == "user" or t == "pid" then
+      nested = (" (or they nest deeper than the 32 levels there are of %s namespaces)"):format(t)
+    end
     local name = ("user.max_%s_namespaces"):format(LIMITS[t])
     local value = (read("/proc/sys/user/max_" .. LIMITS[t] .. "_namespaces") or "?"):gsub("%s+$", "")
     found[#found + 1] = ("%s = %s"):format(name, value)
   end
-  return ("the limit of namespaces is reached: %s in this user namespace, or less in one above; raise it with sysctl"):format(
-    table.concat(found, ", "))
+  return ("the limit of namespaces is reached: %s in this user namespace, or less in one above; raise it with sysctl%s"):format(
+    table.concat(found, ", "), nested)
 end
 
 ---The hint for an errno of unshare(2), setns(2) or an open of a namespace; nil where the errno says all.
