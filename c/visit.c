@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include "namespace.h"
 
@@ -62,6 +63,13 @@ static int visit_by_child(int nsfd, int (*work)(void *), void *arg)
 	return e.rc;
 }
 
+static int is_here(int own, int nsfd)
+{
+	struct stat a, b;
+
+	return nsfd >= 0 && fstat(own, &a) == 0 && fstat(nsfd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static int visit(int nsfd, int (*work)(void *), void *arg)
 {
 	int own = nslua_thread_ns(net_type()), rc, en;
@@ -77,7 +85,12 @@ static int visit(int nsfd, int (*work)(void *), void *arg)
 			errno = en;
 		}
 	} else {
-		rc = errno == EPERM ? visit_by_child(nsfd, work, arg) : -1;
+		if (errno != EPERM)
+			rc = -1;
+		else if (is_here(own, nsfd)) /* no right is needed to be where one is */
+			rc = work(arg);
+		else
+			rc = visit_by_child(nsfd, work, arg);
 	}
 	en = errno;
 	close(own);
@@ -221,7 +234,7 @@ static int ns_lo_up(lua_State *L)
 static int ns_call(lua_State *L)
 {
 	int nsfd = nslua_checkfd(L, 1);
-	int own, rc, en;
+	int own, rc, en, stay = 0;
 
 	luaL_checkany(L, 2);
 	luaL_checkstack(L, 2, "call");
@@ -230,10 +243,12 @@ static int ns_call(lua_State *L)
 		return nslua_fail(L, "own network namespace");
 	if (setns(own, CLONE_NEWNET) < 0) {
 		en = errno;
-		close(own);
-		return nslua_failen(L, "return", en);
-	}
-	if (setns(nsfd, CLONE_NEWNET) < 0) {
+		stay = en == EPERM && is_here(own, nsfd);
+		if (!stay) {
+			close(own);
+			return nslua_failen(L, "return", en);
+		}
+	} else if (setns(nsfd, CLONE_NEWNET) < 0) {
 		en = errno;
 		close(own);
 		return nslua_failen(L, "setns", en);
@@ -241,7 +256,8 @@ static int ns_call(lua_State *L)
 	lua_pushboolean(L, 1);
 	lua_replace(L, 1);
 	rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
-	leave(own);
+	if (!stay)
+		leave(own);
 	close(own);
 	if (rc) {
 		lua_pushboolean(L, 0);

@@ -337,3 +337,17 @@ describe("close", function()
     assert.matches("is closed", select(2, pcall(h.sysctl, h, "net.ipv4.ip_forward")))
   end)
 end)
+
+describe("the own namespace", function()
+  it("is read, entered and left without any right", function()
+    local ok, why = unprivileged.can()
+    if not ok then
+      pending(why)
+    end
+    assert.equal("lo\t7\ttrue", (unprivileged.lua [[
+      local here = ns.netns.current()
+      ns.netns.allow_call(true)
+      print(here.link:get("lo").name, here:call(function(x) return x end, 7), here:read("/proc/net/dev"):find("lo:") ~= nil)
+    ]]))
+  end)
+end)

@@ -81,7 +81,7 @@ function M.missing(capability, fd)
   local owner = fd and M.userns(fd)
   if not M.has(capability) then
     return ("this process has no %s in %s%s: run as root, or in a user namespace"
-      .. " (userns = ns.userns.new{ map_users = \"root\" }, or `nslua unshare -rn`)"):format(
+      .. " (userns = ns.userns.new{ map_users = \"root\" }, or `unshare -rn`)"):format(
       capability, here, owner and owner ~= here and (", nor in " .. owner .. " that owns the target") or "")
   end
   if fd and owner ~= here then
