@@ -24,8 +24,8 @@ describe("addresses", function()
   end
 
   local function same(row, ip)
-    assert.equal(ip["local"] .. "/" .. math.tointeger(ip.prefixlen), row.address)
-    assert.equal(ip.address and ip.address .. "/" .. math.tointeger(ip.prefixlen), row.peer)
+    assert.equal(ip["local"] .. "/" .. ip.prefixlen, row.address)
+    assert.equal(ip.address and ip.address .. "/" .. ip.prefixlen, row.peer)
     assert.equal(ip.family, row.family)
     assert.equal(ip.scope, row.scope)
     assert.equal(ip.broadcast, row.broadcast)
@@ -50,7 +50,7 @@ describe("addresses", function()
   local function all_same(dev)
     local seen = 0
     for _, ip in ipairs(shown(dev)) do
-      local row = a.address:get { ip["local"] .. "/" .. math.tointeger(ip.prefixlen), dev = dev, peer = ip.address }
+      local row = a.address:get { ip["local"] .. "/" .. ip.prefixlen, dev = dev, peer = ip.address }
       same(row, ip)
       seen = seen + 1
     end

@@ -1,6 +1,15 @@
 -- What must hold for every message the kernel sends: decode(encode(decode(m))) = decode(m), and encode(decode(m)) has the same attributes
 -- as m: the same sorted multiset of (path, type, payload).  A spec switches it on with start() and checks what was received with finish().
 
+-- an unsigned 16-bit number of this machine, which is taken for a little-endian one
+local function u16(bytes, at)
+  return bytes:byte(at) + 256 * bytes:byte(at + 1)
+end
+
+local function aligned(len)
+  return len + (4 - len % 4) % 4
+end
+
 local core = require "nslua.core"
 local schema = require "nslua.schema"
 
@@ -17,12 +26,12 @@ local function children(bytes, at)
     if at + 3 > #bytes then
       return nil
     end
-    local len, id = string.unpack("<I2I2", bytes, at)
+    local len, id = u16(bytes, at), u16(bytes, at + 2)
     if len < 4 or at + len - 1 > #bytes then
       return nil
     end
-    out[#out + 1] = { id & 0x3fff, bytes:sub(at + 4, at + len - 1) }
-    at = at + (len + 3 & ~3)
+    out[#out + 1] = { id % 0x4000, bytes:sub(at + 4, at + len - 1) }
+    at = at + aligned(len)
   end
   return out
 end
@@ -33,7 +42,7 @@ local canonical
 local function records(bytes)
   local out, at = {}, 1
   while at + 7 <= #bytes do
-    local len = string.unpack("<I2", bytes, at)
+    local len = u16(bytes, at)
     if len < 8 or at + len - 1 > #bytes then
       return nil
     end
@@ -43,7 +52,7 @@ local function records(bytes)
       return nil
     end
     out[#out + 1] = one:sub(1, 8) .. (inner and canonical(inner) or "")
-    at = at + (len + 3 & ~3)
+    at = at + aligned(len)
   end
   return at > #bytes and #out > 0 and table.concat(out, "\n") or nil
 end

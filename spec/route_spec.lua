@@ -50,10 +50,10 @@ describe("routes", function()
       out.gateway = route.via.host
     end
     for _, hop in ipairs(route.nexthops or {}) do
-      out.hops = (out.hops or "") .. ("%s %s %d;"):format(hop.gateway or hop.via and hop.via.host, hop.dev, math.tointeger(hop.weight))
+      out.hops = (out.hops or "") .. ("%s %s %d;"):format(hop.gateway or hop.via and hop.via.host, hop.dev, hop.weight)
     end
     for key, value in pairs(route.metrics and route.metrics[1] or {}) do
-      out[key == "congestion" and "congctl" or key] = tostring(math.tointeger(value) or value)
+      out[key == "congestion" and "congctl" or key] = tostring(value)
     end
     return out
   end

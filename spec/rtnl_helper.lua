@@ -18,6 +18,18 @@ function M.inside(handle, command)
   return helper.sh(("nsenter %s--net=/proc/%d/fd/%d %s"):format(user, pid, handle.fd:number(), command))
 end
 
+-- cjson has only floats, which print as "24.0" where Lua has integers
+local function integers(value)
+  if type(value) == "table" then
+    for k, v in pairs(value) do
+      value[k] = integers(v)
+    end
+  elseif type(value) == "number" and value % 1 == 0 and math.tointeger then
+    return math.tointeger(value)
+  end
+  return value
+end
+
 ---Output of `ip -d -j ...` inside a namespace, decoded.
 ---@param handle table
 ---@param arguments string
@@ -25,7 +37,7 @@ end
 function M.ip(handle, arguments)
   local out, ok = M.inside(handle, "ip -d -j " .. arguments)
   assert(ok, "ip " .. arguments .. ": " .. out)
-  return out == "" and {} or cjson.decode(out)
+  return out == "" and {} or integers(cjson.decode(out))
 end
 
 ---Do something with ip(8) inside a namespace.
