@@ -1,0 +1,510 @@
+-- Netlink sockets: what is a reply, dumps, batches, events, extended acks, and the kernel's rare answers.
+
+local ns = require "nslua"
+local core = require "nslua.core"
+local schema = require "nslua.schema"
+local helper = require "spec.helper"
+require "nslua.rtnl.link"
+require "nslua.rtnl.route"
+
+local link, route = schema.compile "link", schema.compile "route"
+local NEWLINK, DELLINK, GETLINK, NEWROUTE, DELROUTE, GETROUTE = 16, 17, 18, 24, 25, 26
+local ACK, ECHO, CREATE_EXCL = 4, 8, 0x600
+local E = core.errno
+local pid = io.open("/proc/self/stat"):read "*n"
+
+local made, why = pcall(ns.netns.new, { lo = true })
+if made then
+  why:close()
+end
+
+describe("a netlink socket", function()
+  if not made then
+    return it("", function()
+      pending("no namespace can be made: " .. tostring(why))
+    end)
+  end
+
+  local a, nl
+
+  local function socket()
+    return assert(core.netlink.open(a:raw_socket(16, 3, 0)))
+  end
+
+  before_each(function()
+    a = ns.netns.new { lo = true }
+    nl = socket()
+  end)
+  after_each(function()
+    nl:close()
+    a:close()
+  end)
+
+  -- Requests for n routes to single addresses.
+  local function routes(n, flags)
+    local list = {}
+    for i = 0, n - 1 do
+      list[#list + 1] = { NEWROUTE, flags or CREATE_EXCL, route:encode {
+        family = "inet", dst_len = 32, type = "unicast", table8 = 254, scope_number = 253, proto_number = 4, dev_index = 1,
+        dst_address = ("10.9.%d.%d"):format(math.floor(i / 256), i % 256),
+      } }
+    end
+    return list
+  end
+
+  local function routes_of(t)
+    return route:encode { family = "inet", table8 = t }
+  end
+
+  it("takes over its fd, and closes once", function()
+    local fd = a:raw_socket(16, 3, 0)
+    local number = fd:number()
+    local s = assert(core.netlink.open(fd))
+    assert.is_false(fd:isopen())
+    assert.are.equal(number, s:getfd())
+    assert.are.equal(number, s:pollfd())
+    assert.are.equal("r", s:events())
+    assert.is_nil(s:timeout())
+    assert.is_true(s:own())
+    assert.is_true(s:close())
+    assert.is_true(s:close())
+    assert.has_error(function() s:getfd() end)
+    assert.has_error(function() s:request(GETLINK, 0, "") end)
+    assert.are.equal("netlink socket (closed)", tostring(s))
+    assert.has_error(function() core.netlink.open(a:raw_socket(2, 2, 0)) end) -- AF_INET
+    assert.has_error(function() core.netlink.open(3) end)
+  end)
+
+  it("leaves no fd", function()
+    local function count()
+      local n = 0
+      for _ in pairs(helper.fds()) do
+        n = n + 1
+      end
+      return n
+    end
+    collectgarbage()
+    collectgarbage()
+    local before = count()
+    for i = 1, 300 do
+      local s = socket()
+      s:get(GETLINK, link:encode { index = 1 }, link)
+      if i % 2 == 0 then
+        s:close()
+      end
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(count() <= before)
+  end)
+
+  it("has a port of its own, not the pid", function()
+    local other = socket()
+    assert.are_not.equal(nl:port(), other:port())
+    other:close()
+  end)
+
+  it("gets one object", function()
+    local row = assert(nl:get(GETLINK, link:encode { name = "lo" }, link))
+    assert.are.equal(1, row.index)
+    local nothing, message, errno = nl:get(GETLINK, link:encode { index = 99 }, link)
+    assert.is_nil(nothing)
+    assert.are.equal("netlink: No such device", message)
+    assert.are.equal(E.ENODEV, errno)
+    local list = assert(nl:request(GETLINK, 0, link:encode { index = 1 }))
+    assert.are.equal(1, #list)
+    assert.are.equal(NEWLINK, list[1][1])
+    assert.are.equal("lo", link:decode(list[1][2]).name)
+  end)
+
+  it("waits for the ack, and gives what was echoed before it", function()
+    local payload = routes(1)[1][3]
+    local list, warning = nl:request(NEWROUTE, CREATE_EXCL + ACK, payload)
+    assert.are.same({}, list)
+    assert.is_nil(warning)
+    local none, message, errno, extack = nl:request(NEWROUTE, CREATE_EXCL + ACK, payload)
+    assert.is_nil(none)
+    assert.are.equal("netlink: File exists", message)
+    assert.are.equal(E.EEXIST, errno)
+    assert.is_true(extack == nil or type(extack) == "table")
+    list = assert(nl:request(DELROUTE, ACK + ECHO, payload))
+    assert.are.equal(1, #list)
+    assert.are.equal(DELROUTE, list[1][1])
+    assert.has_error(function() nl:request(GETROUTE, 0x300, payload) end)
+  end)
+
+  it("tells what the kernel said: text, attribute, range", function()
+    local none, _, errno, extack = nl:request(NEWLINK, CREATE_EXCL + ACK, link:encode { name = "x", linkinfo = { kind = "nokind" } })
+    assert.is_nil(none)
+    assert.are.equal(E.EOPNOTSUPP, errno)
+    assert.are.equal("Unknown device type", extack.message)
+    local payload = link:encode { name = "vx0", linkinfo = { kind = "vxlan", data = { id = 33554432, port = 4789 } } }
+    none, _, errno, extack = nl:request(NEWLINK, CREATE_EXCL + ACK, payload)
+    assert.is_nil(none)
+    if errno == E.ERANGE then -- this kernel has vxlan
+      local path, value = link:path(payload, extack.offset)
+      assert.are.equal("linkinfo.data.id", path)
+      assert.are.equal(33554432, value)
+    end
+    -- a name of 20 bytes, past encode's check
+    payload = link:encode { ["#3"] = ("x"):rep(20) }
+    none, _, errno, extack = nl:request(NEWLINK, CREATE_EXCL + ACK, payload)
+    assert.is_nil(none)
+    assert.are.equal(E.ERANGE, errno)
+    assert.are.equal("name", (link:path(payload, extack.offset)))
+    assert.are.equal("at most 15 bytes", extack.range)
+    assert.are.equal(15, extack.policy.max_length)
+  end)
+
+  it("checks strictly: what a get does not take is an error", function()
+    local none, _, errno, extack = nl:dump(GETLINK, 0, link:encode { index = 1, mtu = 5 })
+    assert.is_nil(none)
+    assert.are.equal(E.EINVAL, errno)
+    assert.is_string(extack.message)
+  end)
+
+  it("dumps: all at once, by number, as rows, step by step", function()
+    local failures = nl:batch(routes(3000))
+    assert.are.same({}, failures)
+    local d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
+    assert.are.equal(3000, #d)
+    assert.is_false(d.interrupted)
+    assert.is_true(d.filtered)
+    assert.is_nil(d.nothing)
+    local seen = {}
+    for row in d:each(route) do
+      seen[row.dst_address] = true
+    end
+    for i = 0, 2999 do
+      assert.is_true(seen[("10.9.%d.%d"):format(math.floor(i / 256), i % 256)])
+    end
+    local rows = d:rows(route)
+    assert.are.equal(3000, #rows)
+    assert.are.equal(rows[1], d:row(1, route))
+    assert.are.equal(rows[3000], d:row(3000, route))
+    assert.are.equal(rows[1500], d:row(1500, route))
+    assert.are.equal(rows[1499], d:row(1499, route))
+    local kind, bytes = d:message(7)
+    assert.are.equal(NEWROUTE, kind)
+    assert.are.equal(schema.bytes(rows[7]), bytes)
+    assert.has_error(function() d:message(0) end)
+    assert.has_error(function() d:message(3001) end)
+    local few = d:rows(route, nil, nil, function(row)
+      return row.dst_address == "10.9.3.7"
+    end)
+    assert.are.equal(1, #few)
+    assert.are.equal("10.9.3.7", few[1].dst_address)
+    d = nil
+    collectgarbage()
+    collectgarbage()
+    assert.are.equal(254, rows[2].table8)
+  end)
+
+  it("gives rows to each that live until the next step", function()
+    nl:batch(routes(5))
+    local kept, last
+    for row in nl:dump(GETROUTE, 0, routes_of(254)):each(route) do
+      if kept then
+        local ok, e = pcall(function() return kept.dst_address end)
+        assert.is_false(ok)
+        assert.is_truthy(e:find "this row lived until the next step of each: call decode%(%) to keep it")
+        assert.is_false((pcall(function() return kept:decode() end)))
+        assert.is_false((pcall(function() return kept:json() end)))
+        assert.is_truthy(tostring(kept):find "expired")
+      end
+      kept = row
+      last = row.dst_address
+    end
+    assert.is_string(last)
+    assert.is_false((pcall(function() return kept.dst_address end)), "the last one ends with the loop")
+    -- left early: the row stays, and the socket is free
+    kept = nl:dump(GETROUTE, 0, routes_of(254)):each(route)()
+    collectgarbage()
+    collectgarbage()
+    assert.are.equal("10.9.0.0", kept.dst_address)
+    assert.are.equal(5, #nl:dump(GETROUTE, 0, routes_of(254)))
+    local first
+    nl:dump(GETROUTE, 0, routes_of(254)):rows(route, nil, nil, function(row)
+      first = first or row
+      return true
+    end)
+    assert.is_false((pcall(function() return first.dst_address end)))
+  end)
+
+  it("takes a dump of a table that is not there as empty", function()
+    local d = assert(nl:dump(GETROUTE, 0, route:encode { family = "inet", table_number = 424242 }))
+    assert.are.equal(0, #d)
+    assert.are.same({}, d:rows(route))
+  end)
+
+  it("runs batches, each error tied to its request, and goes on after it", function()
+    local list = routes(500)
+    list[100] = { DELLINK, 0, link:encode { name = "none100" } }
+    list[333] = { NEWLINK, CREATE_EXCL, link:encode { name = "x", linkinfo = { kind = "nokind" } } }
+    list[500] = { DELLINK, 0, link:encode { name = "none500" } }
+    local failures, warnings = nl:batch(list)
+    assert.are.equal(3, #failures)
+    assert.are.same({ 100, 333, 500 }, { failures[1].index, failures[2].index, failures[3].index })
+    assert.are.equal(E.ENODEV, failures[1].errno)
+    assert.are.equal("No such device", failures[1].message)
+    assert.are.equal("Unknown device type", failures[2].extack.message)
+    assert.is_nil(failures[1].unknown)
+    assert.are.same({}, warnings)
+    assert.are.equal(497, #nl:dump(GETROUTE, 0, routes_of(254)))
+  end)
+
+  it("loses no answer of a batch, whatever the receive queue holds", function()
+    local list = {}
+    for i = 1, 1000 do
+      list[i] = { NEWLINK, CREATE_EXCL + ACK, link:encode { name = "x" .. i, linkinfo = { kind = "nokind" } } }
+    end
+    for _, size in ipairs { false, 1 } do
+      if size then
+        assert.is_true(nl:buffer(size) < 5000)
+      end
+      local failures = nl:batch(list)
+      assert.are.equal(1000, #failures)
+      for i, f in ipairs(failures) do
+        assert.are.equal(i, f.index)
+        assert.are.equal(E.EOPNOTSUPP, f.errno)
+        assert.is_nil(f.unknown)
+      end
+    end
+  end)
+
+  it("refuses batches that are no batches before anything is sent", function()
+    assert.are.same({}, (nl:batch {}))
+    assert.has_error(function() nl:batch() end)
+    assert.has_error(function() nl:batch { routes(1)[1], 5 } end)
+    assert.has_error(function() nl:batch { routes(1)[1], { NEWLINK, 0 } } end)
+    assert.has_error(function() nl:batch { routes(1)[1], { NEWLINK, ECHO, "" } } end)
+    assert.has_error(function() nl:batch { routes(1)[1], { NEWLINK, 0, ("x"):rep(70000) } } end)
+    assert.are.equal(0, #nl:dump(GETROUTE, 0, routes_of(254)))
+  end)
+
+  it("receives events, in order, and says when some were lost", function()
+    local events = socket()
+    assert.is_true(events:join(7)) -- RTNLGRP_IPV4_ROUTE
+    assert.has_error(function() events:request(GETLINK, 0, link:encode { index = 1 }) end)
+    assert.is_nil(events:receive(0))
+    local three = routes(3)
+    nl:batch(three)
+    assert.is_truthy(ns.wait({ events }, 5))
+    for i = 1, 3 do
+      local kind, bytes, nsid = events:receive(5)
+      assert.are.equal(NEWROUTE, kind)
+      assert.are.equal(route:decode(three[i][3]).dst_address, route:decode(bytes).dst_address)
+      assert.is_nil(nsid)
+    end
+    assert.is_nil(events:receive(0))
+    events:buffer(1)
+    nl:batch(routes(2000, 0x500)) -- NLM_F_CREATE | NLM_F_REPLACE
+    local lost, n = false, 0
+    while true do
+      local kind, _, errno = events:receive(0)
+      if kind then
+        n = n + 1
+      elseif errno == E.ENOBUFS then
+        lost = true
+      else
+        break
+      end
+    end
+    assert.is_true(lost)
+    assert.is_true(n > 0 and n < 2000)
+    assert.is_true(events:leave(7))
+    events:close()
+  end)
+
+  it("is of the process that opened it", function()
+    local p = ns.fork({}, function()
+      return pcall(nl.port, nl)
+    end)
+    local ok, message = p:result(10)
+    assert.is_false(ok)
+    assert.is_truthy(message:find "of the parent process")
+    assert.are.equal("lo", nl:get(GETLINK, link:encode { index = 1 }, link).name)
+  end)
+
+  it("takes no answer from another process", function()
+    if not (helper.is_root() and helper.has "python3") then
+      return pending "needs root and python3"
+    end
+    -- forged errors for every sequence number that comes next
+    local out, ok = helper.sh(([[nsenter --net=/proc/%d/fd/%d python3 -c '
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+for seq in range(0, 200):
+    s.sendto(struct.pack("=IHHIIiIHHII", 36, 2, 0, seq, %d, -1, 20, 16, 0, seq, %d), (%d, 0))
+']]):format(pid, a.fd:number(), nl:port(), nl:port(), nl:port()))
+    assert.is_true(ok, out)
+    assert.are.equal("lo", assert(nl:get(GETLINK, link:encode { index = 1 }, link)).name)
+    assert.are.same({}, (nl:batch(routes(5))))
+    assert.are.equal(5, #nl:dump(GETROUTE, 0, routes_of(254)))
+  end)
+end)
+
+describe("a netlink socket, when the kernel", function()
+  local shim = os.tmpname()
+
+  setup(function()
+    if made and helper.has "cc" then
+      local out, ok = helper.sh(("cc -shared -fPIC -o %s.so spec/netlink_faults.c -ldl"):format(shim))
+      assert(ok, out)
+    end
+  end)
+  teardown(function()
+    os.remove(shim)
+    os.remove(shim .. ".so")
+  end)
+
+  -- Run Lua in a process whose recvmsg has a fault; `nl`, `link`, `route`, `batch` are there.
+  local function with(fault, text)
+    local path = os.tmpname()
+    local f = assert(io.open(path, "w"))
+    f:write [[
+      local ns, core, schema = require "nslua", require "nslua.core", require "nslua.schema"
+      require "nslua.rtnl.link"
+      require "nslua.rtnl.route"
+      local link, route, E = schema.compile "link", schema.compile "route", core.errno
+      local a = ns.netns.new { lo = true }
+      local nl = assert(core.netlink.open(a:raw_socket(16, 3, 0)))
+      local lo = link:encode { index = 1 }
+      local all = link:encode {}
+      local gone = { 17, 0, link:encode { name = "gone" } }
+    ]]
+    f:write(text, '\nprint "fine"\n')
+    f:close()
+    local out = helper.sh(("NSLUA_FAULT=%s LD_PRELOAD=%s.so %s %s"):format(fault, shim, helper.lua, path))
+    os.remove(path)
+    assert.are.equal("fine", out)
+  end
+
+  local function fault(name, setting, text)
+    it(name, function()
+      if not made or not helper.has "cc" then
+        return pending "needs a C compiler and namespaces"
+      end
+      with(setting, text)
+    end)
+  end
+
+  fault("calls a dump inconsistent, is asked again", "interrupted:3", [[
+    local d = nl:dump(18, 0, all)
+    assert(#d >= 1 and not d.interrupted)
+  ]])
+  fault("calls every dump inconsistent, is asked eleven times, and the rows say so", "interrupted:1000", [[
+    local before = nl:request(18, 0, lo) and 0
+    local d = nl:dump(18, 0, all)
+    assert(#d >= 1 and d.interrupted == true)
+  ]])
+  fault("fails at the end of a dump, is heard", "done:1", [[
+    local d, message, errno, extack = nl:dump(18, 0, all)
+    assert(d == nil and errno == E.EINVAL and extack.message == "done badly", message)
+    assert(#nl:dump(18, 0, all) >= 1)
+  ]])
+  fault("finds nothing at the end of a dump, gives an empty one", "vanished:1", [[
+    assert(nl:dump(18, 0, all))
+  ]])
+  fault("warns, passes it on", "warning:1", [[
+    local ok, warning = nl:request(19, 4, lo)
+    assert(ok and warning.message == "mind the gap")
+    ok, warning = nl:request(19, 4, lo)
+    assert(ok and warning == nil)
+  ]])
+  fault("warns in a batch, says of which request", "warning:1", [[
+    local failures, warnings = nl:batch { { 19, 4, lo }, { 19, 0, lo } }
+    assert(#failures == 0 and #warnings == 1 and warnings[1].index == 1 and warnings[1].message == "mind the gap")
+  ]])
+  fault("echoes the whole request, is still understood", "uncapped:1", [[
+    local ok, message, errno, extack = nl:request(17, 4, gone[3])
+    assert(not ok and errno == E.ENODEV and extack.message == "behind it", message)
+  ]])
+  fault("sends more than fits, does not parse it", "truncated:1", [[
+    local ok, message, errno = nl:request(18, 0, lo)
+    assert(not ok and errno == E.EMSGSIZE, message)
+    assert(nl:request(18, 0, lo))
+  ]])
+  fault("loses answers of a batch, calls them unknown", "nobufs:1", [[
+    local failures = nl:batch({ gone, gone, gone }, 0.2)
+    assert(#failures == 3)
+    local unknown = 0
+    for _, f in ipairs(failures) do
+      unknown = unknown + (f.unknown and 1 or 0)
+      assert(f.unknown and f.errno == E.ENOBUFS or f.errno == E.ENODEV)
+    end
+    assert(unknown == 1, unknown)
+  ]])
+  fault("loses the last answer of a batch, does not wait for it", "nobufs:1", [[
+    local failures = nl:batch { { 19, 0, lo } }
+    assert(#failures == 1 and failures[1].unknown and failures[1].errno == E.ENOBUFS)
+    assert(#nl:batch { { 19, 0, lo } } == 0)
+  ]])
+  fault("loses the answer of a request, says so", "nobufs:1", [[
+    local ok, message, errno = nl:request(18, 0, lo)
+    assert(not ok and errno == E.ENOBUFS, message)
+    assert(nl:request(18, 0, lo))
+  ]])
+  fault("is interrupted by signals, goes on", "eintr:25", [[
+    assert(nl:get(18, lo, link).name == "lo")
+    assert(#nl:dump(18, 0, all) >= 1)
+    assert(#nl:batch { { 19, 0, lo } } == 0)
+  ]])
+  fault("does not answer, ends in time", "silent:1000000", [[
+    for _, call in ipairs { "request", "get", "dump" } do
+      local start = core.fd.clock()
+      local ok, message, errno
+      if call == "get" then
+        ok, message, errno = nl:get(18, lo, link, nil, nil, 0)
+      else
+        ok, message, errno = nl[call](nl, 18, 0, lo, 0)
+      end
+      assert(ok == nil and errno == E.ETIMEDOUT, message)
+      assert(core.fd.clock() - start < 5)
+    end
+    local failures = nl:batch({ gone }, 0)
+    assert(failures[1].unknown and failures[1].errno == E.ETIMEDOUT)
+  ]])
+  fault("is late, the old answer is not the next one's", "silent:1", [[
+    local ok, message, errno = nl:request(18, 0, lo, 0)
+    assert(not ok and errno == E.ETIMEDOUT, message)
+    local ok, message, errno = nl:request(18, 0, link:encode { index = 99 })
+    assert(not ok and errno == E.ENODEV, message)
+    assert(nl:get(18, lo, link).index == 1)
+  ]])
+  fault("is late with a dump, the next dump works", "silent:1", [[
+    local list = {}
+    for i = 0, 3999 do
+      list[#list + 1] = { 24, 0x600, route:encode { family = "inet", dst_len = 32, type = "unicast", table8 = 254, scope_number = 253,
+        proto_number = 4, dev_index = 1, dst_address = ("10.9.%d.%d"):format(math.floor(i / 256), i % 256) } }
+    end
+    assert(nl:dump(26, 0, route:encode { family = "inet" }, 0) == nil)
+    assert(#nl:batch(list) == 0)
+    local all = route:encode { family = "inet", table8 = 254 }
+    assert(#nl:dump(26, 0, all) == 4000)
+  ]])
+  fault("is waited for, a signal's hook can end it", "eintr:3", [[
+    -- what a signal handler does: a hook, which runs at the next call
+    local waiting
+    local function stop()
+      local outer = debug.getinfo(3, "f")
+      if outer and outer.func == waiting then
+        error("stop", 0)
+      end
+    end
+    for _, call in ipairs { "dump", "request", "batch" } do
+      waiting = nl[call]
+      debug.sethook(stop, "c")
+      local ok, e
+      if call == "batch" then
+        ok, e = pcall(waiting, nl, { gone })
+      else
+        ok, e = pcall(waiting, nl, 18, 0, call == "dump" and all or lo)
+      end
+      debug.sethook()
+      assert(not ok and e == "stop", e)
+    end
+    assert(#nl:dump(18, 0, all) >= 1)
+    assert(nl:get(18, lo, link).name == "lo")
+  ]])
+end)
