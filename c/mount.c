@@ -39,11 +39,7 @@ static unsigned long words(lua_State *L, int arg, const struct word *known)
 	return flags;
 }
 
-static const struct word mount_words[] = {
-	{ "ro", MS_RDONLY },         { "nosuid", MS_NOSUID }, { "nodev", MS_NODEV },   { "noexec", MS_NOEXEC },
-	{ "remount", MS_REMOUNT },   { "bind", MS_BIND },     { "rec", MS_REC },       { "relatime", MS_RELATIME },
-	{ "noatime", MS_NOATIME },   { NULL, 0 },
-};
+static const struct word bind_words[] = { { "rec", MS_REC }, { NULL, 0 } };
 static const struct word propagation_words[] = {
 	{ "private", MS_PRIVATE },       { "shared", MS_SHARED }, { "slave", MS_SLAVE },
 	{ "unbindable", MS_UNBINDABLE }, { "rec", MS_REC },       { NULL, 0 },
@@ -60,24 +56,13 @@ static int done(lua_State *L, int rc, const char *what)
 	return 1;
 }
 
-/* mount.mount(source, target, fstype, flags, data) -> true.  mount(2); flags are words: "nosuid nodev ro". */
-static int mount_mount(lua_State *L)
-{
-	const char *source = luaL_optstring(L, 1, "none");
-	const char *target = luaL_checkstring(L, 2);
-	const char *fstype = luaL_optstring(L, 3, NULL);
-	unsigned long flags = words(L, 4, mount_words);
-
-	return done(L, mount(source, target, fstype, flags, luaL_optstring(L, 5, NULL)), target);
-}
-
 /* mount.bind(source, target [, "rec"]) -> true. */
 static int mount_bind(lua_State *L)
 {
 	const char *source = luaL_checkstring(L, 1);
 	const char *target = luaL_checkstring(L, 2);
 
-	return done(L, mount(source, target, NULL, MS_BIND | words(L, 3, mount_words), NULL), target);
+	return done(L, mount(source, target, NULL, MS_BIND | words(L, 3, bind_words), NULL), target);
 }
 
 /* mount.propagation(target, "rec private") -> true. */
@@ -111,8 +96,8 @@ static int mount_is_root(lua_State *L)
 }
 
 static const luaL_Reg mount_functions[] = {
-	{ "mount", mount_mount },   { "bind", mount_bind },       { "propagation", mount_propagation },
-	{ "umount", mount_umount }, { "is_root", mount_is_root }, { NULL, NULL },
+	{ "bind", mount_bind },       { "propagation", mount_propagation }, { "umount", mount_umount },
+	{ "is_root", mount_is_root }, { NULL, NULL },
 };
 
 int nslua_open_mount(lua_State *L)

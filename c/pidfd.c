@@ -135,17 +135,6 @@ static int ns_pidfd(lua_State *L)
 	return 1;
 }
 
-/* namespace.pidfd_pid(pidfd) -> pid as seen from /proc's pid namespace. */
-static int ns_pidfd_pid(lua_State *L)
-{
-	int pid = pidfd_pid(nslua_checkfd(L, 1));
-
-	if (pid < 0)
-		return nslua_fail(L, "pidfd");
-	lua_pushinteger(L, pid);
-	return 1;
-}
-
 /* namespace.pidfd_alive(pidfd) -> boolean. */
 static int ns_pidfd_alive(lua_State *L)
 {
@@ -196,7 +185,6 @@ static int ns_of_socket(lua_State *L)
 }
 
 const luaL_Reg nslua_pidfd_functions[] = {
-	{ "pidfd", ns_pidfd },       { "pidfd_pid", ns_pidfd_pid }, { "pidfd_alive", ns_pidfd_alive },
-	{ "of_pidfd", ns_of_pidfd }, { "getfd", ns_getfd },         { "of_socket", ns_of_socket },
-	{ NULL, NULL },
+	{ "pidfd", ns_pidfd }, { "pidfd_alive", ns_pidfd_alive }, { "of_pidfd", ns_of_pidfd },
+	{ "getfd", ns_getfd }, { "of_socket", ns_of_socket },     { NULL, NULL },
 };

@@ -25,7 +25,7 @@ end
 -- A process in namespaces of its own, if this user may make them; stopped at the end of the test.
 local function other(options)
   local p = io.popen(("exec unshare %s sh -c 'echo $$; exec sleep 60'"):format(options))
-  local pid = tonumber(p:read "l")
+  local pid = tonumber(p:read "*l")
   finally(function()
     if pid then
       helper.sh("kill " .. pid)
@@ -134,7 +134,7 @@ describe("namespace.open", function()
 
   it("says of a dead pid that it is dead", function()
     local p = io.popen "echo $$"
-    local pid = tonumber(p:read "l")
+    local pid = tonumber(p:read "*l")
     p:close()
     assert.matches(("in pid %d: ESRCH"):format(pid), fails("ESRCH", ns.namespace.open, pid, "net"))
     fails("ESRCH", ns.namespace.open, "pid:2147483647", "net")
@@ -142,7 +142,7 @@ describe("namespace.open", function()
 
   it("never opens the namespace of a process that got a dead one's pid", function()
     local p = io.popen "echo $$; exec sleep 60"
-    local pid = p:read "l"
+    local pid = p:read "*l"
     local pidfd = assert(core.namespace.pidfd(tonumber(pid)))
     assert.is_true(core.namespace.pidfd_alive(pidfd))
     helper.sh("kill " .. pid)

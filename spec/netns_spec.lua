@@ -19,6 +19,10 @@ local function open_fds()
   return #core.file.list "/proc/self/fd"
 end
 
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
 local function misuse(text, fn, ...)
   local ok, e = pcall(fn, ...)
   assert.is_false(ok)
@@ -98,7 +102,7 @@ describe("inside", function()
   it("sockets are of that namespace", function()
     local h = new()
     for _, of in ipairs { { "inet", "stream" }, { "inet", "dgram", "udp" }, { "inet6", "stream", "tcp" }, { "unix", "seqpacket" } } do
-      local s = h:socket(table.unpack(of))
+      local s = h:socket(of[1], of[2], of[3])
       local home = core.namespace.of_socket(s)
       if home then -- without root in our own user namespace we may not ask
         local _, inode = home:stat()
@@ -159,10 +163,10 @@ describe("netns:call", function()
   it("runs a function inside and gives its results", function()
     if root_only() then return end
     local h = new()
-    assert.same({ n = 4, 7, nil, "x", nil }, table.pack(h:call(function(...) return ..., nil, "x", nil end, 7)))
+    assert.same({ n = 4, 7, nil, "x", nil }, pack(h:call(function(...) return ..., nil, "x", nil end, 7)))
     assert.equal(h.inode, h:call(function() return ns.netns.current().inode end))
     assert.are_not.equal(h, ns.netns.current())
-    assert.same({ n = 0 }, table.pack(h:call(function() end)))
+    assert.same({ n = 0 }, pack(h:call(function() end)))
   end)
 
   it("raises what the function raised, after the return", function()
