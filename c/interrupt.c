@@ -235,6 +235,30 @@ static int is_interrupted(lua_State *L, int index)
 	return same;
 }
 
+/*
+ * A signal just before a blocking call would be missed by it: a timer knocks again, with the same signal, until the hook
+ * has run.  After that it must be quiet, or it would end the calls of close handlers.
+ */
+static timer_t timer;
+static int timer_signal; /* what it sends; 0: there is no timer yet */
+
+static void knock(int sig, long nanoseconds)
+{
+	struct itimerspec in = { .it_value = { .tv_nsec = nanoseconds } };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = sig };
+
+	if (nanoseconds && timer_signal != sig) {
+		if (timer_signal)
+			syscall(SYS_timer_delete, timer);
+		ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+		timer_signal = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ev, &timer) == 0 ? sig : 0;
+	}
+	if (timer_signal)
+		syscall(SYS_timer_settime, timer, 0, &in, NULL);
+}
+
+enum { KNOCK_AFTER = 20 * 1000 * 1000, KNOCK_NO_MORE = 0 };
+
 static void hook(lua_State *L, lua_Debug *ar)
 {
 	int state;
@@ -243,7 +267,10 @@ static void hook(lua_State *L, lua_Debug *ar)
 		lua_sethook(L, NULL, 0, 0);
 		return;
 	}
-	seen = 1;
+	if (!seen) {
+		seen = 1;
+		knock(pending, KNOCK_NO_MORE);
+	}
 	if (ar->event == LUA_HOOKCALL) { /* a new function in this frame */
 		struct mark *m = find_mark(L, ar->i_ci);
 
@@ -397,24 +424,6 @@ static void default_action(int sig)
 	_exit(128 + sig); /* pid 1 of a pid namespace does not die of its own signals */
 }
 
-/* A signal just before a blocking call would be missed by it: knock again until the hook has run. */
-static void knock_later(int sig)
-{
-	static timer_t timer;
-	static int made;
-	struct itimerspec in = { .it_value = { .tv_nsec = 20 * 1000 * 1000 } };
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = sig };
-
-	if (made != sig) {
-		if (made)
-			syscall(SYS_timer_delete, timer);
-		ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-		made = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ev, &timer) == 0 ? sig : 0;
-	}
-	if (made)
-		syscall(SYS_timer_settime, timer, 0, &in, NULL);
-}
-
 static int stdout_is_broken(void)
 {
 	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
@@ -436,7 +445,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	}
 	if (info->si_code == SI_TIMER) {
 		if (pending && !seen)
-			knock_later(sig);
+			knock(sig, KNOCK_AFTER);
 		goto out;
 	}
 	if (sig == SIGPIPE && (pending || !stdout_is_broken()))
@@ -455,7 +464,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	pending = sig;
 	for (struct running *r = innermost; r; r = r->up)
 		arm(r->L); /* documented as safe in a handler */
-	knock_later(sig);
+	knock(sig, KNOCK_AFTER);
 out:
 	errno = en;
 }
@@ -468,6 +477,7 @@ int host_interrupt_pending(void)
 void host_interrupt_clear(void)
 {
 	mark_count = 0;
+	knock(pending, KNOCK_NO_MORE);
 	pending = 0;
 	for (struct running *r = innermost; r; r = r->up)
 		lua_sethook(r->L, NULL, 0, 0);

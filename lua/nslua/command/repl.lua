@@ -3,6 +3,7 @@
 -- With the Lua module "readline" there is line editing and a history in ~/.nslua_history. _PROMPT and _PROMPT2 are the
 -- prompts, as in lua(1).
 
+local core = require "nslua.core"
 local host = require "nslua.host"
 
 local function prompt(first)
@@ -16,7 +17,11 @@ local function plain_reader()
     read = function(text)
       io.write(text)
       io.flush()
-      return (io.read "L")
+      local line, errno, _
+      repeat -- a signal that was not for us may end the call
+        line, _, errno = io.read "L"
+      until errno ~= core.errno.EINTR
+      return line
     end,
     remember = function() end,
     reset = function() end,
@@ -26,7 +31,6 @@ end
 
 -- The callback interface of readline, so that Ctrl-C is seen by the wait here and not inside of readline.
 local function editing_reader(readline)
-  local core = require "nslua.core"
   local home = host.getenv "HOME"
   readline.set_options { keeplines = 1000, histfile = home and home .. "/.nslua_history" or "", completion = true }
   readline.set_readline_name "nslua"

@@ -1,0 +1,189 @@
+-- The prompt, on a terminal: several lines, values, history, Ctrl-C, Ctrl-D.
+
+local helper = require "spec.helper"
+local ns = require "nslua"
+
+local bin = helper.sh "pwd" .. "/build/bin/nslua"
+local folder
+
+setup(function()
+  folder = helper.sh "mktemp -d"
+end)
+
+teardown(function()
+  helper.sh("rm -rf " .. folder)
+end)
+
+-- Without readline: an empty package.cpath, as where the module is not installed.
+local without = { LUA_PATH = "/nonexistent/?.lua", LUA_CPATH = "/nonexistent/?.so" }
+
+local function session(env)
+  local plan = { bin, pty = true, cwd = folder, env = { HOME = folder, TERM = "dumb", INPUTRC = "/dev/null" } }
+  for k, v in pairs(env or {}) do
+    plan.env[k] = v
+  end
+  local p = ns.spawn(plan)
+  local s = { process = p }
+  -- Read until `text` has been shown; returns what was.
+  function s.see(text)
+    local seen, from = "", 1
+    while not seen:find(text, from, true) do
+      local byte, reason = p.pty:read(1, 10)
+      assert(byte, ("%s while waiting for %q, seen: %q"):format(reason or "end", text, seen))
+      seen = seen .. byte
+      from = math.max(1, #seen - #text)
+    end
+    return seen
+  end
+  function s.type(text)
+    p.pty:write(text)
+  end
+  function s.finish()
+    local r = p:wait(10)
+    p:close()
+    return assert(r, "still there after ten seconds")
+  end
+  return s
+end
+
+local function has_readline()
+  local _, ok = helper.sh "lua5.4 -e 'assert(require(\"readline\").handler_install)'"
+  return ok
+end
+
+for name, env in pairs { ["with readline"] = {}, ["without readline"] = without } do
+  describe("the prompt " .. name, function()
+    it("prints values, takes statements of several lines, keeps globals", function()
+      if name == "with readline" and not has_readline() then
+        pending "the readline module is not installed"
+      end
+      local s = session(env)
+      assert.matches("^nslua %d", s.see "> ")
+      s.type "1 + 1, 'x'\n"
+      s.see "2\tx\r\n"
+      s.see "> "
+      s.type "for i = 1, 2 do\n"
+      s.see ">> "
+      s.type "print('line', i)\n"
+      s.see ">> "
+      s.type "end\n"
+      s.see "line\t1\r\nline\t2\r\n"
+      s.see "> "
+      s.type "x = 7\n"
+      s.see "> "
+      s.type "x * 6\n"
+      s.see "42\r\n"
+      s.see "> "
+      s.type "type(ns.netns)\n"
+      s.see "table\r\n"
+      s.see "> "
+      s.type "\4"
+      s.finish()
+    end)
+
+    it("shows errors with the statement's traceback only, and goes on", function()
+      if name == "with readline" and not has_readline() then
+        pending "the readline module is not installed"
+      end
+      local s = session(env)
+      s.see "> "
+      s.type "local function f() error('oops') end f()\n"
+      local text = s.see "> "
+      assert.matches("stdin:1: oops\r\nstack traceback:", text)
+      assert.is_nil(text:find("repl.lua", 1, true))
+      s.type "x x\n"
+      assert.matches("stdin:1: syntax error near 'x'", s.see "> ")
+      s.type "error(setmetatable({}, { __tostring = function() return 'an object' end }))\n"
+      s.see "an object\r\n"
+      s.see "> "
+      s.type "'still ' .. 'here'\n"
+      s.see "still here\r\n"
+      s.type "\4"
+      s.finish()
+    end)
+
+    it("Ctrl-C drops the line and stops the statement, not the program", function()
+      if name == "with readline" and not has_readline() then
+        pending "the readline module is not installed"
+      end
+      local s = session(env)
+      s.see "> "
+      s.type "for i = 1, 2 do\n"
+      s.see ">> "
+      s.type "garbage"
+      s.see "garbage"
+      s.type "\3"
+      s.see "\n> "
+      s.type "local g <close> = setmetatable({}, { __close = function() print 'closed' end }) print 'started' while true do pcall(error) end\n"
+      s.see "started\r\n"
+      s.type "\3"
+      s.see "closed"
+      s.see "interrupted by SIGINT"
+      s.see "> "
+      s.type "print('run' .. 'ning') ns.run{ 'sleep', '50' }\n"
+      s.see "running"
+      s.type "\3"
+      s.see "interrupted by SIGINT"
+      s.see "> "
+      s.type "'still ' .. 'here'\n"
+      s.see "still here\r\n"
+      s.type "\4"
+      assert.equal(0, s.finish().status)
+    end)
+
+    it("ends at Ctrl-D, by os.exit, and of a signal", function()
+      if name == "with readline" and not has_readline() then
+        pending "the readline module is not installed"
+      end
+      local s = session(env)
+      s.see "> "
+      s.type "\4"
+      assert.equal(0, s.finish().status)
+      s = session(env)
+      s.see "> "
+      s.type "os.exit(9)\n"
+      assert.equal(9, s.finish().status)
+      s = session(env)
+      s.see "> "
+      s.process:kill "TERM"
+      assert.equal("TERM", s.finish().signal)
+    end)
+  end)
+end
+
+it("keeps a history where readline is there", function()
+  if not has_readline() then
+    pending "the readline module is not installed"
+  end
+  os.remove(folder .. "/.nslua_history")
+  local s = session()
+  s.see "> "
+  s.type "first = 1\n"
+  s.see "> "
+  s.type "\4"
+  s.finish()
+  s = session()
+  s.see "> "
+  s.type "\27[A"
+  s.see "first = 1"
+  s.type "\n"
+  s.see "> "
+  s.type "os.exit(0)\n"
+  s.finish()
+  local f = assert(io.open(folder .. "/.nslua_history"))
+  assert.matches("^first = 1\n", f:read "a")
+  f:close()
+end)
+
+it("takes _PROMPT and _PROMPT2", function()
+  local s = session(without)
+  s.see "> "
+  s.type "_PROMPT, _PROMPT2 = 'ready? ', 'more? '\n"
+  s.see "ready? "
+  s.type "x =\n"
+  s.see "more? "
+  s.type "5\n"
+  s.see "ready? "
+  s.type "\4"
+  s.finish()
+end)
