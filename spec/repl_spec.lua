@@ -98,6 +98,7 @@ for name, env in pairs { ["with readline"] = {}, ["without readline"] = without 
       s.see "> "
       s.type "'still ' .. 'here'\n"
       s.see "still here\r\n"
+      s.see "> "
       s.type "\4"
       s.finish()
     end)
@@ -127,6 +128,7 @@ for name, env in pairs { ["with readline"] = {}, ["without readline"] = without 
       s.see "> "
       s.type "'still ' .. 'here'\n"
       s.see "still here\r\n"
+      s.see "> "
       s.type "\4"
       assert.equal(0, s.finish().status)
     end)
