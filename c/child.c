@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <linux/sched.h>
 #include <unistd.h>
+#include "idmap.h"
 #include "spawn.h"
 
 static void fill(struct report *r, int type, const char *step, int err, const char *detail, pid_t pid)
@@ -199,24 +200,73 @@ static void step_join(struct plan *p)
 	}
 }
 
-/* A new user namespace, alone and first, so that the rest is owned by it; the caller writes the maps from outside. */
-static void step_user(struct plan *p)
+/* The answer of whoever writes the maps, or the end of this child. */
+static void await_maps(struct plan *p, int from)
 {
 	struct report answer;
 	ssize_t n;
 
+	do
+		n = recv(from, &answer, sizeof(answer), 0);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(answer))
+		_exit(127); /* the writer is gone */
+	if (answer.err)
+		spawn_die(p, "map users", answer.err, answer.detail);
+}
+
+/*
+ * In a user namespace that was joined, maps are written from inside of it: neither the caller (it is outside) nor
+ * this process (it has moved on) may.  A copy stays behind for that.  *to is its socket.
+ */
+static pid_t leave_writer(struct plan *p, int *to)
+{
+	struct report r = { .type = REPORT_MAP };
+	pid_t me = getpid(), writer;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		die(p, "map users");
+	writer = spawn_fork(0, NULL);
+	if (writer < 0)
+		die(p, "map users");
+	if (writer) {
+		close(pair[1]);
+		*to = pair[0];
+		return writer;
+	}
+	close(pair[0]);
+	if (recv(pair[1], &r, sizeof(r), 0) == (ssize_t)sizeof(r)) {
+		r.err = 0;
+		if (nslua_idmap_apply(me, p->uid_map, p->gid_map, p->setgroups, r.detail, sizeof(r.detail)) < 0)
+			r.err = errno;
+		send(pair[1], &r, sizeof(r), MSG_NOSIGNAL);
+	}
+	_exit(0);
+}
+
+/* A new user namespace, alone and first, so that the rest is owned by it. */
+static void step_user(struct plan *p)
+{
+	pid_t writer = 0;
+	int to = -1;
+
+	if (p->uid_map && (p->joined & CLONE_NEWUSER))
+		writer = leave_writer(p, &to);
 	if (unshare(CLONE_NEWUSER) < 0)
 		die(p, "unshare user");
-	if (p->uid_map) {
+	if (p->uid_map)
 		prctl(PR_SET_DUMPABLE, 1); /* else the files of /proc/PID belong to root */
+	if (writer) {
+		struct report go = { .type = REPORT_MAP };
+
+		send(to, &go, sizeof(go), MSG_NOSIGNAL);
+		await_maps(p, to);
+		close(to);
+		waitpid(writer, NULL, __WALL);
+	} else if (p->uid_map) {
 		spawn_say(p, REPORT_MAP, "map users", 0, NULL, 0, -1);
-		do
-			n = recv(p->status, &answer, sizeof(answer), 0);
-		while (n < 0 && errno == EINTR);
-		if (n != (ssize_t)sizeof(answer))
-			_exit(127); /* the caller is gone */
-		if (answer.err)
-			spawn_die(p, "map users", answer.err, answer.detail);
+		await_maps(p, p->status);
 	}
 	if (p->become_gid >= 0 || p->become_uid >= 0)
 		if (set_groups(0, NULL) < 0 && errno != EPERM)
@@ -351,10 +401,21 @@ static void step_exec(struct plan *p)
 	spawn_die(p, "exec", err, detail);
 }
 
+/* The network namespace's /sys and /etc. */
+static void step_view(struct plan *p)
+{
+	if (p->sys)
+		spawn_sys(p);
+	if (p->etc)
+		spawn_etc(p);
+}
+
 int spawn_run(void *plan)
 {
 	struct plan *p = plan;
 	int moved = p->joined & CLONE_NEWNS;
+	/* The /proc of a joined mount namespace knows this process once it is in the pid namespace joined with it. */
+	int inside_view = moved && (p->joined & CLONE_NEWPID);
 
 	step_signals();
 	spawn_parent_death(p);
@@ -363,15 +424,15 @@ int spawn_run(void *plan)
 	step_unshare(p);
 	if (p->unshare & CLONE_NEWNS)
 		spawn_propagation(p);
-	if (p->sys)
-		spawn_sys(p);
-	if (p->etc)
-		spawn_etc(p);
+	if (!inside_view)
+		step_view(p);
 	if (p->give_mount)
 		give_mount(p);
 	if (p->hostname && sethostname(p->hostname, strlen(p->hostname)) < 0)
 		die(p, "hostname");
 	step_fork(p);
+	if (inside_view)
+		step_view(p);
 	spawn_mounts(p);
 	spawn_proc(p);
 	spawn_root(p);

@@ -32,6 +32,7 @@ local M = {}
 ---@field hostname? string           in a new UTS namespace
 ---@field time? { monotonic: number|string?, boottime: number|string? }  offsets in a new time namespace
 ---@field init? boolean              a reaper as pid 1 of a new pid namespace
+---@field contain? boolean           in the keeper's pid namespace: the whole tree ends with the script, however that ends
 ---@field stdin? any                 "null" "inherit" "pipe", { file = }, a Lua file or fd
 ---@field stdout? any                "capture" "inherit" "null" "pipe", { file =, append = }, a Lua file or fd
 ---@field stderr? any                as stdout, or "stdout": where stdout goes
@@ -46,7 +47,7 @@ local known = {
   join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
   propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string", cwd = "string",
   uid = "integer", gid = "integer", groups = "table", env = "table", clear_env = "boolean", hostname = "string", time = "table",
-  init = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
+  init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
   timeout = "number|string", check = "boolean", ready = "table",
 }
 
@@ -321,7 +322,18 @@ local function namespaces(call, job, plan)
     job.hostname = plain(call, "hostname", plan.hostname)
     unshare = joined.uts and unshare or add(unshare, flags.uts)
   end
+  if plan.contain then
+    if joined.pid or joined.mount then
+      errors.misuse("%s: contain is a pid and mount namespace of its own; it joins no other of these", call)
+    end
+    local keeper = require("nslua.keeper").get(joined.user)
+    for t, handle in pairs(keeper.join) do
+      joined[t] = joined[t] or handle
+    end
+    job.contained = true
+  end
   job.unshare = unshare
+  job.first = has(unshare, flags.pid) and not plan.init -- pid 1 of its namespace: deaf to what it does not handle
   for _, t in ipairs(types) do
     local handle = joined[t]
     if handle and not is_ours(handle) then
@@ -352,13 +364,35 @@ local function become(map, own)
   return root
 end
 
+-- A map in a user namespace that is joined first: ids outside are those of that namespace.
+local function inner(call, key, spec)
+  if spec == "root" or spec == "current" then
+    return { { 0, 0, 1 } }
+  elseif type(spec) == "table" then
+    for _, range in ipairs(spec) do
+      if type(range) == "string" then
+        errors.misuse("%s: %s: in a user namespace that is joined, map ids by ranges", call, key)
+      end
+    end
+  elseif spec then
+    errors.misuse("%s: %s = %q is of this process's own user namespace; in one that is joined, map ids by ranges", call, key, spec)
+  end
+  return spec
+end
+
 local function maps(call, job, plan)
   if not has(job.unshare, flags.user) then
     return
   end
   if plan.map_users or plan.map_groups or plan.setgroups then
-    local resolved = idmap.resolve(plan.map_users, plan.map_groups, plan.setgroups, call)
     local uid, gid = core.idmap.who()
+    local users, groups = plan.map_users, plan.map_groups
+    if job.joined.user then -- there we are its root, whoever we are here
+      uid, gid = 0, 0
+      users, groups = inner(call, "map_users", users), inner(call, "map_groups", groups)
+      groups = groups or type(plan.map_users) == "string" and users or nil
+    end
+    local resolved = idmap.resolve(users, groups, plan.setgroups, call, job.joined.user ~= nil)
     job.maps = resolved
     job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)
   end
@@ -367,8 +401,11 @@ end
 -- A /sys of the joined network namespace, and /etc/netns/NAME, where the plan joins no other view of files.
 local function view(call, job, plan)
   local net = job.joined.net
-  if plan.sys == false or job.joined.mount or not (net or plan.sys) then
+  if plan.sys == false or (job.joined.mount and not job.contained) or not (net or plan.sys) then
     return
+  elseif job.contained and net and not has(job.unshare, flags.mount) then
+    job.sys, job.etc = true, sysview.etc_of(net)
+    job.unshare, job.propagation = job.unshare + flags.mount, propagations.slave
   elseif has(job.unshare, flags.mount) then -- a mount namespace of its own is made anyway
     job.sys = true
     job.etc = net and sysview.etc_of(net)

@@ -96,7 +96,7 @@ local function start(call, job, owner)
   plan_of.release(job)
   local self = setmetatable({
     child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
-    deadline = job.timeout and began + job.timeout, captured = {}, init = job.init, group = job.group,
+    deadline = job.timeout and began + job.timeout, captured = {}, first = job.first,
     note = note and ("%s (%s)"):format(note, core.strerror(errno)) or job.note,
     terminal = job.foreground,
   }, Process)
@@ -215,10 +215,10 @@ end
 ---@param timeout? number|string  seconds; nil is returned when they ran out, and the process runs on
 ---@return nslua.Result?
 function Process:wait(timeout)
+  child_of(self, "wait")
   if self.over then
     return self.over
   end
-  child_of(self, "wait")
   local given = timeout and core.fd.clock() + units.duration(timeout, "wait: timeout")
   if self.deadline and (not given or self.deadline < given) then
     local how, number = attend(self, self.deadline)
@@ -236,17 +236,28 @@ end
 ---@param signal? string|integer  "TERM" (the default), "SIGTERM" or 15
 ---@return boolean sent           false where it had ended
 function Process:kill(signal)
-  local number = owned.signal_number("kill", signal or "TERM")
-  if self.over then
-    return false
+  local child, number = child_of(self, "kill"), owned.signal_number("kill", signal or "TERM")
+  return errors.check("kill", { detail = self.program }, child:kill(number))
+end
+
+---Change the size of the program's terminal (pty); it gets SIGWINCH.
+---@param rows integer
+---@param columns integer
+---@return nslua.Process self
+function Process:resize(rows, columns)
+  child_of(self, "resize")
+  if not (self.pty and self.pty.fd) then
+    errors.misuse "resize: the process has no pty"
   end
-  return errors.check("kill", { detail = self.program }, child_of(self, "kill"):kill(number))
+  local got, message, errno = core.process.winsize(self.pty.fd, rows, columns)
+  errors.check("resize", nil, got, message, errno)
+  return self
 end
 
 ---Whether it runs. Never waits.
 ---@return boolean
 function Process:running()
-  return self.over == nil and self:wait(0) == nil
+  return self:wait(0) == nil
 end
 
 ---End the process if it runs, and what belongs to it (its process group, or its pid namespace): TERM, a second, KILL.

@@ -1,6 +1,7 @@
 -- A step of a plan that failed, as an error object that names it, what it was about and what would grant it.
 
 local core = require "nslua.core"
+local idmap = require "nslua.idmap"
 local privilege = require "nslua.privilege"
 
 local M = {}
@@ -35,7 +36,7 @@ local function named(step, verb)
   return step:match("^" .. verb .. " (%l+)")
 end
 
-local function hint(job, step, errno)
+local function hint(job, step, errno, detail)
   local joined, made = named(step, "join"), named(step, "unshare")
   if joined then
     for _, join in ipairs(job.join) do
@@ -50,6 +51,8 @@ local function hint(job, step, errno)
     end
   elseif made then
     return privilege.hint(errno, { new = { made } })
+  elseif step == "map users" then
+    return idmap.hint(job.maps, detail, errno)
   elseif errno == E.EPERM and step == "mount_proc" then
     return "in a user namespace a new proc needs the old one fully visible: something is mounted below /proc"
       .. " (or the plan makes no pid namespace: unshare = \"pid\")"
@@ -81,7 +84,7 @@ function M.explain(call, job, step, errno, detail)
   return {
     call = ("%s: %s"):format(call, step), step = step, errno = errno, detail = detail ~= "" and detail or nil,
     netns = step ~= "exec" and net and step:find "net" and net:describe() or nil,
-    hint = step ~= "exec" and hint(job, step, errno) or nil,
+    hint = step ~= "exec" and hint(job, step, errno, detail) or nil,
   }
 end
 

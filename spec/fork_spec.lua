@@ -1,0 +1,142 @@
+-- ns.fork: a Lua function in a child of a plan, its values, its errors, and what must not happen twice.
+
+local ns = require "nslua"
+local helper = require "spec.helper"
+
+local function result(plan, fn, ...)
+  local p <close> = ns.fork(plan, fn, ...)
+  return p:result(20)
+end
+
+local function fails(...)
+  local ok, err = pcall(result, ...)
+  assert.is_false(ok)
+  return err
+end
+
+describe("ns.fork", function()
+  it("gives what the function returns", function()
+    local function back(...)
+      return ...
+    end
+    assert.same({ n = 0 }, table.pack(result({}, back)))
+    assert.same({ 1, nil, false, "s\0\n", 1.5, nil, n = 6 }, table.pack(result({}, back, 1, nil, false, "s\0\n", 1.5, nil)))
+    assert.same({ { { a = { 1, 2, { true } } }, [2.5] = "x", [true] = 1 } }, { result({}, back, { { a = { 1, 2, { true } } }, [2.5] = "x", [true] = 1 }) })
+    local i, f, inf, nan, min = result({}, back, 3, 3.0, -math.huge, 0 / 0, math.mininteger)
+    assert.equal("integer float", math.type(i) .. " " .. math.type(f))
+    assert.equal(-math.huge, inf)
+    assert.is_true(nan ~= nan)
+    assert.equal(math.mininteger, min)
+    local big = ("z"):rep(1e6)
+    assert.is_true(result({}, back, big) == big)
+  end)
+
+  it("raises what the function raises", function()
+    assert.matches("fork_spec.lua:%d+: oops", fails({}, function() error "oops" end))
+    assert.same({ code = "x" }, fails({}, function() error { code = "x" } end))
+    local err = fails({}, function() ns.run { "/nowhere" } end)
+    assert.is_true(ns.error.is(err, "ENOENT"))
+    assert.matches("run: exec: ENOENT", tostring(err))
+    assert.is_nil(fails({}, function() error() end))
+  end)
+
+  it("says what cannot come back", function()
+    assert.equal("fork: result 1 is a function: only nil, booleans, numbers, strings and tables come back", fails({}, function() return print end))
+    assert.matches('result 2%["a"%]%[1%] is a userdata', fails({}, function() return 1, { a = { io.stdout } } end))
+    assert.matches("result 1%[1%] contains itself", fails({}, function()
+      local t = {}
+      t[1] = t
+      return t
+    end))
+  end)
+
+  it("says how a child ended that gave no result", function()
+    assert.matches("without a result: exit status 3", tostring(fails({}, function() os.exit(3) end)))
+    assert.matches("without a result: exit status 1", tostring(fails({}, function() os.exit(false, true) end)))
+    assert.matches("without a result: killed by SIGKILL", tostring(fails({}, function() os.execute "kill -9 $PPID" end)))
+  end)
+
+  it("times out as a value", function()
+    local p <close> = ns.fork({}, function() ns.run { "sleep", 100 } end)
+    assert.same({ nil, "timeout" }, { p:result(0.05) })
+  end)
+
+  it("is a copy: what it changes stays there", function()
+    local x = 1
+    assert.equal(2, (result({}, function()
+      x = x + 1
+      return x
+    end)))
+    assert.equal(1, x)
+  end)
+
+  it("writes buffered output once, and runs no finaliser or to-be-closed variable of the script", function()
+    local code = [[local ns = require "nslua"
+      local keep = setmetatable({}, { __gc = function() io.write "[gc]" end, __close = function() io.write "[close]" end })
+      do
+        local c <close> = keep
+        io.write "once "
+        local p = ns.fork({}, function() io.write "child " return 1 end)
+        io.write(p:result(), " ")
+        local q = ns.fork({}, function() io.write "exit " os.exit(0, true) end)
+        q:wait()
+      end]]
+    assert.equal("once child 1 exit [close][gc]", helper.sh(helper.lua .. " -e '" .. code .. "'"))
+  end)
+
+  it("does not end the script's other processes", function()
+    local p <close> = ns.spawn { "sleep", 100 }
+    assert.is_false(result({}, function()
+      return p:kill "KILL"
+    end))
+    result({}, function()
+      p:close()
+      collectgarbage()
+    end)
+    assert.is_true(p:running())
+  end)
+
+  it("runs the steps of the plan", function()
+    local name, uid = result({ hostname = "forked", unshare = "user", map_users = "root" }, function()
+      return ns.run({ "uname", "-n" }).stdout, ns.run({ "id", "-u" }).stdout
+    end)
+    assert.same({ "forked\n", "0\n" }, { name, uid })
+    assert.same({ 1, 2 }, { result({ unshare = "user,pid", map_users = "root", mount_proc = true }, function()
+      local first = io.open("/proc/self/stat"):read "n"
+      return first, first + 1
+    end) })
+    assert.equal(2, (result({ unshare = "user,pid", map_users = "root", mount_proc = true, init = true }, function()
+      return io.open("/proc/self/stat"):read "n"
+    end)))
+    local err = fails({ cwd = "/nowhere" }, function() end)
+    assert.same({ "cwd", "ENOENT" }, { err.step, err.code })
+    assert.matches("fork: cwd", tostring(err))
+  end)
+
+  it("is a method of handles", function()
+    if not helper.is_root() then
+      pending "not root"
+    end
+    local a <close> = ns.netns.new { lo = true }
+    local p <close> = a:fork(function(x) return ns.run({ "readlink", "/proc/self/ns/net" }).stdout, x end, 5)
+    assert.same({ ("net:[%d]\n"):format(a.inode), 5 }, { p:result() })
+    local q <close> = a:fork({ cwd = "/etc" }, function() return ns.run({ "pwd" }).stdout end)
+    assert.equal("/etc\n", (q:result()))
+  end)
+
+  it("refuses misuse", function()
+    assert.matches("a function expected", fails({}, nil))
+    assert.matches("has no program", fails({ "ls" }, function() end))
+    assert.matches("unknown key 'cdw'", fails({ cdw = "/" }, function() end))
+  end)
+
+  it("leaves no fd", function()
+    result({}, function() end)
+    local before = helper.fd_count()
+    for _ = 1, 20 do
+      result({}, function() return 1 end)
+      pcall(result, { cwd = "/nowhere" }, function() end)
+    end
+    assert.equal(before, helper.fd_count())
+  end)
+end)
