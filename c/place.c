@@ -74,11 +74,29 @@ void spawn_take_trees(struct plan *p)
 	}
 }
 
+/* The same from the root of the mount namespace: a chroot is no mount point, so nothing of it can be named there. */
+static int propagate_all(unsigned long flags)
+{
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int self = (int)syscall(SYS_pidfd_open, getpid(), 0), rc = -1;
+
+	if (root >= 0 && here >= 0 && self >= 0 && setns(self, CLONE_NEWNS) == 0) /* puts us at that root */
+		rc = mount("none", "/", NULL, flags, NULL) < 0 || fchdir(root) < 0 || chroot(".") < 0 || fchdir(here) < 0 ? -1 : 0;
+	close(root);
+	close(here);
+	close(self);
+	return rc;
+}
+
 /* Before any mount: a new mount namespace starts as a peer of the old one, and what is mounted would appear there. */
 void spawn_propagation(struct plan *p)
 {
-	if (p->propagation && mount("none", "/", NULL, MS_REC | p->propagation, NULL) < 0)
-		die(p, "propagation", errno == EINVAL ? "/ is no mount point" : NULL);
+	unsigned long flags = MS_REC | p->propagation;
+
+	if (!p->propagation || mount("none", "/", NULL, flags, NULL) == 0)
+		return;
+	if (errno != EINVAL || propagate_all(flags) < 0)
+		die(p, "propagation", NULL);
 }
 
 static int open_root(struct plan *p, const char *step)

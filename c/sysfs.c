@@ -2,15 +2,14 @@
 /*
  * sysfs.c - a /sys of the network namespace this process has joined, with everything that was mounted below the old
  * one.  A sysfs shows the network namespace of whoever mounts it, so a new one goes over the old one; what hangs
- * below (cgroup, bpf, tracefs ...) is copied first and moved onto it.  The old one is never taken away: in a user
- * namespace that is refused, and what masks a part of /sys would be lost.
+ * below (cgroup, bpf, tracefs ...) is copied first and moved onto it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "place.h"
 
@@ -19,7 +18,7 @@
 struct line {
 	int id, parent;
 	char place[256];
-	unsigned long flags;
+	unsigned int flags; /* MOUNT_ATTR_* */
 };
 
 /* /proc/self/mountinfo, line by line, from a buffer on the stack.  proc(5) */
@@ -84,8 +83,11 @@ static int next_line(struct mountinfo *m, struct line *l)
 {
 	static const struct {
 		const char *word;
-		unsigned long flag;
-	} options[] = { { "ro", MS_RDONLY }, { "nosuid", MS_NOSUID }, { "nodev", MS_NODEV }, { "noexec", MS_NOEXEC } };
+		unsigned int flag;
+	} options[] = { { "ro", MOUNT_ATTR_RDONLY },
+			{ "nosuid", MOUNT_ATTR_NOSUID },
+			{ "nodev", MOUNT_ATTR_NODEV },
+			{ "noexec", MOUNT_ATTR_NOEXEC } };
 	char *text;
 	const char *s;
 	size_t len;
@@ -131,12 +133,27 @@ static void keep_old(struct plan *p, int err, const char *why)
 	spawn_say(p, REPORT_NOTE, "sys", err, why, 0, -1);
 }
 
+/* A sysfs of this network namespace, not in the tree yet: if the kernel allows none, nothing has been touched. */
+static int new_sysfs(unsigned int flags)
+{
+	int fs = (int)syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC), fd = -1, err;
+
+	if (fs < 0)
+		return -1;
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, flags);
+	err = errno;
+	close(fs);
+	errno = err;
+	return fd;
+}
+
 void spawn_sys(struct plan *p)
 {
 	struct mountinfo m;
 	struct line l;
-	int old = -1, trees[CHILDREN], places[CHILDREN], n = 0, dir;
-	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	int old = -1, trees[CHILDREN], n = 0, dir, fresh;
+	unsigned int flags = 0;
 	char paths[CHILDREN][256];
 
 	if (open_info(&m) < 0) {
@@ -163,21 +180,26 @@ void spawn_sys(struct plan *p)
 		}
 		close(m.fd);
 	}
-	dir = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || place_mount_at(dir, "sysfs", flags, NULL) < 0) {
+	fresh = new_sysfs(flags);
+	if (fresh < 0) {
 		/* Parts of the old one are masked (containers do): the kernel shows no new one then. */
 		keep_old(p, errno, "no new sysfs may be mounted here: the old /sys was kept");
 	} else {
+		umount2("/sys", MNT_DETACH | UMOUNT_NOFOLLOW); /* not ours to take away in a user namespace: covered then */
+		dir = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0 || place_move(fresh, dir) < 0)
+			spawn_die(p, "sys", errno, "/sys");
 		for (int i = 0; i < n; i++) {
-			places[i] = open(paths[i], O_PATH | O_CLOEXEC);
-			if (places[i] < 0 || place_move(trees[i], places[i]) < 0)
+			int to = open(paths[i], O_PATH | O_CLOEXEC);
+
+			if (to < 0 || place_move(trees[i], to) < 0)
 				keep_old(p, errno, paths[i]);
-			if (places[i] >= 0)
-				close(places[i]);
+			if (to >= 0)
+				close(to);
 		}
-	}
-	if (dir >= 0)
 		close(dir);
+		close(fresh);
+	}
 	for (int i = 0; i < n; i++)
 		close(trees[i]);
 }

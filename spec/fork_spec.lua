@@ -21,7 +21,8 @@ describe("ns.fork", function()
     end
     assert.same({ n = 0 }, table.pack(result({}, back)))
     assert.same({ 1, nil, false, "s\0\n", 1.5, nil, n = 6 }, table.pack(result({}, back, 1, nil, false, "s\0\n", 1.5, nil)))
-    assert.same({ { { a = { 1, 2, { true } } }, [2.5] = "x", [true] = 1 } }, { result({}, back, { { a = { 1, 2, { true } } }, [2.5] = "x", [true] = 1 }) })
+    local nested = { { a = { 1, 2, { true } } }, [2.5] = "x", [true] = 1 }
+    assert.same({ nested }, { result({}, back, nested) })
     local i, f, inf, nan, min = result({}, back, 3, 3.0, -math.huge, 0 / 0, math.mininteger)
     assert.equal("integer float", math.type(i) .. " " .. math.type(f))
     assert.equal(-math.huge, inf)

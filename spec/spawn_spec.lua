@@ -190,8 +190,7 @@ describe("a handle's processes", function()
     local pid
     do
       local a = netns()
-      local p = a:spawn { "sleep", 100 }
-      pid = p.pid
+      pid = a:spawn({ "sleep", 100 }).pid
     end
     collectgarbage()
     collectgarbage()
@@ -241,7 +240,6 @@ describe("netns:shell", function()
     if not helper.is_root() then
       pending "not root"
     end
-    local a <close> = ns.netns.new { label = "blue sky" }
     for _, shell in ipairs { "/bin/bash", "/bin/sh" } do
       local code = [[local ns = require "nslua" local a = ns.netns.new{label = "blue sky"} os.exit(a:shell())]]
       local r = ns.run {

@@ -88,8 +88,9 @@ local function start(call, job, owner)
   local began = core.fd.clock()
   local child, note, errno, step, detail = core.process.spawn(job)
   if child == nil then
+    local fields = spawnhint.explain(call, job, step, errno, detail) -- it looks at the namespaces, which are still open
     plan_of.release(job, true)
-    errors.raise(spawnhint.explain(call, job, step, errno, detail))
+    errors.raise(fields)
   elseif child == false then
     return false
   end

@@ -32,7 +32,9 @@ end
 ---@param join table[]      what a plan joins, user and net among it
 ---@return nslua.fd? fd     nil where the view must be made for each program
 ---@return string? note     what could not be
----@return string? step     where even making it failed: the step, errno and detail
+---@return integer? errno   where even making it failed, with the step and the detail
+---@return string? step
+---@return string? detail
 function M.of(handle, join)
   local etc, key = etc_of(handle)
   local fd = rawget(handle, "sys_mount")
@@ -55,7 +57,7 @@ function M.of(handle, join)
     join = only, unshare = core.namespace.flags.mount, propagation = SLAVE, sys = true, etc = etc, give_mount = true,
   }
   if ok == nil then
-    return nil, note, made, errno, detail
+    return nil, note, errno, made, detail
   end
   note = note and ("%s (%s)"):format(note, core.strerror(errno))
   handle.sys_mount, handle.sys_key, handle.sys_note = made, key, note
