@@ -4,3 +4,4 @@ files["spec/**/*.lua"] = { std = "+busted", ignore = { "211/_.*" } } -- held onl
 files["examples/*.lua"].globals = { "ns" }
 files["lua/nslua/command/*.lua"].globals = { "ns" }
 include_files = { "lua", "spec", "examples", "tools", "bench/*.lua", "*.rockspec", ".busted", ".luacheckrc" }
+exclude_files = { "**/*.c" }

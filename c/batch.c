@@ -192,7 +192,8 @@ int nslua_netlink_batch(lua_State *L)
 			b->sent[b->n] = (struct sent){ .seq = h->nlmsg_seq, .index = next };
 			last = h;
 		}
-		last->nlmsg_flags |= NLM_F_ACK;
+		if (last)
+			last->nlmsg_flags |= NLM_F_ACK;
 		iov.iov_base = out;
 		iov.iov_len = n;
 		s->busy = true;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* decode.c - netlink bytes to Lua values, by a compiled schema. */
-#include <endian.h>
-#include <stdio.h>
 #include "schema.h"
 
 void nslua_decoder(struct nslua_decoder *d, lua_State *L, int schema)
@@ -12,135 +10,6 @@ void nslua_decoder(struct nslua_decoder *d, lua_State *L, int schema)
 	d->uv = lua_gettop(L);
 	lua_rawgeti(L, d->uv, UV_KEYS);
 	d->keys = d->uv + 1;
-}
-
-static uint64_t load(int type, const uint8_t *p)
-{
-	uint16_t v2;
-	uint32_t v4;
-	uint64_t v8;
-
-	/* memcpy: netlink aligns to 4, so a u64 may be anywhere */
-	switch (type) {
-	case T_U8:
-	case T_BOOL:
-		return p[0];
-	case T_S8:
-		return (uint64_t)(int8_t)p[0];
-	case T_U16:
-		memcpy(&v2, p, 2);
-		return v2;
-	case T_S16:
-		memcpy(&v2, p, 2);
-		return (uint64_t)(int16_t)v2;
-	case T_BE16:
-		memcpy(&v2, p, 2);
-		return be16toh(v2);
-	case T_U32:
-		memcpy(&v4, p, 4);
-		return v4;
-	case T_S32:
-		memcpy(&v4, p, 4);
-		return (uint64_t)(int32_t)v4;
-	case T_BE32:
-		memcpy(&v4, p, 4);
-		return be32toh(v4);
-	case T_BE64:
-		memcpy(&v8, p, 8);
-		return be64toh(v8);
-	default:
-		memcpy(&v8, p, 8);
-		return v8;
-	}
-}
-
-static void push_number(struct nslua_decoder *d, int type, uint64_t v)
-{
-	lua_State *L = d->L;
-
-	if (type == T_S64 || type == T_S32 || type == T_S16 || type == T_S8) {
-#if LUA_VERSION_NUM >= 503
-		lua_pushinteger(L, (lua_Integer)v);
-#else
-		int64_t i = (int64_t)v;
-
-		if (i >= -(INT64_C(1) << 53))
-			i > (INT64_C(1) << 53) ? nslua_pushu64(L, v) : lua_pushnumber(L, (lua_Number)i);
-		else {
-			char text[24];
-
-			lua_pushlstring(L, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)i));
-		}
-#endif
-	} else if (d->json && v > (UINT64_C(1) << 53)) {
-		char text[24];
-
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-		nslua_json_raw(L, text);
-	} else {
-		nslua_pushu64(L, v);
-	}
-}
-
-/* { up = true, ["#bit20"] = true }: the bits that have a name, and those that have none. */
-static void push_bits(struct nslua_decoder *d, const struct nslua_field *f, uint64_t v)
-{
-	lua_State *L = d->L;
-	int n = 0, names;
-
-	for (uint64_t left = v; left; left &= left - 1)
-		n++;
-	if (!n && d->json) {
-		nslua_json_raw(L, "{}");
-		return;
-	}
-	lua_createtable(L, 0, n);
-	if (!n)
-		return;
-	lua_rawgeti(L, d->uv, UV_NAMES);
-	lua_rawgeti(L, -1, f->enm + 1);
-	names = lua_gettop(L);
-	for (int bit = 0; bit < 64; bit++) {
-		if (!(v >> bit & 1))
-			continue;
-#if LUA_VERSION_NUM >= 503
-		lua_pushinteger(L, (lua_Integer)(UINT64_C(1) << bit));
-#else
-		lua_pushnumber(L, (lua_Number)(UINT64_C(1) << bit)); /* exact, unlike other large numbers */
-#endif
-		lua_rawget(L, names);
-		if (lua_isnil(L, -1)) {
-			lua_pop(L, 1);
-			lua_pushfstring(L, "#bit%d", bit);
-		}
-		lua_pushboolean(L, 1);
-		lua_rawset(L, names - 2);
-	}
-	lua_pop(L, 2);
-}
-
-static void push_integer(struct nslua_decoder *d, const struct nslua_field *f, uint64_t v)
-{
-	lua_State *L = d->L;
-
-	if (f->enm < 0) {
-		push_number(d, f->type, v);
-		return;
-	}
-	if (f->flags & F_BITS) {
-		push_bits(d, f, v);
-		return;
-	}
-	lua_rawgeti(L, d->uv, UV_NAMES);
-	lua_rawgeti(L, -1, f->enm + 1);
-	push_number(d, f->type, v);
-	lua_rawget(L, -2);
-	if (lua_isnil(L, -1)) {
-		lua_pop(L, 1);
-		push_number(d, f->type, v);
-	}
-	lua_replace(L, -3);
-	lua_pop(L, 1);
 }
 
 static void push_key(struct nslua_decoder *d, const struct nslua_field *f)
@@ -305,70 +174,6 @@ void nslua_decode_message(struct nslua_decoder *d, const uint8_t *p, size_t n)
 	decode_body(d, d->s->set, d->s->head, p, n, NULL, 0);
 }
 
-/* The selector as text: the value of field f, found in bytes. */
-static bool push_selector(struct nslua_decoder *d, const struct nslua_field *f, const uint8_t *p, size_t n, int depth)
-{
-	if (f->type == T_UNION || !nslua_decode_value(d, f, p, n, NULL, depth + 1))
-		return false;
-	if (lua_type(d->L, -1) == LUA_TSTRING)
-		return true;
-	if (lua_type(d->L, -1) == LUA_TNUMBER) {
-		lua_tostring(d->L, -1);
-		return true;
-	}
-	lua_pop(d->L, 1);
-	return false;
-}
-
-static bool find_selector(struct nslua_decoder *d, int32_t key, const struct nslua_scope *sc, int depth)
-{
-	for (; sc; sc = sc->up) {
-		const struct nslua_struct *st = sc->head >= 0 ? &d->s->structs[sc->head] : NULL;
-		const struct nslua_set *set = sc->set >= 0 ? &d->s->sets[sc->set] : NULL;
-
-		for (int i = 0; st && i < st->n; i++) {
-			const struct nslua_field *f = &st->f[i];
-
-			if (f->key == key)
-				return f->off + f->size <= sc->headlen && push_selector(d, f, sc->headp + f->off, f->size, depth);
-		}
-		for (int i = 0; set && i < set->n; i++) {
-			const struct nslua_field *f = &set->f[i];
-			const uint8_t *q = sc->attrs;
-			size_t left = sc->len;
-			struct nslua_attr a, found = { 0, NULL, 0 };
-
-			if (f->key != key)
-				continue;
-			/* it may come after the union: look through all */
-			while (nslua_attr_next(&q, &left, &a))
-				if ((a.type & NLA_ID) == f->id)
-					found = a;
-			return found.p && push_selector(d, f, found.p, found.len, depth);
-		}
-	}
-	return false;
-}
-
-const struct nslua_field *nslua_branch(struct nslua_decoder *d, const struct nslua_field *f, const struct nslua_scope *sc, int depth)
-{
-	const struct nslua_union *u = &d->s->unions[f->sub];
-	lua_State *L = d->L;
-	lua_Integer branch = 0;
-
-	if (find_selector(d, u->selector, sc, depth)) {
-		lua_rawgeti(L, d->uv, UV_BRANCHES);
-		lua_rawgeti(L, -1, f->sub + 1);
-		lua_pushvalue(L, -3);
-		lua_rawget(L, -2);
-		branch = lua_tointeger(L, -1);
-		lua_pop(L, 4);
-	}
-	if (branch)
-		return &d->s->f[branch - 1];
-	return u->fallback >= 0 ? &d->s->f[u->fallback] : NULL;
-}
-
 static void push_empty(struct nslua_decoder *d, size_t n)
 {
 	if (!n && d->json)
@@ -456,12 +261,12 @@ static bool decode_records(struct nslua_decoder *d, const struct nslua_field *f,
 	const uint8_t *q = p;
 	int i = 0;
 
-	for (; left; q += NLA_ALIGN4((size_t)load(T_U16, q))) {
+	for (; left; q += NLA_ALIGN4((size_t)nslua_load(T_U16, q))) {
 		uint16_t len;
 
 		if (left < size)
 			return false;
-		len = (uint16_t)load(T_U16, q);
+		len = (uint16_t)nslua_load(T_U16, q);
 		if (len < size || len > left)
 			return false;
 		if (NLA_ALIGN4(len) >= left)
@@ -470,7 +275,7 @@ static bool decode_records(struct nslua_decoder *d, const struct nslua_field *f,
 	}
 	push_empty(d, n ? 1 : 0);
 	for (left = n; left;) {
-		size_t len = (size_t)load(T_U16, p);
+		size_t len = (size_t)nslua_load(T_U16, p);
 
 		decode_body(d, f->sub, f->head, p, len, up, depth);
 		lua_rawseti(d->L, -2, ++i);
@@ -575,7 +380,7 @@ bool nslua_decode_value(struct nslua_decoder *d, const struct nslua_field *f, co
 	default:
 		if (n != f->size)
 			return false;
-		push_integer(d, f, load(f->type, p));
+		nslua_push_integer(d, f, nslua_load(f->type, p));
 		return true;
 	}
 }

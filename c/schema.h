@@ -167,7 +167,10 @@ bool nslua_decode_attr(struct nslua_decoder *d, const struct nslua_field *f, con
 void nslua_root_scope(const struct nslua_schema *s, const uint8_t *p, size_t n, struct nslua_scope *sc);
 void nslua_open_scope(const struct nslua_schema *s, int set, int head, const uint8_t *p, size_t n,
 		      const struct nslua_scope *up, struct nslua_scope *sc);
-const struct nslua_field *nslua_branch(struct nslua_decoder *d, const struct nslua_field *f, const struct nslua_scope *sc, int depth);
+const struct nslua_field *nslua_branch(struct nslua_decoder *d, const struct nslua_field *f, const struct nslua_scope *sc, int depth); /* union.c */
+
+uint64_t nslua_load(int type, const uint8_t *p);                                /* number.c: a number of that type, sign-extended */
+void nslua_push_integer(struct nslua_decoder *d, const struct nslua_field *f, uint64_t v);
 
 int nslua_schema_encode(lua_State *L);                                          /* encode.c */
 int nslua_schema_path(lua_State *L);                                            /* path.c */
@@ -178,6 +181,13 @@ int nslua_row_rowset(lua_State *L);
 int nslua_row_bytes(lua_State *L);
 int nslua_row_isrow(lua_State *L);
 void nslua_row_init(lua_State *L);
+
+/* A row's context, and the layout in it: what a class makes of a schema (class.c). */
+enum { CTX_SCHEMA = 1, CTX_LOOKUP, CTX_METHODS, CTX_LAYOUT, CTX_ROWSET, CTX_KEEP };
+/* LOOKUP: key -> index of the attribute's field + 1, -(index + 1) of the header's, or function. */
+enum { LAY_LOOKUP = 1, LAY_METHODS, LAY_DROP, LAY_COMPUTED, LAY_SAME, LAY_NAME, LAY_CLASS };
+int nslua_row_decode(lua_State *L);                                             /* row.c: the methods every row has */
+int nslua_row_json(lua_State *L);
 
 /* The table that rows of one schema, class and row set share; `keep` is kept alive by it (0: nothing).  Pushes it. */
 void nslua_row_context(lua_State *L, int schema, int cls, int rowset, int keep);

@@ -317,9 +317,12 @@ describe("a netlink socket", function()
   end)
 
   it("is of the process that opened it", function()
-    local p = ns.fork({}, function()
+    local forked, p = pcall(ns.fork, {}, function()
       return pcall(nl.port, nl)
     end)
+    if not forked then
+      return pending("fork: " .. tostring(p)) -- under valgrind, which has no pidfd_open(2)
+    end
     local ok, message = p:result(10)
     assert.is_false(ok)
     assert.is_truthy(message:find "of the parent process")
