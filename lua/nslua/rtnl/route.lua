@@ -488,7 +488,7 @@ function methods:change(key, t)
     elseif (word == "via" or word == "dev") and value then
       words.nexthops = nil
     end
-    if value == false and routewords.writers[word] ~= "flag" then
+    if value == false and not routewords.yes_no[word] then
       value = nil
     end
     words[word] = value

@@ -15,11 +15,17 @@ local AF_INET, AF_INET6 = prefix.AF_INET, prefix.AF_INET6
 M.metrics = { mtu = 2, window = 3, rtt = 4, rttvar = 5, ssthresh = 6, cwnd = 7, advmss = 8, reordering = 9, hoplimit = 10, initcwnd = 11,
   features = 12, rto_min = 13, initrwnd = 14, quickack = 15, congctl = 16, fastopen_no_cookie = 17 }
 
-M.writers = { true, via = true, dev = true, src = true, from = true, metric = true, table = true, proto = true, scope = true, type = true, tos = true,
-  nexthops = true, onlink = "flag", pervasive = "flag", pref = true, expires = true, nhid = true, realms = true, ttl_propagate = "flag",
-  family = true, lock = true, encap_type = true, encap = true }
+-- Words that may be false: the others are left out, or removed by `change`.
+M.yes_no = { onlink = true, pervasive = true, ttl_propagate = true, quickack = true, fastopen_no_cookie = true }
+
+-- Word to how it is written: "plain" (as it is), "metric", "told" (by M.destination), or a function; filled in below.
+---@type table<string|integer, string|fun(message: table, value: any, call: string, handle: table, family: integer)>
+M.writers = { "told", family = "told" }
+for _, word in ipairs { "src", "metric", "tos", "pref", "nhid", "realms", "ttl_propagate", "encap_type", "encap" } do
+  M.writers[word] = "plain"
+end
 for metric in pairs(M.metrics) do
-  M.writers[metric] = true
+  M.writers[metric] = "metric"
 end
 
 local RTNH_F_PERVASIVE, RTNH_F_ONLINK = 2, 4
@@ -141,34 +147,6 @@ function M.locked(mask)
   return out
 end
 
-local function metrics(call, t)
-  local out
-  for metric in pairs(M.metrics) do
-    local value = t[metric]
-    if value ~= nil then
-      out = out or {}
-      if type(value) == "boolean" then
-        value = value and 1 or 0 -- quickack, fastopen_no_cookie
-      end
-      out[metric] = value
-    end
-  end
-  local lock = t.lock
-  if lock ~= nil then
-    local mask = 0
-    for _, metric in ipairs(type(lock) == "table" and lock or { lock }) do
-      local bit = M.metrics[metric]
-      if not bit then
-        errors.misuse("%s: lock: %s", call, check.unknown("metric", metric, M.metrics))
-      end
-      mask = mask + 2 ^ bit
-    end
-    out = out or {}
-    out.lock = math.floor(mask)
-  end
-  return out
-end
-
 -- As ip(8) chooses it: how far away the destination may be.
 local function default_scope(t, message, deleting)
   local kind = types[message.type] or message.type or 0
@@ -186,8 +164,73 @@ local function default_scope(t, message, deleting)
   return 0
 end
 
-local simple = { src = "src", metric = "metric", tos = "tos", pref = "pref", nhid = "nhid", realms = "realms", ttl_propagate = "ttl_propagate",
-  encap_type = "encap_type", encap = "encap" }
+local writers = M.writers
+
+function writers.type(message, value, call)
+  if type(value) ~= "number" and not types[value] then
+    errors.misuse("%s: %s", call, check.unknown("type", value, types))
+  end
+  message.type = value
+end
+
+function writers.from(message, value, call)
+  message.src_address, message.src_len = prefix.split(call, "from", value)
+end
+
+function writers.via(message, value, call, _, family)
+  gateway(call, value, family, message)
+end
+
+function writers.dev(message, value, call, handle)
+  message.dev_index = device.index(handle, value, call, "dev")
+end
+
+function writers.table(message, value, call)
+  local number = names.number("table", value, call)
+  if number < 256 then
+    message.table8 = number
+  else
+    message.table_number = number -- and RT_TABLE_UNSPEC in the header
+  end
+end
+
+function writers.proto(message, value, call)
+  message.proto_number = names.number("proto", value, call)
+end
+
+function writers.scope(message, value, call)
+  message.scope_number = names.number("scope", value, call)
+end
+
+function writers.nexthops(message, value, call, handle, family)
+  message.multipath = M.nexthops(handle, call, value, family)
+end
+
+function writers.expires(message, value, call)
+  message.expires_left = math.floor(units.duration(value, call .. ": expires") + 0.5)
+end
+
+local function hop_flag(bit)
+  return function(message, value)
+    message.flags = (message.flags or 0) + (value and bit or 0)
+  end
+end
+writers.onlink, writers.pervasive = hop_flag(RTNH_F_ONLINK), hop_flag(RTNH_F_PERVASIVE)
+
+function writers.lock(message, value, call)
+  local mask = 0
+  for _, metric in ipairs(type(value) == "table" and value or { value }) do
+    local bit = M.metrics[metric]
+    if not bit then
+      errors.misuse("%s: lock: %s", call, check.unknown("metric", metric, M.metrics))
+    end
+    mask = mask + 2 ^ bit
+  end
+  message.metrics = message.metrics or {}
+  message.metrics.lock = mask
+end
+
+local local_types = { [types["local"]] = true, [types.broadcast] = true, [types.anycast] = true, [types.nat] = true }
 
 ---The message of a route.
 ---@param handle table
@@ -196,58 +239,37 @@ local simple = { src = "src", metric = "metric", tos = "tos", pref = "pref", nhi
 ---@param deleting? boolean  what is not said fits anything
 ---@return table
 function M.message(handle, call, t, deleting)
-  M.check(call, t)
-  for key, value in pairs(t) do
-    if value == false and M.writers[key] ~= "flag" and not M.metrics[key] then
-      errors.misuse("%s: %s cannot be false", call, tostring(key))
-    end
+  if type(t) ~= "table" then
+    errors.misuse("%s: a table expected, got %s", call, type(t))
   end
   local address, length, family = M.destination(call, t)
   local message = { family = family, dst_len = length, dst_address = address }
-  for key, field in pairs(simple) do
-    message[field] = t[key]
-  end
-  if t.type ~= nil then
-    if type(t.type) ~= "number" and not types[t.type] then
-      errors.misuse("%s: %s", call, check.unknown("type", t.type, types))
+  for key, value in pairs(t) do
+    local how = writers[key]
+    if not how then
+      M.check(call, t)
+    elseif value == false and not M.yes_no[key] then
+      errors.misuse("%s: %s cannot be false", call, tostring(key))
+    elseif how == "plain" then
+      message[key] = value
+    elseif how == "metric" then
+      if type(value) == "boolean" then
+        value = value and 1 or 0
+      end
+      message.metrics = message.metrics or {}
+      message.metrics[key] = value
+    elseif how ~= "told" then
+      how(message, value, call, handle, family)
     end
-    message.type = t.type
-  elseif not deleting then
-    message.type = types.unicast
   end
-  if t.from then
-    message.src_address, message.src_len = prefix.split(call, "from", t.from)
+  if not deleting then
+    message.type = message.type or types.unicast
+    message.proto_number = message.proto_number or PROTO_BOOT
   end
-  if t.via then
-    gateway(call, t.via, family, message)
+  if not message.table8 and not message.table_number then
+    message.table8 = local_types[types[message.type] or message.type] and TABLE_LOCAL or TABLE_MAIN
   end
-  if t.dev ~= nil then
-    message.dev_index = device.index(handle, t.dev, call, "dev")
-  end
-  local kind = types[message.type] or message.type
-  local number = t.table ~= nil and names.number("table", t.table, call)
-    or (kind == types["local"] or kind == types.broadcast or kind == types.anycast or kind == types.nat) and TABLE_LOCAL or TABLE_MAIN
-  if number < 256 then
-    message.table8 = number
-  else
-    message.table_number = number -- and RT_TABLE_UNSPEC in the header
-  end
-  if t.proto ~= nil then
-    message.proto_number = names.number("proto", t.proto, call)
-  elseif not deleting then
-    message.proto_number = PROTO_BOOT
-  end
-  message.scope_number = t.scope ~= nil and names.number("scope", t.scope, call) or default_scope(t, message, deleting)
-  if t.nexthops then
-    message.multipath = M.nexthops(handle, call, t.nexthops, family)
-  end
-  if t.onlink or t.pervasive then
-    message.flags = (t.onlink and RTNH_F_ONLINK or 0) + (t.pervasive and RTNH_F_PERVASIVE or 0)
-  end
-  if t.expires then
-    message.expires_left = math.floor(units.duration(t.expires, call .. ": expires") + 0.5)
-  end
-  message.metrics = metrics(call, t)
+  message.scope_number = message.scope_number or default_scope(t, message, deleting)
   return message
 end
 
