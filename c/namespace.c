@@ -124,6 +124,7 @@ static const luaL_Reg own_functions[] = {
 
 int nslua_open_namespace(lua_State *L)
 {
+	nslua_visit_classes(L);
 	lua_newtable(L);
 	luaL_setfuncs(L, own_functions, 0);
 	luaL_setfuncs(L, nslua_nsfs_functions, 0);

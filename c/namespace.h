@@ -65,5 +65,6 @@ extern const luaL_Reg nslua_pidfd_functions[];
  */
 int nslua_visit(int nsfd, int (*work)(void *arg), void *arg);
 extern const luaL_Reg nslua_visit_functions[];
+void nslua_visit_classes(lua_State *L);
 
 #endif

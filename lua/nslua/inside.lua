@@ -187,39 +187,38 @@ function M.allow_call(yes)
   allowed = yes or knamespace.host()
 end
 
--- The kernel makes an inode for a namespace that nobody holds open, and drops it again, each time `call` asks for the own one: half of
--- its time. So one fd of the thread's own namespace is held while a handle that has called is open. It is never used to return.
-local shared = setmetatable({}, { __mode = "v" }) -- collected handles do not count down: then the fd is collected too
+-- What makes the way back cheap is kept while a handle that has called is open, and shared by all of them.
+local shared = setmetatable({}, { __mode = "v" }) -- collected handles do not count down: then it is collected too
 local users = setmetatable({}, { __mode = "k" })
 local Home = {}
 Home.__index = Home
 
 function Home:close()
-  local fd = self.fd
-  self.fd = nil
-  users[fd] = users[fd] - 1
-  if users[fd] == 0 then
-    fd:close()
+  local home = self.home
+  self.home = nil
+  users[home] = users[home] - 1
+  if users[home] == 0 then
+    home:close()
   end
 end
 
 local function hold_home()
-  local fd = shared.fd
-  if not fd or not fd:isopen() then
-    fd = knamespace.current(knamespace.flags.net)
-    if not fd then
+  local home = shared.home
+  if not home or not home:isopen() then
+    home = knamespace.home()
+    if not home then
       return nil
     end
-    shared.fd = fd
-    users[fd] = 0
+    shared.home = home
+    users[home] = 0
   end
-  users[fd] = users[fd] + 1
-  return setmetatable({ fd = fd }, Home)
+  users[home] = users[home] + 1
+  return setmetatable({ home = home }, Home)
 end
 
 function namespace.moved()
-  if shared.fd then
-    shared.fd:close()
+  if shared.home then
+    shared.home:close()
   end
 end
 
@@ -255,11 +254,13 @@ function M:call(fn, ...)
   elseif not allowed then
     errors.misuse "netns.call moves a thread of this program, which is not nslua: ns.netns.allow_call(true) allows it"
   end
-  if depth == 0 and not rawget(self, "home") then
-    rawset(self, "home", hold_home())
+  local held = rawget(self, "home")
+  if not held and depth == 0 then
+    held = hold_home()
+    rawset(self, "home", held)
   end
   depth = depth + 1
-  return returned(self, call(fd, fn, ...))
+  return returned(self, call(fd, held and held.home, fn, ...))
 end
 
 return M
