@@ -7,7 +7,7 @@ local helper = require "spec.helper"
 -- State of a process: "S", "Z", or nil where there is none.
 local function state_of(pid)
   local f = io.open(("/proc/%d/stat"):format(pid))
-  local text = f and f:read "a"
+  local text = f and f:read "*a"
   if f then
     f:close()
   end
