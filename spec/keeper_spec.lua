@@ -9,7 +9,7 @@ local unprivileged = require "spec.unprivileged"
 
 local function read(path)
   local f = io.open(path)
-  local text = f and f:read "a"
+  local text = f and f:read "*a"
   if f then
     f:close()
   end
