@@ -41,6 +41,15 @@ local function socket_of(handle, call)
   return nl
 end
 
+local function detail_of(request)
+  return request.detail or request.describe and request.describe(request.words) or nil
+end
+
+-- What the caller asked for, as an entry of a batch's errors tells it.
+local function asked(request)
+  return request.asked or { call = request.call, request.words }
+end
+
 -- Which right was missing, where: the target namespace's owner decides, and so does the far namespace's.
 local function permission(request)
   local hint = privilege.missing("CAP_NET_ADMIN", rawget(request.handle, "fd"))
@@ -57,7 +66,7 @@ end
 ---@param extack table?  { message =, offset =, range =, missing =, missing_nest = }
 ---@return nslua.Error
 local function failure(request, message, errno, extack)
-  local e = { call = request.call, netns = request.handle:describe(), errno = errno, detail = request.detail }
+  local e = { call = request.call, netns = request.handle:describe(), errno = errno, detail = detail_of(request) }
   if not errno then
     e.message = message
   elseif errno == core.errno.EPERM and not (extack and extack.message) then
@@ -88,7 +97,7 @@ local function stale(request)
   for _, handle in ipairs(request.fds or {}) do
     if not rawget(handle, "fd") then
       return errors.new { call = request.call, netns = request.handle:describe(), errno = core.errno.EBADF,
-        message = ("%s was closed before the batch was sent"):format(handle:describe()), detail = request.detail }
+        message = ("%s was closed before the batch was sent"):format(handle:describe()), detail = detail_of(request) }
     end
   end
 end
@@ -107,7 +116,7 @@ local function flush(batch)
   for _, request in ipairs(queue) do
     local e = stale(request)
     if e then
-      batch.errors[#batch.errors + 1] = { index = request.index, request = request.asked, error = e }
+      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
     else
       sent[#sent + 1] = request
     end
@@ -137,7 +146,7 @@ local function flush(batch)
       e = not ok and raised or nil
     end
     if e then
-      batch.errors[#batch.errors + 1] = { index = request.index, request = request.asked, error = e }
+      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
     end
     for _, handle in ipairs(request.owned or {}) do
       handle:close()
@@ -164,7 +173,8 @@ function M.batching(handle)
 end
 
 ---Send a request that changes something, or queue it.
----@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail =, asked =, after =, absent =, hint =,
+---@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail = (text), describe = (makes it of
+---`words`, what the caller gave), asked = (what a batch's error tells, where that is not `words`), after =, absent =, hint =,
 ---far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done) }
 ---@return table[]? replies  list of { type, bytes }; nil where it was queued
 function M.write(request)

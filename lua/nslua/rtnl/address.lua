@@ -320,7 +320,7 @@ local function write(self, call, flags, t)
   local S = address.schema or verbs.schema(address)
   local batching = netlink.batching(handle)
   local replies = netlink.write { NEW, flags + netlink.ECHO, S:encode(message), handle = handle, call = call, object = "address", schema = S,
-    detail = detail_of(t), asked = batching and { call = call, t } or nil }
+    describe = detail_of, words = t }
   if batching then
     return nil
   end

@@ -227,8 +227,8 @@ local function write(self, call, flags, t, asked)
   local message = compose(handle, call, t)
   local S = neighbour.schema or verbs.schema(neighbour)
   local batching = netlink.batching(handle)
-  netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "neighbour", schema = S, detail = detail_of(t),
-    asked = batching and (asked or { call = call, t }) or nil }
+  netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "neighbour", schema = S, describe = detail_of,
+    words = t, asked = asked }
   if not batching then
     -- the kernel echoes no neighbours
     return neighbour.find(self, call, { t[1], dev = message.dev_index, proxy = t.proxy })

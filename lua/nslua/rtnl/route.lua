@@ -428,7 +428,7 @@ local function write(self, call, flags, t, asked)
   local S = route.schema or verbs.schema(route)
   local batching = netlink.batching(handle)
   local replies = netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "route", schema = S,
-    detail = detail_of(t), asked = batching and (asked or { call = call, t }) or nil }
+    describe = detail_of, words = t, asked = asked }
   if batching then
     return nil
   end

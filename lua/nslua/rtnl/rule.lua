@@ -365,7 +365,7 @@ local function write(self, call, t, asked)
   local S = rule.schema or verbs.schema(rule)
   local batching = netlink.batching(self.handle)
   local replies = netlink.write { NEW, netlink.CREATE + netlink.EXCL + netlink.ECHO, S:encode(message_of(call, t)), handle = self.handle,
-    call = call, object = "rule", schema = S, detail = detail_of(t), asked = batching and (asked or { call = call, t }) or nil }
+    call = call, object = "rule", schema = S, describe = detail_of, words = t, asked = asked }
   if not batching then
     return verbs.echoed(self, replies) or rule.find(self, call, t)
   end
