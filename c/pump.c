@@ -132,6 +132,38 @@ static int wait_stops(struct nslua_process *c, struct pollfd *p, nfds_t n, const
 	return rc;
 }
 
+static struct timespec *time_left(const struct timespec *end, struct timespec *left)
+{
+	clock_gettime(CLOCK_MONOTONIC, left);
+	left->tv_sec = end->tv_sec - left->tv_sec;
+	left->tv_nsec = end->tv_nsec - left->tv_nsec;
+	while (left->tv_nsec < 0) {
+		left->tv_nsec += 1000000000;
+		left->tv_sec--;
+	}
+	while (left->tv_nsec >= 1000000000) {
+		left->tv_nsec -= 1000000000;
+		left->tv_sec++;
+	}
+	if (left->tv_sec < 0)
+		left->tv_sec = left->tv_nsec = 0;
+	return left;
+}
+
+/* A program that ends closes its outputs one by one first: not worth a turn of Lua each. */
+static int only_ends(struct pollfd *p)
+{
+	if (p[0].revents || p[1].revents)
+		return 0;
+	for (int i = 2; i < 2 + OUTPUTS; i++)
+		if (p[i].revents & POLLIN)
+			return 0;
+	for (int i = 2; i < 2 + OUTPUTS; i++)
+		if (p[i].revents)
+			p[i].fd = -1;
+	return 1;
+}
+
 /*
  * process.pump(child, stdin, text, from, stdout, stderr, result [, seconds [, stops]]) -> what, written, out, err, result
  * Waits once for whichever comes first: the end of the child, output, or room for input; with `stops` also its stop.
@@ -148,7 +180,7 @@ int nslua_pump(lua_State *L)
 	lua_Integer from = luaL_optinteger(L, 4, 1) - 1;
 	double seconds = luaL_optnumber(L, 8, -1);
 	struct pollfd p[2 + OUTPUTS];
-	struct timespec ts;
+	struct timespec ts, end, *left;
 	char buf[CHUNK];
 	int rc, ended;
 
@@ -160,14 +192,17 @@ int nslua_pump(lua_State *L)
 		fds[i] = optional_fd(L, 5 + i);
 		p[2 + i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 	}
-	if (seconds > 1e9)
+	if (seconds >= 0 && seconds < 1e9) {
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		end.tv_sec += (time_t)seconds;
+		end.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+	} else {
 		seconds = -1;
-	if (seconds >= 0) {
-		ts.tv_sec = (time_t)seconds;
-		ts.tv_nsec = (long)((seconds - (double)ts.tv_sec) * 1e9);
 	}
-	rc = lua_toboolean(L, 9) ? wait_stops(c, p, 2 + OUTPUTS, seconds < 0 ? NULL : &ts)
-				 : ppoll(p, 2 + OUTPUTS, seconds < 0 ? NULL : &ts, NULL);
+	do {
+		left = seconds < 0 ? NULL : time_left(&end, &ts);
+		rc = lua_toboolean(L, 9) ? wait_stops(c, p, 2 + OUTPUTS, left) : ppoll(p, 2 + OUTPUTS, left, NULL);
+	} while (rc > 0 && rc != STOPPED && only_ends(p));
 	if (rc < 0 && errno != EINTR)
 		return nslua_fail(L, "poll");
 	if (rc <= 0 || rc == STOPPED) {
@@ -191,7 +226,9 @@ int nslua_pump(lua_State *L)
 	for (int i = 0; i < OUTPUTS; i++) {
 		int ready = p[2 + i].revents;
 
-		if (fds[i] < 0 || (!ready && !ended)) {
+		if (fds[i] >= 0 && p[2 + i].fd < 0) {
+			lua_pushboolean(L, 0);
+		} else if (fds[i] < 0 || (!ready && !ended)) {
 			lua_pushnil(L);
 		} else if (!ended) {
 			push_chunk(L, fds[i], buf, sizeof(buf));
