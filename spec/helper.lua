@@ -56,6 +56,24 @@ function M.fd_count()
   return n
 end
 
+local held = {}
+
+---Keep an object until the test has ended (`after_each(helper.close_held)`): what <close> does, in every Lua.
+---@generic T
+---@param object T  with close()
+---@return T
+function M.held(object)
+  held[#held + 1] = object
+  return object
+end
+
+---Close what was held, the last first.
+function M.close_held()
+  while held[1] do
+    table.remove(held):close()
+  end
+end
+
 ---What a spec must leave as it found it: mounts, named namespaces, links, namespaces in use.
 ---@return string
 function M.state()

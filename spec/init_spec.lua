@@ -2,6 +2,7 @@
 
 local ns = require "nslua"
 local helper = require "spec.helper"
+local held = helper.held
 
 local function plan(t)
   t.unshare = "user,pid,mount"
@@ -9,6 +10,8 @@ local function plan(t)
   t.mount_proc = true
   return t
 end
+
+after_each(helper.close_held)
 
 describe("a program in its own pid namespace", function()
   it("is pid 1, sees its own processes only", function()
@@ -23,7 +26,7 @@ describe("a program in its own pid namespace", function()
   end)
 
   it("is the child of the script, with a pidfd", function()
-    local p <close> = ns.spawn(plan { "sleep", 100 })
+    local p = held(ns.spawn(plan { "sleep", 100 }))
     assert.equal(helper.sh "echo $PPID", helper.sh("ps -o ppid= -p " .. p.pid):match "%d+")
     assert.is_true(p:kill "KILL")
     assert.equal("KILL", p:wait(10).signal)
@@ -69,9 +72,9 @@ describe("the init", function()
 
   it("passes signals on", function()
     for _, signal in ipairs { "HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "CONT" } do
-      local p <close> = ns.spawn(plan {
+      local p = held(ns.spawn(plan {
         "bash", "-c", ("trap 'echo %s; exit 3' %s; echo ready; while :; do sleep 0.01; done"):format(signal, signal), init = true, stdout = "pipe",
-      })
+      }))
       assert.equal("ready", p.stdout:read())
       p:kill(signal)
       assert.equal(signal, p.stdout:read())

@@ -4,6 +4,7 @@ local ns = require "nslua"
 local namespace = require "nslua.namespace"
 local helper = require "spec.helper"
 local unprivileged = require "spec.unprivileged"
+local held = helper.held
 
 local types = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
 local proc = { mount = "mnt" }
@@ -33,6 +34,8 @@ local function holder(options)
   assert.equal("up", p.stdout:read())
   return p
 end
+
+after_each(helper.close_held)
 
 describe("unshare", function()
   for _, t in ipairs(types) do
@@ -101,7 +104,7 @@ describe("id maps", function()
 
   it("are of the joined user namespace where one is joined", function()
     need_root()
-    local u <close> = ns.userns.new { map_users = { { 0, 100000, 1000 } }, map_groups = { { 0, 100000, 1000 } } }
+    local u = held(ns.userns.new { map_users = { { 0, 100000, 1000 } }, map_groups = { { 0, 100000, 1000 } } })
     assert.equal("0\n0\n 0 100 10\n 20 300 10\nallow\n",
       map { join = u, unshare = "user", map_users = { { 0, 100, 10 }, { 20, 300, 10 } }, map_groups = { { 0, 100, 10 } } })
     assert.matches("^0\n0\n 0 0 1\n", map { join = u, unshare = "user", map_users = "root" })
@@ -112,7 +115,7 @@ end)
 describe("join", function()
   it("enters every namespace of a process, as nsenter -a does", function()
     need_root()
-    local p <close> = holder "-muinpCT --fork --mount-proc"
+    local p = held(holder "-muinpCT --fork --mount-proc")
     local inner = helper.sh("pgrep -P " .. p.pid)
     local oracle = parse((helper.sh("nsenter -t " .. inner .. " -a sh -c '" .. list_script .. "'")))
     for _, join in ipairs { tonumber(inner), "pid:" .. inner } do
@@ -125,7 +128,7 @@ describe("join", function()
 
   it("enters one, and leaves the others", function()
     need_root()
-    local p <close> = holder "-muinC"
+    local p = held(holder "-muinC")
     for _, t in ipairs { "net", "uts", "ipc", "cgroup", "mount" } do
       local there = parse(ns.run({ "sh", "-c", list_script, join = { [t] = p.pid }, sys = false }).stdout)
       for _, other in ipairs(types) do
@@ -142,7 +145,7 @@ describe("join", function()
   it("takes handles, names, paths and pids", function()
     need_root()
     local name = "spawnspec" .. helper.sh "echo $PPID"
-    local a <close> = ns.netns.add(name)
+    local a = held(ns.netns.add(name))
     finally(function() ns.netns.delete(name) end)
     local want = ("net:[%d]\n"):format(a.inode)
     for _, join in ipairs { a, { net = a }, name, { net = name }, { net = "/run/netns/" .. name } } do
@@ -156,20 +159,20 @@ describe("join", function()
     assert.is_true(r.ok, r.stderr)
     assert.same(here, parse(r.stdout))
     for _, t in ipairs(types) do
-      local handle <close> = namespace.current(t)
+      local handle = held(namespace.current(t))
       assert.is_true(ns.run({ "true", join = handle }).ok)
     end
   end)
 
   it("gives the pid namespace to the program itself, as the script's child", function()
-    local p <close> = ns.spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "user,pid", map_users = "root", mount_proc = true,
-      stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "user,pid", map_users = "root", mount_proc = true,
+      stdout = "pipe" })
     p.stdout:read()
     local r = ns.run { "sh", "-c", "readlink /proc/self/ns/pid; echo $$", join = p.pid }
     assert.is_true(r.ok, r.stderr)
     assert.equal(helper.sh("readlink /proc/" .. p.pid .. "/ns/pid"), r.stdout:match "^[^\n]*")
     assert.is_true(tonumber(r.stdout:match "\n(%d+)") < 100)
-    local q <close> = ns.spawn { "sleep", 100, join = p.pid }
+    local q = held(ns.spawn { "sleep", 100, join = p.pid })
     assert.equal(helper.sh "echo $PPID", helper.sh("ps -o ppid= -p " .. q.pid):match "%d+")
     q:kill()
     assert.equal("TERM", q:wait(10).signal)
@@ -177,7 +180,7 @@ describe("join", function()
 
   it("refuses to go up: an ancestor pid namespace is EINVAL", function()
     need_root()
-    local outer <close> = namespace.current "pid"
+    local outer = held(namespace.current "pid")
     local code = [[local ok, e = pcall(require("nslua").run, { "true", join = { pid = "fd:9" } }) print(e.step, e.code, e.hint)]]
     local r = ns.run {
       "sh", "-c", helper.lua .. " -e '" .. code .. "'", unshare = "pid", mount_proc = true, fds = { { outer.fd, as = 9 } },
@@ -188,9 +191,9 @@ describe("join", function()
   it("joins owners that are mixed: what root owns, then the user namespace, then what that owns", function()
     need_root()
     -- A network namespace of root and a UTS namespace of a user namespace, in one plan.
-    local a <close> = ns.netns.new()
-    local q <close> = ns.spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "user,uts", map_users = { { 0, 65534, 1 } },
-      map_groups = { { 0, 65534, 1 } }, stdout = "pipe" }
+    local a = held(ns.netns.new())
+    local q = held(ns.spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "user,uts", map_users = { { 0, 65534, 1 } },
+      map_groups = { { 0, 65534, 1 } }, stdout = "pipe" })
     q.stdout:read()
     local r = ns.run { "sh", "-c", list_script .. "; id -u; hostname inside && hostname", join = { net = a, user = q.pid, uts = q.pid } }
     assert.is_true(r.ok, r.stderr)
@@ -204,7 +207,7 @@ describe("join", function()
 
   it("takes the root of a user namespace at once: files are its root's", function()
     need_root()
-    local u <close> = ns.userns.new { map_users = { { 0, 65534, 1 } }, map_groups = { { 0, 65534, 1 } } }
+    local u = held(ns.userns.new { map_users = { { 0, 65534, 1 } }, map_groups = { { 0, 65534, 1 } } })
     local r = ns.run { "sh", "-c", "id -u; id -g; id -G", join = u }
     assert.equal("0\n0\n0\n", r.stdout)
     local path = os.tmpname()
@@ -238,8 +241,8 @@ describe("join", function()
     if not can then
       pending(why)
     end
-    local a <close> = ns.netns.new()
-    local p <close> = a:spawn { "sh", "-c", "echo up; exec sleep 1000", uid = 65534, gid = 65534, stdout = "pipe" }
+    local a = held(ns.netns.new())
+    local p = held(a:spawn { "sh", "-c", "echo up; exec sleep 1000", uid = 65534, gid = 65534, stdout = "pipe" })
     p.stdout:read()
     local out = unprivileged.lua(("print(select(2, pcall(ns.run, { 'true', join = { net = %d } })))"):format(p.pid))
     assert.matches("run: join net in net:%[%d+%]: EPERM: Operation not permitted; this process has no CAP_SYS_ADMIN in user:%[%d+%]", out)
@@ -257,7 +260,7 @@ end)
 describe("the view of files", function()
   it("keeps the caller's directory across a join, by its path", function()
     need_root()
-    local p <close> = holder "-m"
+    local p = held(holder "-m")
     local r = ns.run { "pwd", join = { mount = p.pid } }
     assert.equal(helper.sh "pwd" .. "\n", r.stdout)
     assert.equal("/usr\n", ns.run({ "pwd", join = { mount = p.pid }, cwd = "/usr" }).stdout)
@@ -294,7 +297,7 @@ describe("the view of files", function()
 
   it("binds from the caller's side into a mount namespace that is joined", function()
     need_root()
-    local p <close> = ns.spawn { "sh", "-c", "echo up; exec sleep 1000", mounts = { { tmpfs = "/opt" } }, stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", "echo up; exec sleep 1000", mounts = { { tmpfs = "/opt" } }, stdout = "pipe" })
     p.stdout:read()
     local r = ns.run { "sh", "-c", "ls /opt; ls /mnt/passwd", join = { mount = p.pid }, mounts = { { bind = "/etc", to = "/mnt" } } }
     assert.equal("/mnt/passwd\n", r.stdout)
@@ -331,14 +334,14 @@ describe("credentials", function()
   it("still end with the script", function()
     need_root()
     local code = [[local ns = require "nslua" print(ns.spawn{"sleep", "100", uid = 12, gid = 34}.pid) io.stdout:flush() ns.run{"sleep", 100}]]
-    local p <close> = ns.spawn { "sh", "-c", helper.lua .. " -e '" .. code .. "' & echo $!; wait", stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", helper.lua .. " -e '" .. code .. "' & echo $!; wait", stdout = "pipe" })
     local script, child = p.stdout:read(), p.stdout:read()
     os.execute("kill -9 " .. script)
     local deadline = ns.clock() + 5
     local state
     repeat
       local f = io.open("/proc/" .. child .. "/stat")
-      state = f and f:read "a":match "%) (%u)" or "gone"
+      state = f and f:read "*a":match "%) (%u)" or "gone"
       if f then
         f:close()
       end

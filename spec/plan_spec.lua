@@ -3,6 +3,7 @@
 local ns = require "nslua"
 local core = require "nslua.core"
 local helper = require "spec.helper"
+local held = helper.held
 
 local function misuse(plan, call)
   local ok, err = pcall(ns[call or "run"], plan)
@@ -10,6 +11,8 @@ local function misuse(plan, call)
   assert.equal("string", type(err), "an ordinary Lua error")
   return err
 end
+
+after_each(helper.close_held)
 
 describe("a plan", function()
   it("names the nearest key, at the caller's line", function()
@@ -68,7 +71,7 @@ describe("a plan", function()
 
   it("checks fds", function()
     assert.matches("fds%[1%]: 0, 1 and 2 are stdin", misuse { "true", fds = { 1 } })
-    local f <close> = core.fd.open("/dev/null", "r")
+    local f = held(core.fd.open("/dev/null", "r"))
     assert.matches("fds%[2%]: %d+ is taken by another", misuse { "true", fds = { f, { f } } })
     assert.matches("is no file descriptor", misuse { "true", fds = { { f, as = 2 ^ 40 } } })
     local ok, err = pcall(ns.run, { "true", fds = { 999 } })
@@ -87,7 +90,7 @@ describe("a plan", function()
     assert.matches("join must be a namespace handle, a pid or a table", misuse { "true", join = true })
     assert.matches("unknown namespace type 'nett'", misuse { "true", join = { nett = 1 } })
     assert.matches("join must name the type of each", misuse { "true", join = { 1 } })
-    local handle <close> = require("nslua.namespace").current "uts"
+    local handle = held(require("nslua.namespace").current "uts")
     assert.matches("a net namespace expected", misuse { "true", join = { net = handle } })
     local ok, err = pcall(ns.run, { "true", join = { net = 2 ^ 30 } })
     assert.is_false(ok)

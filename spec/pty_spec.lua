@@ -3,6 +3,7 @@
 local ns = require "nslua"
 local core = require "nslua.core"
 local helper = require "spec.helper"
+local held = helper.held
 
 
 -- Start Lua on a pty of its own; a job-control shell stands between, as at a desk.
@@ -20,6 +21,8 @@ local function expect(p, pattern, seconds)
   end
   return text
 end
+
+after_each(helper.close_held)
 
 describe("a pty", function()
   it("is the program's terminal, in a session of its own", function()
@@ -49,7 +52,7 @@ describe("a pty", function()
   end)
 
   it("talks with spawn, both ways", function()
-    local p <close> = ns.spawn { "sh", "-c", "stty -echo; echo ready; read x; echo got $x; exit 2", pty = true }
+    local p = held(ns.spawn { "sh", "-c", "stty -echo; echo ready; read x; echo got $x; exit 2", pty = true })
     expect(p, "ready\r\n")
     p.pty:write "abc\n"
     expect(p, "got abc\r\n")
@@ -57,7 +60,7 @@ describe("a pty", function()
   end)
 
   it("gives Ctrl-C to the program", function()
-    local p <close> = ns.spawn { "sh", "-c", "echo ready; exec cat", pty = true }
+    local p = held(ns.spawn { "sh", "-c", "echo ready; exec cat", pty = true })
     expect(p, "ready")
     p.pty:write "\3"
     assert.equal("INT", p:wait(10).signal)
@@ -71,7 +74,7 @@ describe("a pty", function()
   end)
 
   it("can be changed in size", function()
-    local p <close> = ns.spawn { "bash", "-c", "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done", pty = true }
+    local p = held(ns.spawn { "bash", "-c", "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done", pty = true })
     expect(p, "ready")
     p:resize(30, 90)
     expect(p, "30 90")
@@ -86,10 +89,10 @@ describe("the script's own terminal", function()
   local start = "env " .. helper.lua .. [[ -e "$LUACODE"]]
 
   it("is the program's while it runs: Ctrl-C ends the program, not the script", function()
-    local p <close> = at_a_terminal [[local ns = require "nslua"
+    local p = held(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready; exec cat", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
       print("ended by " .. tostring(r.signal))
-      print("mine again: " .. tostring(require("nslua.core").process.foreground(0)))]]
+      print("mine again: " .. tostring(require("nslua.core").process.foreground(0)))]])
     expect(p, "PROMPT ")
     p.pty:write(start .. "\n")
     expect(p, "ready")
@@ -100,9 +103,9 @@ describe("the script's own terminal", function()
   end)
 
   it("goes with the script where Ctrl-Z stops the program, and comes back with fg", function()
-    local p <close> = at_a_terminal [[local ns = require "nslua"
+    local p = held(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
-      print("status " .. tostring(r.status))]]
+      print("status " .. tostring(r.status))]])
     expect(p, "PROMPT ")
     p.pty:write(start .. "\n")
     expect(p, "ready")
@@ -117,10 +120,10 @@ describe("the script's own terminal", function()
   end)
 
   it("is the program's in a pid namespace too", function()
-    local p <close> = at_a_terminal [[local ns = require "nslua"
+    local p = held(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready; read x; echo got $x; exit 4", stdin = "inherit", stdout = "inherit", stderr = "inherit",
         unshare = "user,pid", map_users = "root", mount_proc = true, init = true}
-      print("status " .. tostring(r.status), require("nslua.core").process.foreground(0))]]
+      print("status " .. tostring(r.status), require("nslua.core").process.foreground(0))]])
     expect(p, "PROMPT ")
     p.pty:write(start .. "\n")
     expect(p, "ready")

@@ -3,10 +3,11 @@
 local ns = require "nslua"
 local core = require "nslua.core"
 local helper = require "spec.helper"
+local held = helper.held
 
 local function alive(pid)
   local f = io.open(("/proc/%d/stat"):format(pid))
-  local text = f and f:read "a"
+  local text = f and f:read "*a"
   if f then
     f:close()
   end
@@ -32,9 +33,11 @@ local function netns()
   return ns.netns.new { lo = true }
 end
 
+after_each(helper.close_held)
+
 describe("ns.spawn", function()
   it("runs beside the script until it is waited for", function()
-    local p <close> = ns.spawn { "sh", "-c", "read line; echo got $line; exit 3", stdin = "pipe", stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", "read line; echo got $line; exit 3", stdin = "pipe", stdout = "pipe" })
     assert.is_true(p:running())
     assert.is_nil(p:wait(0))
     assert.is_nil(p:wait "10ms")
@@ -48,18 +51,18 @@ describe("ns.spawn", function()
   end)
 
   it("reads lines, numbers of bytes, all, and with a timeout", function()
-    local p <close> = ns.spawn { "sh", "-c", "printf 'one\\ntwo\\nthree four'; read x; printf five", stdin = "pipe", stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", "printf 'one\\ntwo\\nthree four'; read x; printf five", stdin = "pipe", stdout = "pipe" })
     assert.equal("one", p.stdout:read())
     assert.equal("two\n", p.stdout:read "L")
     assert.equal("three", p.stdout:read(5))
     assert.same({ nil, "timeout" }, { p.stdout:read("a", 0.02) })
     p.stdin:write "\n"
     p.stdin:close()
-    assert.equal(" fourfive", p.stdout:read "a")
-    assert.equal("", p.stdout:read "a")
+    assert.equal(" fourfive", p.stdout:read "*a")
+    assert.equal("", p.stdout:read "*a")
     assert.is_nil(p.stdout:read(1))
     local list = {}
-    local q <close> = ns.spawn { "printf", "a\\nb\\nc", stdout = "pipe" }
+    local q = held(ns.spawn { "printf", "a\\nb\\nc", stdout = "pipe" })
     for line in q.stdout:lines() do
       list[#list + 1] = line
     end
@@ -68,14 +71,14 @@ describe("ns.spawn", function()
   end)
 
   it("captures while it is waited for", function()
-    local p <close> = ns.spawn { "sh", "-c", "cat; echo e >&2", stdout = "capture", stderr = "capture", input = ("y"):rep(300000) }
+    local p = held(ns.spawn { "sh", "-c", "cat; echo e >&2", stdout = "capture", stderr = "capture", input = ("y"):rep(300000) })
     local r = p:wait()
     assert.equal(300000, #r.stdout)
     assert.equal("e\n", r.stderr)
   end)
 
   it("gives EPIPE as an error, not a signal, to who writes to a program that has gone", function()
-    local p <close> = ns.spawn { "true", stdin = "pipe" }
+    local p = held(ns.spawn { "true", stdin = "pipe" })
     p:wait()
     local ok, err = pcall(p.stdin.write, p.stdin, "x")
     assert.is_false(ok)
@@ -83,23 +86,23 @@ describe("ns.spawn", function()
   end)
 
   it("sends signals by name or number, to that process only", function()
-    local p <close> = ns.spawn { "sh", "-c", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done", stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done", stdout = "pipe" })
     p.stdout:read()
     assert.is_true(p:kill "USR1")
     assert.equal(7, p:wait(10).status)
     assert.is_false(p:kill "KILL")
-    local q <close> = ns.spawn { "sleep", 100 }
+    local q = held(ns.spawn { "sleep", 100 })
     assert.is_true(q:kill "SIGTERM")
     assert.equal("TERM", q:wait(10).signal)
-    local r <close> = ns.spawn { "sleep", 100 }
+    local r = held(ns.spawn { "sleep", 100 })
     assert.is_true(r:kill(9))
     assert.equal("KILL", r:wait(10).signal)
     assert.has_error(function() r:kill "NOSUCH" end, nil)
   end)
 
   it("is waited for by ns.wait", function()
-    local p <close> = ns.spawn { "sleep", 100 }
-    local q <close> = ns.spawn { "true" }
+    local p = held(ns.spawn { "sleep", 100 })
+    local q = held(ns.spawn { "true" })
     assert.same({ q }, ns.wait({ p, q }, 10))
     assert.equal("r", p:events())
     assert.equal(p:pollfd(), p:getfd())
@@ -107,7 +110,7 @@ describe("ns.spawn", function()
   end)
 
   it("has a timeout that wait keeps", function()
-    local p <close> = ns.spawn { "sh", "-c", "sleep 100; echo", timeout = 0.1 }
+    local p = held(ns.spawn { "sh", "-c", "sleep 100; echo", timeout = 0.1 })
     assert.is_true(p:timeout() > 0)
     local r = p:wait()
     assert.is_true(r.timed_out)
@@ -199,7 +202,7 @@ describe("a handle's processes", function()
   end)
 
   it("give output, trimmed, or raise", function()
-    local a <close> = netns()
+    local a = held(netns())
     assert.equal("a\nb", a:output { "printf", "a\\nb\\n\\n" })
     local ok, err = pcall(a.output, a, { "sh", "-c", "echo bad >&2; exit 9" })
     assert.is_false(ok)
@@ -215,7 +218,7 @@ describe("a handle's processes", function()
       print(require("nslua.namespace").open(p.pid, "pid").inode)
       io.stdout:flush()
       ns.run{"sleep", "100"}]]):format(ready)
-    local p <close> = ns.spawn { "sh", "-c", helper.lua .. " -e '" .. code .. "' & echo $!; wait", stdout = "pipe" }
+    local p = held(ns.spawn { "sh", "-c", helper.lua .. " -e '" .. code .. "' & echo $!; wait", stdout = "pipe" })
     local script, pidns = p.stdout:read(), p.stdout:read()
     assert.is_truthy(tonumber(pidns))
     local inside = ("for f in /proc/[0-9]*/ns/pid; do readlink $f; done 2>/dev/null | grep -c %s"):format(pidns)

@@ -3,6 +3,7 @@
 local ns = require "nslua"
 local helper = require "spec.helper"
 local unprivileged = require "spec.unprivileged"
+local held = helper.held
 
 -- What is mounted below /sys, and how: "/sys/fs/cgroup cgroup rw", sorted.
 local mounts = [[awk '$5 ~ "^/sys/" { for (i = 7; $i != "-"; i++); print $5, $(i+1), $6 }' /proc/self/mountinfo | sort]]
@@ -42,10 +43,12 @@ local function named(files)
   return a, n
 end
 
+after_each(helper.close_held)
+
 describe("/sys of netns:run", function()
   it("shows that namespace's devices", function()
     need_root()
-    local a <close> = ns.netns.new()
+    local a = held(ns.netns.new())
     assert.equal("lo", a:output { "ls", "/sys/class/net" })
     assert.equal("lo", ns.run({ "ls", "/sys/class/net", join = { net = a } }).stdout:match "^%S+")
     assert.equal(helper.sh "ls /sys/class/net", a:output { "ls", "/sys/class/net", sys = false })
@@ -53,7 +56,7 @@ describe("/sys of netns:run", function()
 
   it("has every mount that was below the old one", function()
     need_root()
-    local a <close> = ns.netns.new()
+    local a = held(ns.netns.new())
     assert.equal(helper.sh(mounts), a:output { "sh", "-c", mounts })
     -- Their content too, where ip-netns(8) shows an empty directory.
     assert.equal(helper.sh "ls /sys/fs/cgroup", a:output { "ls", "/sys/fs/cgroup" })
@@ -73,7 +76,7 @@ describe("/sys of netns:run", function()
   it("leaves the caller's mounts alone", function()
     need_root()
     local before = helper.state()
-    local a <close> = ns.netns.new()
+    local a = held(ns.netns.new())
     a:run { "true", check = true }
     a:run { "mount", "-t", "tmpfs", "none", "/mnt", check = true }
     assert.equal(before, helper.state())
@@ -85,7 +88,7 @@ describe("/sys of netns:run", function()
     finally(function() helper.sh(("umount %s; umount %s; rmdir %s"):format(dir, dir, dir)) end)
     -- On a mount that is shared, as systemd makes all of them.
     helper.sh(("mount --bind %s %s && mount --make-shared %s"):format(dir, dir, dir))
-    local a <close> = ns.netns.new()
+    local a = held(ns.netns.new())
     a:run { "true", check = true }
     helper.sh(("mkdir %s/x; mount -t tmpfs none %s/x && touch %s/x/later"):format(dir, dir, dir))
     assert.equal("later", a:output { "ls", dir .. "/x" })
@@ -103,9 +106,9 @@ describe("/sys of netns:run", function()
 
   it("is joined with a mount namespace of the plan, or not at all", function()
     need_root()
-    local a <close> = ns.netns.new()
+    local a = held(ns.netns.new())
     assert.equal("lo", a:output { "ls", "/sys/class/net", unshare = "mount" })
-    local p <close> = a:spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "mount", sys = false, stdout = "pipe" }
+    local p = held(a:spawn { "sh", "-c", "echo up; exec sleep 1000", unshare = "mount", sys = false, stdout = "pipe" })
     p.stdout:read()
     assert.equal(helper.sh "ls /sys/class/net", a:output { "ls", "/sys/class/net", join = { mount = p.pid } })
     assert.equal("lo\n", ns.run({ "ls", "/sys/class/net", unshare = "net,mount", sys = true }).stdout)
@@ -183,7 +186,7 @@ describe("/etc/netns/NAME", function()
     finally(function() helper.sh(("rm -rf %s %s"):format(dir, link)) end)
     helper.sh(("echo host > %s/file; ln -s %s/file %s"):format(dir, dir, link))
     local a = named { [link:match "[^/]*$"] = "inside" }
-    local p <close> = a:spawn { "sh", "-c", "cat $0; echo; read x; cat $0; echo", link, stdin = "pipe", stdout = "pipe" }
+    local p = held(a:spawn { "sh", "-c", "cat $0; echo; read x; cat $0; echo", link, stdin = "pipe", stdout = "pipe" })
     assert.equal("inside", p.stdout:read())
     helper.sh(("echo new > %s/n; mv %s/n %s/file"):format(dir, dir, dir))
     p.stdin:write "\n"
