@@ -129,10 +129,7 @@ describe("ns.fork", function()
   end)
 
   it("is a method of handles", function()
-    if not helper.is_root() then
-      pending "not root"
-    end
-    local a = held(ns.netns.new { lo = true })
+    local a = held(helper.netns { lo = true })
     local p = held(a:fork(function(x) return ns.run({ "readlink", "/proc/self/ns/net" }).stdout, x end, 5))
     assert.same({ ("net:[%d]\n"):format(a.inode), 5 }, { p:result() })
     local q = held(a:fork({ cwd = "/etc" }, function() return ns.run({ "pwd" }).stdout end))

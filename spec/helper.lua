@@ -56,6 +56,21 @@ function M.fd_count()
   return n
 end
 
+---A network namespace without a name: as root, or in a user namespace where this is somebody else.
+---@param options? table  as of ns.netns.new
+---@return nslua.Netns
+function M.netns(options)
+  local ns = require "nslua"
+  options = options or {}
+  local userns = not M.is_root() and ns.userns.new { map_users = "root" } or nil
+  options.userns = userns
+  local netns = ns.netns.new(options)
+  if userns then
+    userns:close()
+  end
+  return netns
+end
+
 local held = {}
 
 ---Keep an object until the test has ended (`after_each(helper.close_held)`): what <close> does, in every Lua.
