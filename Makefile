@@ -119,6 +119,17 @@ doc:
 bench: all $(BUILD)/bench/floor
 	$(BUILD)/bin/nslua bench/run.lua $(BENCH)
 
+# A fixed budget: the same inputs on every run. Every find is a failure; the input stays in build/fuzz.
+FUZZ_RUNS = 200000
+FUZZ_CFLAGS = -O1 -g -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(BUILD)/fuzz/codec: fuzz/codec.c $(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)) $(wildcard c/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(LUAPC) libmnl) -o $@ $(filter %.c,$^) $(LIBLUA) $(MNL) -lm -ldl
+fuzz: $(BUILD)/fuzz/codec module
+	rm -rf $(BUILD)/fuzz/corpus && mkdir $(BUILD)/fuzz/corpus
+	LUA_CPATH='$(BUILD)/?.so' $(LUA) fuzz/codec.lua $(BUILD)/fuzz/corpus
+	$< $(BUILD)/fuzz/corpus -seed=1 -runs=$(FUZZ_RUNS) -max_len=1024 -timeout=20 -verbosity=0 -artifact_prefix=$(BUILD)/fuzz/
+
 clean:
 	rm -rf $(BUILD)
 

@@ -308,6 +308,8 @@ bool nslua_decode_value(struct nslua_decoder *d, const struct nslua_field *f, co
 			lua_pushboolean(L, p[0]);
 		return true;
 	case T_STRZ:
+		if (f->size && strnlen((const char *)p, n) > f->size)
+			return false; /* encode would refuse it */
 		lua_pushlstring(L, (const char *)p, strnlen((const char *)p, n));
 		return true;
 	case T_CHARS:

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* encode.c - Lua tables to netlink bytes, by a compiled schema.  What is wrong raises at the caller's line, with its path. */
-#include <stdio.h>
+#include <stdlib.h>
 #include "encode.h"
-
-#define MAX_KEYS 1024 /* of one table */
 
 static void align(struct encoder *e, size_t start)
 {
@@ -182,36 +180,50 @@ static void put_unknown(struct encoder *e, struct place *at, int id)
 	attr_end(e, start, at);
 }
 
+/* The attribute type that a key such as "#61n" stands for, written just as decode writes it; or -1. */
 static int unknown_id(const char *key)
 {
-	int id, used = 0;
+	int id = 0;
 
-	if (sscanf(key, "#%d%n", &id, &used) != 1 || id < 0 || id > NLA_ID || key[1] == '-' || key[1] == '+')
+	if (*key++ != '#' || *key < '0' || *key > '9' || (key[0] == '0' && key[1] >= '0' && key[1] <= '9'))
 		return -1;
-	if (key[used] == 'n') {
+	while (*key >= '0' && *key <= '9' && id <= NLA_ID)
+		id = id * 10 + *key++ - '0';
+	if (id > NLA_ID)
+		return -1;
+	if (*key == 'n') {
 		id |= 0x8000;
-		used++;
+		key++;
 	}
-	if (key[used] == 'b') {
+	if (*key == 'b') {
 		id |= 0x4000;
-		used++;
+		key++;
 	}
-	return key[used] ? -1 : id;
+	return *key ? -1 : id;
 }
 
-/* Every unknown attribute of the table, by id, so that the bytes are the same each time. */
-static void put_unknowns(struct encoder *e, struct place *at, int *ids, int n)
+static int by_id(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* The unknown attributes of the table, n of them, by id, so that the bytes are the same each time. */
+static void put_unknowns(struct encoder *e, struct place *at, int n)
 {
 	lua_State *L = e->L;
+	int few[16], *ids = few, i = 0, top = lua_gettop(L);
 
-	for (int i = 1; i < n; i++)
-		for (int k = i; k > 0 && ids[k - 1] > ids[k]; k--) {
-			int swap = ids[k];
-
-			ids[k] = ids[k - 1];
-			ids[k - 1] = swap;
+	if (!n)
+		return;
+	if (n > 16)
+		ids = lua_newuserdatauv(L, sizeof(*ids) * (size_t)n, 0);
+	for (lua_pushnil(L); lua_next(L, at->tab); lua_pop(L, 1))
+		if (lua_type(L, -2) == LUA_TSTRING && (ids[i] = unknown_id(lua_tostring(L, -2))) >= 0 && ++i == n) {
+			lua_pop(L, 2);
+			break;
 		}
-	for (int i = 0; i < n; i++) {
+	qsort(ids, (size_t)n, sizeof(*ids), by_id);
+	for (i = 0; i < n; i++) {
 		lua_pushfstring(L, ids[i] & 0x8000 ? ids[i] & 0x4000 ? "#%dnb" : "#%dn" : ids[i] & 0x4000 ? "#%db" : "#%d", ids[i] & NLA_ID);
 		lua_rawget(L, at->tab);
 		if (lua_istable(L, -1)) {
@@ -227,73 +239,75 @@ static void put_unknowns(struct encoder *e, struct place *at, int *ids, int n)
 		}
 		lua_pop(L, 1);
 	}
+	lua_settop(L, top);
 }
+
+/* A child of an indexed nest: its id, and whether its key is the name of that. */
+struct child {
+	int id, named;
+};
 
 static void put_indexed(struct encoder *e, struct place *at, const struct nslua_field *f)
 {
 	lua_State *L = e->L;
 	const struct nslua_field *el = &e->s->f[f->elem];
 	struct place in = { .set = -1, .head = -1, .tab = lua_gettop(L), .depth = at->depth + 1, .up = at };
-	int ids[256], keys[256], n = 0, unknown[64], nu = 0;
+	struct child *children;
+	int n = 0, unknown = 0;
 
 	need_table(e, at);
+	for (lua_pushnil(L); lua_next(L, in.tab); lua_pop(L, 1))
+		n++;
+	children = lua_newuserdatauv(L, sizeof(*children) * (size_t)(n + 1), 0);
+	n = 0;
 	for (lua_pushnil(L); lua_next(L, in.tab); lua_pop(L, 1)) {
 		const char *word = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-		int id;
+		struct child *c = &children[n];
 
 		if (word && !strcmp(word, "#tail"))
 			continue;
-		if (word && word[0] == '#' && (id = unknown_id(word)) >= 0 && nu < 64) {
-			unknown[nu++] = id;
+		if (word && unknown_id(word) >= 0) {
+			unknown++;
 			continue;
 		}
 		lua_pushvalue(L, -2);
-		if (word && f->enm >= 0) {
-			id = (int)nslua_encode_named(e, at, f, "key");
-			keys[n] = 1;
-		} else {
-			if (lua_type(L, -1) != LUA_TNUMBER)
-				nslua_encode_expected(e, at, "number as key");
-			id = (int)lua_tointeger(L, -1);
-			keys[n] = 0;
-		}
+		c->named = word && f->enm >= 0;
+		if (c->named)
+			c->id = (int)nslua_encode_named(e, at, f, "key");
+		else if (lua_type(L, -1) == LUA_TNUMBER)
+			c->id = (int)lua_tointeger(L, -1);
+		else
+			nslua_encode_expected(e, at, "number as key");
 		lua_pop(L, 1);
-		if (id < 0 || id > NLA_ID || n == 255) {
-			lua_pushfstring(L, "key %d out of range", id);
+		if (c->id < 0 || c->id > NLA_ID) {
+			lua_pushfstring(L, "key %d out of range", c->id);
 			nslua_encode_misuse(e, at, NULL, 0);
 		}
-		ids[n++] = id;
+		n++;
 	}
-	for (int i = 1; i < n; i++)
-		for (int k = i; k > 0 && ids[k - 1] > ids[k]; k--) {
-			int swap = ids[k], swapk = keys[k];
-
-			ids[k] = ids[k - 1];
-			ids[k - 1] = swap;
-			keys[k] = keys[k - 1];
-			keys[k - 1] = swapk;
-		}
+	qsort(children, (size_t)n, sizeof(*children), by_id); /* the id is the first member */
 	for (int i = 0; i < n; i++) {
 		size_t start;
 
-		in.index = ids[i];
-		lua_pushinteger(L, ids[i]);
-		if (keys[i]) {
+		in.index = children[i].id;
+		lua_pushinteger(L, children[i].id);
+		if (children[i].named) {
 			lua_rawgeti(L, e->uv, UV_NAMES);
 			lua_rawgeti(L, -1, f->enm + 1);
-			lua_rawgeti(L, -1, ids[i]);
+			lua_rawgeti(L, -1, children[i].id);
 			lua_replace(L, -4);
 			lua_pop(L, 2);
 		}
 		lua_rawget(L, in.tab);
-		start = attr_begin(e, (uint16_t)(ids[i] | (is_nest(el) ? 0x8000 : 0)));
+		start = attr_begin(e, (uint16_t)(children[i].id | (is_nest(el) ? 0x8000 : 0)));
 		put_value(e, &in, el);
 		attr_end(e, start, &in);
 		lua_pop(L, 1);
 	}
 	in.index = 0;
-	put_unknowns(e, &in, unknown, nu);
+	put_unknowns(e, &in, unknown);
 	put_tail(e, in.tab);
+	lua_settop(L, in.tab);
 }
 
 static void put_attr(struct encoder *e, struct place *at, const struct nslua_field *f)
@@ -333,8 +347,9 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 {
 	lua_State *L = e->L;
 	struct place at = { .set = set, .head = head, .tab = lua_gettop(L), .depth = up ? up->depth + 1 : 0, .up = up };
-	uint16_t found[MAX_KEYS];
-	int n = 0, unknown[64], nu = 0, bykey = 0, bymember = 0;
+	uint16_t found[NSLUA_KEYS];
+	int n = 0, unknown = 0, bykey = 0, bymember = 0;
+	bool tail = false;
 	size_t start = e->n;
 
 	need_table(e, &at);
@@ -359,13 +374,15 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 			nslua_encode_misuse(e, &at, NULL, 0);
 		}
 		if (word[0] == '#') {
-			int id = unknown_id(word);
+			bool known = true;
 
-			if (id >= 0 && nu < 64) {
-				unknown[nu++] = id;
-				continue;
-			}
-			if (!strcmp(word, "#tail") || !strcmp(word, "#size"))
+			if (unknown_id(word) >= 0)
+				unknown++;
+			else if (!strcmp(word, "#tail"))
+				tail = true;
+			else
+				known = !strcmp(word, "#size");
+			if (known)
 				continue;
 		}
 		if (bymember) {
@@ -387,8 +404,6 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 			lua_pushfstring(L, "unknown key '%s'", word);
 			nslua_encode_misuse(e, &at, word, bykey ? bykey : bymember);
 		}
-		if (n == MAX_KEYS)
-			luaL_error(L, "more than %d keys", MAX_KEYS);
 		/* in the order of the declaration, so that the bytes are the same each time */
 		{
 			int k = n++;
@@ -404,7 +419,7 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 		put_struct(e, &at, head);
 		if (e->n - start < size)
 			goto done; /* "#size": it ended there */
-		if (n || nu || !up)
+		if (n || unknown || tail || !up)
 			nslua_encode_room(e, NLA_ALIGN4(size) - size);
 	}
 	for (int i = 0; i < n; i++) {
@@ -432,7 +447,7 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 		at.key = 0;
 		lua_pop(L, 1);
 	}
-	put_unknowns(e, &at, unknown, nu);
+	put_unknowns(e, &at, unknown);
 	put_tail(e, at.tab);
 done:
 	lua_settop(L, at.tab);

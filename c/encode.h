@@ -26,9 +26,9 @@ struct encoder {
 };
 
 /* The reason is on top; raises "path: reason" at the first line outside nslua.  `known`: a table to search for a near word, or 0. */
-int nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, int known);
+__attribute__((noreturn)) void nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, int known);
 /* "what expected, got ..." of the value on top. */
-int nslua_encode_expected(struct encoder *e, struct place *at, const char *what);
+__attribute__((noreturn)) void nslua_encode_expected(struct encoder *e, struct place *at, const char *what);
 /* Room for n bytes more, zeroed; valid until the next call. */
 void *nslua_encode_room(struct encoder *e, size_t n);
 void nslua_encode_bytes(struct encoder *e, const void *bytes, size_t n);

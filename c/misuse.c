@@ -29,7 +29,7 @@ static void push_path(struct encoder *e, struct place *at)
 	}
 }
 
-int nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, int known)
+void nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, int known)
 {
 	lua_State *L = e->L;
 
@@ -41,27 +41,27 @@ int nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, i
 	lua_concat(L, 3);
 	lua_getfield(L, LUA_REGISTRYINDEX, "nslua.schema.misuse");
 	if (lua_isnil(L, -1)) {
-		lua_pop(L, 1);
-		return lua_error(L);
-	}
-	lua_insert(L, -2);
-	if (!known) {
+		lua_pop(L, 1); /* no handler: the message alone */
+	} else if (!known) {
+		lua_insert(L, -2);
 		lua_call(L, 1, 0);
 	} else {
+		lua_insert(L, -2);
 		lua_pushstring(L, word);
 		lua_pushvalue(L, known);
 		lua_call(L, 3, 0);
 	}
-	return luaL_error(L, "misuse handler returned");
+	lua_error(L);
+	__builtin_unreachable();
 }
 
-int nslua_encode_expected(struct encoder *e, struct place *at, const char *what)
+void nslua_encode_expected(struct encoder *e, struct place *at, const char *what)
 {
 	if (lua_type(e->L, -1) == LUA_TSTRING && lua_rawlen(e->L, -1) <= 64)
 		lua_pushfstring(e->L, "%s expected, got '%s'", what, lua_tostring(e->L, -1));
 	else
 		lua_pushfstring(e->L, "%s expected, got %s", what, luaL_typename(e->L, -1));
-	return nslua_encode_misuse(e, at, NULL, 0);
+	nslua_encode_misuse(e, at, NULL, 0);
 }
 
 /* The buffer is on the C stack until it is too small for that. */

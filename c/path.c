@@ -7,7 +7,8 @@ struct seek {
 	const uint8_t *base;
 	size_t offset;  /* looked for, from base */
 	int path;       /* stack slot of the text so far */
-	bool inside;    /* stop at the nest that begins there, rather than at its value */
+	bool nest;      /* look for the nest that begins there, not for a value */
+	int set;        /* of that nest, -1: none */
 };
 
 static void extend(struct seek *k, const char *form, int number)
@@ -141,8 +142,9 @@ static void seek_body(struct seek *k, int set, int head, const uint8_t *p, size_
 			extend(k, "[%d]", i);
 		}
 		f = f ? resolve(k, f, &sc) : NULL;
-		if (k->inside && holds(k, a.p - 4, 4) && f && f->type == T_NEST) {
-			lua_pushinteger(L, f->sub + 1);
+		if (k->nest && holds(k, a.p - 4, 4)) {
+			k->set = f && f->type == T_NEST ? f->sub : -1;
+			lua_pushnil(L);
 			return;
 		}
 		seek_value(k, f, &a, &sc, depth);
@@ -157,7 +159,8 @@ static void start(struct seek *k, lua_State *L, const struct nslua_schema *s)
 	nslua_decoder(&k->d, L, 1);
 	lua_pushliteral(L, "");
 	k->path = lua_gettop(L);
-	k->inside = false;
+	k->nest = false;
+	k->set = -1;
 }
 
 /*
@@ -193,19 +196,20 @@ int nslua_schema_missing(lua_State *L)
 	struct seek k;
 	const struct nslua_schema *s = nslua_checkschema(L, 1);
 	size_t n;
-	lua_Integer id = luaL_checkinteger(L, 3), offset = luaL_optinteger(L, 4, -1), set = s->set + 1;
+	lua_Integer id = luaL_checkinteger(L, 3), offset = luaL_optinteger(L, 4, -1);
 	const struct nslua_field *f;
 
 	k.base = (const uint8_t *)luaL_checklstring(L, 2, &n);
 	lua_settop(L, 4);
 	start(&k, L, s);
+	k.set = s->set;
 	if (offset >= 0 && (size_t)offset < n) {
 		k.offset = (size_t)offset;
-		k.inside = true;
+		k.nest = true;
+		k.set = -1;
 		seek_body(&k, s->set, s->head, k.base, n, NULL, 0);
-		set = lua_type(L, -1) == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
 	}
-	f = set > 0 && id >= 0 && id <= NLA_ID ? nslua_byid(&s->sets[set - 1], (uint16_t)id) : NULL;
+	f = k.set >= 0 && id >= 0 && id <= NLA_ID ? nslua_byid(&s->sets[k.set], (uint16_t)id) : NULL;
 	if (f)
 		extend(&k, "k", f->key);
 	else

@@ -16,7 +16,7 @@ static const struct {
 	[T_BE16] = { 16, false }, [T_BE32] = { 32, false }, [T_BE64] = { 64, false },
 };
 
-static int out_of_range(struct encoder *e, struct place *at, int type)
+static __attribute__((noreturn)) void out_of_range(struct encoder *e, struct place *at, int type)
 {
 	char text[96], value[40];
 	int bits = widths[type].bits;
@@ -32,7 +32,7 @@ static int out_of_range(struct encoder *e, struct place *at, int type)
 		snprintf(text, sizeof(text), "%s does not fit in %s (0 to %" PRIu64 ")", value, nslua_typename(type),
 			 bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1);
 	lua_pushstring(e->L, text);
-	return nslua_encode_misuse(e, at, NULL, 0);
+	nslua_encode_misuse(e, at, NULL, 0);
 }
 
 uint64_t nslua_encode_number(struct encoder *e, struct place *at, int type)

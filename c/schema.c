@@ -150,6 +150,8 @@ static void read_sets(lua_State *L, struct nslua_schema *s, const struct counts 
 
 		lua_rawgeti(L, -1, i + 1);
 		set->f = span(L, s, c, &set->n);
+		if (set->n > NSLUA_KEYS)
+			luaL_error(L, "schema plan: a set of more than %d attributes", NSLUA_KEYS);
 		lua_pop(L, 1);
 		for (int k = 0; k < set->n; k++)
 			if (set->f[k].id >= set->nid)

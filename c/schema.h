@@ -76,6 +76,7 @@ enum {
 };
 
 #define NSLUA_DEPTH 16 /* nests deeper than this are kept as bytes, and refused in encode */
+#define NSLUA_KEYS 1024 /* attributes of one set */
 #define NLA_ALIGN4(n) (((n) + 3u) & ~3u)
 #define NLA_ID 0x3fff
 

@@ -2,21 +2,24 @@
 /* union.c - which branch of a union an attribute is: by a selector beside it or further out, in bytes and in tables. */
 #include "encode.h"
 
-/* The selector as text: the value of field f, found in bytes. */
-static bool push_selector(struct nslua_decoder *d, const struct nslua_field *f, const uint8_t *p, size_t n, int depth)
+/* A selector is one value; one that is a union itself could go round in circles. */
+static bool can_select(const struct nslua_field *f)
 {
-	if (f->type == T_UNION || !nslua_decode_value(d, f, p, n, NULL, depth + 1))
-		return false;
-	if (lua_type(d->L, -1) == LUA_TSTRING)
+	return f->type != T_UNION && !(f->flags & F_MULTI);
+}
+
+/* The value on top as text; popped if it is neither text nor a number. */
+static bool as_text(lua_State *L)
+{
+	if (lua_type(L, -1) == LUA_TNUMBER)
+		lua_tostring(L, -1);
+	if (lua_type(L, -1) == LUA_TSTRING)
 		return true;
-	if (lua_type(d->L, -1) == LUA_TNUMBER) {
-		lua_tostring(d->L, -1);
-		return true;
-	}
-	lua_pop(d->L, 1);
+	lua_pop(L, 1);
 	return false;
 }
 
+/* Push the selector's value as text: of the nearest scope that knows the key. */
 static bool find_selector(struct nslua_decoder *d, int32_t key, const struct nslua_scope *sc, int depth)
 {
 	for (; sc; sc = sc->up) {
@@ -26,22 +29,29 @@ static bool find_selector(struct nslua_decoder *d, int32_t key, const struct nsl
 		for (int i = 0; st && i < st->n; i++) {
 			const struct nslua_field *f = &st->f[i];
 
-			if (f->key == key)
-				return f->off + f->size <= sc->headlen && push_selector(d, f, sc->headp + f->off, f->size, depth);
+			if (f->key != key)
+				continue;
+			return can_select(f) && f->off + f->size <= sc->headlen &&
+			       nslua_decode_value(d, f, sc->headp + f->off, f->size, NULL, depth + 1) && as_text(d->L);
 		}
 		for (int i = 0; set && i < set->n; i++) {
 			const struct nslua_field *f = &set->f[i];
 			const uint8_t *q = sc->attrs;
 			size_t left = sc->len;
-			struct nslua_attr a, found = { 0, NULL, 0 };
+			struct nslua_attr a;
+			bool found = false;
 
 			if (f->key != key)
 				continue;
-			/* it may come after the union: look through all */
-			while (nslua_attr_next(&q, &left, &a))
-				if ((a.type & NLA_ID) == f->id)
-					found = a;
-			return found.p && push_selector(d, f, found.p, found.len, depth);
+			/* it may come after the union: look through all; the last that fits its type counts */
+			while (can_select(f) && nslua_attr_next(&q, &left, &a)) {
+				if ((a.type & NLA_ID) != f->id || !nslua_decode_value(d, f, a.p, a.len, NULL, depth + 1))
+					continue;
+				if (found)
+					lua_remove(d->L, -2);
+				found = true;
+			}
+			return found && as_text(d->L);
 		}
 	}
 	return false;
@@ -84,6 +94,8 @@ static void push_written(struct encoder *e, int32_t key, struct place *at)
 				f = &set->f[i];
 		if (!f)
 			continue;
+		if (!can_select(f))
+			break;
 		lua_rawgeti(L, e->keys, key);
 		lua_rawget(L, at->tab);
 		if (lua_isnil(L, -1) && st && f >= st->f && f < st->f + st->n) {
