@@ -121,6 +121,34 @@ describe("addresses", function()
     assert.same({}, a.address:list { dev = "eth0", family = "inet" }) -- a change makes nothing
   end)
 
+  it("leave the fd table and the memory as they were, 10,000 times over", function()
+    local function memory()
+      collectgarbage()
+      collectgarbage()
+      local f = assert(io.open "/proc/self/status")
+      local text = f:read "*a"
+      f:close()
+      return tonumber(text:match "VmRSS:%s+(%d+)")
+    end
+    local key = { "10.0.0.1/24", dev = "eth0" }
+    local function rounds(n)
+      for _ = 1, n do
+        a.address:add(key)
+        a.address:delete(key)
+        pcall(a.address.delete, a.address, key)
+      end
+    end
+    rounds(1000)
+    local fds, kb = rtnl.fds(), memory()
+    rounds(10000)
+    local after = rtnl.fds()
+    for n in pairs(after) do
+      assert.is_truthy(fds[n], n)
+    end
+    local grown = memory() - kb
+    assert.is_true(grown < 1024, grown .. " kB more")
+  end)
+
   it("are found by filters, of both families without one", function()
     a.address:add { "10.0.0.1/24", dev = "eth0" }
     a.address:add { "2001:db8::1/64", dev = "eth1", nodad = true }

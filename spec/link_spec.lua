@@ -329,11 +329,25 @@ describe("links", function()
     end)
   end)
 
+  it("of a kind this kernel may lack are written as they read", function()
+    local words = { id = 5, protocol = "802.1ad", gvrp = true, reorder_hdr = false, egress_qos = { { 1, 2 }, { 3, 4 } } }
+    local ok, e = pcall(a.link.add, a.link, { name = "v5", kind = "vlan", link = "lo", vlan = words })
+    if not ok then
+      assert.is_true(errors.is(e, "EOPNOTSUPP"))
+    end
+    local kinds, link = require "nslua.rtnl.kind", require "nslua.rtnl.link"
+    local data = kinds.write("link.add", kinds.kinds.vlan, words, nil, a)
+    local row = link.schema:row(link.schema:encode { linkinfo = { kind = "vlan", data = data } }, link.class, { handle = a })
+    assert.equal("vlan", row.kind)
+    assert.same({ id = 5, protocol = "802.1ad", gvrp = true, mvrp = false, reorder_hdr = false, loose_binding = false, bridge_binding = false,
+      egress_qos = { { from = 1, to = 2 }, { from = 3, to = 4 } } }, row.vlan)
+  end)
+
   it("keep nothing half made", function()
-    local state = rtnl.inside(a, "ip -o link")
+    local state = #a.link:list()
     local ok, e = pcall(a.link.add, a.link, { name = "v0", kind = "veth", peer = { name = "w0", netns = b, master = "nothing" } })
     assert.is_true(not ok and errors.is(e, "ENODEV"))
-    assert.equal(state, rtnl.inside(a, "ip -o link"))
+    assert.equal(state, #a.link:list())
     assert.is_nil(b.link:get "w0")
     assert.is_false((pcall(a.link.add, a.link, { name = "t0", kind = "tap", mtu = 1 })))
     assert.is_nil(a.link:get "t0")

@@ -75,7 +75,7 @@ describe("rtnetlink errors", function()
     ns.netlink.kind { kind = "nslua-no-such" }
     local e, text = fails(blue.link.add, blue.link, { name = "x0", kind = "nslua-no-such" })
     assert.equal("EOPNOTSUPP", e.code)
-    assert.is_truthy(text:find("modprobe nslua-no-such", 1, true))
+    assert.is_truthy(text:find("modprobe rtnl-link-nslua-no-such", 1, true))
   end)
 
   it("tell which namespace lacked CAP_NET_ADMIN", function()
@@ -165,14 +165,14 @@ describe("rtnetlink errors", function()
   end)
 
   it("leave nothing half made and no fd behind", function()
-    local before = helper.fds()
+    local before = rtnl.fds()
     for _ = 1, 50 do
       pcall(blue.link.add, blue.link, { name = "t0", kind = "tap", mtu = 1 })
       pcall(blue.link.add, blue.link, { name = "v0", kind = "veth", peer = { netns = "nslua-not-there" } })
       pcall(blue.link.add, blue.link, { name = "v0", kind = "vxlan", vxlan = { id = 33554432 } })
     end
     blue.link:list()
-    local after = helper.fds()
+    local after = rtnl.fds()
     local count = 0
     for n in pairs(after) do
       count = count + (before[n] and 0 or 1)

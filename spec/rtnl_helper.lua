@@ -48,6 +48,18 @@ function M.set(handle, arguments)
   assert(ok, "ip " .. arguments .. ": " .. out)
 end
 
+---Numbers of this process's open fds, without pipes: looking at them takes one, of whatever number is free.
+---@return table<integer, string>
+function M.fds()
+  local out = {}
+  for n, target in pairs(helper.fds()) do
+    if not target:find "^pipe:" then
+      out[n] = target
+    end
+  end
+  return out
+end
+
 local open = {}
 local userns -- of a script without rights, for all of its namespaces
 

@@ -29,7 +29,7 @@ local function hint(request)
       if near then
         return ("there is no kind %q (did you mean %q?)"):format(request.kind, near)
       end
-      return ("this kernel makes no links of kind %q: `modprobe %s`, or a kernel that has it"):format(request.kind, request.kind)
+      return ("this kernel makes no links of kind %q: `modprobe rtnl-link-%s`, or a kernel that has it"):format(request.kind, info.kind)
     end
   end
 end
