@@ -17,6 +17,8 @@ int nslua_netlink_error(const struct nlmsghdr *h)
 
 	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(error)))
 		memcpy(&error, NLMSG_DATA(h), sizeof(error));
+	if (error < -4095) /* MAX_ERRNO of the kernel */
+		return EPROTO;
 	return error < 0 ? -error : 0;
 }
 
@@ -103,35 +105,36 @@ static size_t attributes(const struct nlmsghdr *h)
 void nslua_extack_push(lua_State *L, const struct nlmsghdr *h)
 {
 	size_t start = attributes(h);
-	const struct nlattr *a;
+	const struct nlattr *attr;
 
 	if (!start || NLMSG_LENGTH(start) > h->nlmsg_len) {
 		lua_pushnil(L);
 		return;
 	}
 	lua_newtable(L);
-	mnl_attr_for_each(a, h, start) {
-		switch (mnl_attr_get_type(a)) {
+	/* to the message's last byte: mnl_attr_for_each goes on to its padding */
+	mnl_attr_for_each_payload((char *)NLMSG_DATA(h) + start, NLMSG_PAYLOAD(h, start)) {
+		switch (mnl_attr_get_type(attr)) {
 		case ATTR_MSG:
-			lua_pushlstring(L, mnl_attr_get_payload(a), strnlen(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a)));
+			lua_pushlstring(L, mnl_attr_get_payload(attr), strnlen(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)));
 			lua_setfield(L, -2, "message");
 			break;
 		case ATTR_OFFS:
-			lua_pushinteger(L, (lua_Integer)number(a) - NLMSG_HDRLEN);
+			lua_pushinteger(L, (lua_Integer)number(attr) - NLMSG_HDRLEN);
 			lua_setfield(L, -2, "offset");
 			break;
 		case ATTR_POLICY:
-			push_policy(L, a);
+			push_policy(L, attr);
 			lua_getfield(L, -1, "range");
 			lua_setfield(L, -3, "range");
 			lua_setfield(L, -2, "policy");
 			break;
 		case ATTR_MISS_TYPE:
-			lua_pushinteger(L, (lua_Integer)number(a));
+			lua_pushinteger(L, (lua_Integer)number(attr));
 			lua_setfield(L, -2, "missing");
 			break;
 		case ATTR_MISS_NEST:
-			lua_pushinteger(L, (lua_Integer)number(a) - NLMSG_HDRLEN);
+			lua_pushinteger(L, (lua_Integer)number(attr) - NLMSG_HDRLEN);
 			lua_setfield(L, -2, "missing_nest");
 			break;
 		}
