@@ -25,10 +25,10 @@ describe("ns.userns", function()
   end)
 
   it("opens and compares by what they are", function()
-    local u <close> = ns.userns.new { map_users = "root" }
-    local copy <close> = u:copy()
+    local u = ns.userns.new { map_users = "root" }
+    local copy = u:copy()
     assert.equal(u, copy)
-    local again <close> = ns.userns.open(("/proc/self/fd/%d"):format(u.fd:number()))
+    local again = ns.userns.open(("/proc/self/fd/%d"):format(u.fd:number()))
     assert.equal(u, again)
     assert.equal(u, ns.userns.open(u))
     assert.same(u:maps(), again:maps())
@@ -42,6 +42,9 @@ describe("ns.userns", function()
     assert.has_error(function()
       ns.userns.new { map_users = true }
     end)
+    for _, handle in ipairs { u, copy, again } do
+      handle:close()
+    end
   end)
 
   it("reads the maps of its own", function()
@@ -54,7 +57,7 @@ describe("ns.userns", function()
 
   it("is owner of what is made in it", function()
     local u = ns.userns.new { map_users = "root" }
-    local a <close> = ns.netns.new { userns = u, lo = true }
+    local a = ns.netns.new { userns = u, lo = true }
     assert.equal(u, a.owner)
     assert.equal(u, a.userns)
     u:close() -- the namespace holds a handle of its own
@@ -70,15 +73,18 @@ describe("ns.userns", function()
 
   it("of another's making is entered with memory of its own", function()
     -- A program inside holds it; the script opens it by pid.
-    local u <close> = ns.userns.new { map_users = "root" }
-    local p <close> = ns.spawn { "sleep", "1000", join = { user = u } }
-    local opened <close> = ns.userns.open(p.pid)
+    local u = ns.userns.new { map_users = "root" }
+    local p = ns.spawn { "sleep", "1000", join = { user = u } }
+    local opened = ns.userns.open(p.pid)
     assert.equal(u, opened)
     assert.is_false(require("nslua.keeper").trusted(opened.fd))
-    local a <close> = ns.netns.new { userns = opened, lo = true }
+    local a = ns.netns.new { userns = opened, lo = true }
     assert.equal(u, a.owner)
     p:kill "KILL"
     p:wait(5)
+    for _, handle in ipairs { a, opened, p, u } do
+      handle:close()
+    end
   end)
 
   it("leaves no fd where it fails", function()
