@@ -34,7 +34,8 @@ struct maps {
 struct step {
 	enum step_kind kind;
 	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol */
-	const char *path, *text;
+	const char *path; /* new: where the new one is opened; open, write */
+	const char *text;
 	size_t len;
 	struct maps *maps;
 	struct nslua_fd *result;
@@ -122,8 +123,8 @@ static int do_step(const struct step *s, char *detail, size_t size)
 		snprintf(detail, size, "unshare");
 		if (unshare(s->a) < 0)
 			return -1;
-		snprintf(detail, size, "%s", ns_path(s->a));
-		return open(ns_path(s->a), O_RDONLY | O_CLOEXEC);
+		snprintf(detail, size, "%s", s->path);
+		return open(s->path, O_RDONLY | O_CLOEXEC);
 	case STEP_USER:
 		return new_user(s->maps, detail, size);
 	case STEP_SOCKET:
@@ -245,7 +246,8 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 		return;
 	case STEP_NEW:
 		s->a = field(L, 2);
-		luaL_argcheck(L, ns_path(s->a), 1, "new: not a type that can be made here");
+		s->path = ns_path(s->a);
+		luaL_argcheck(L, s->path, 1, "new: not a type that can be made here");
 		break;
 	case STEP_USER:
 		s->maps = lua_newuserdatauv(L, sizeof(*s->maps), 0);

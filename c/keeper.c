@@ -93,12 +93,11 @@ static void say(int sock, const struct hello *h, const int *fds, int n)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (n) {
-		struct cmsghdr *c;
+		struct cmsghdr *c = &control.align; /* the first, as CMSG_FIRSTHDR gives it */
 
 		memset(&control, 0, sizeof(control));
 		m.msg_control = control.buf;
 		m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n);
-		c = CMSG_FIRSTHDR(&m);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n);
