@@ -15,7 +15,7 @@ end
 
 -- Sections in order, each with the files below lua/nslua it is made of. `prefix` is what the functions of a file's table M are called, and
 -- with `only` those alone; `class` is what its methods are called where no class in the file says so. `selfish`: functions of M that take
--- self, methods alone; `selfless`: no methods.
+-- self, methods alone; `selfless`: no methods; `classes`: of a file's classes those alone.
 M.pages = {
   { "The module", { file = "init.lua", prefix = "ns", owner = "ns" }, { file = "wait.lua", prefix = "ns" } },
   { "Network namespaces",
@@ -23,20 +23,23 @@ M.pages = {
     { file = "inside.lua", prefix = "ns.netns", class = "netns" },
     { file = "holders.lua", prefix = "ns.netns" },
     { file = "connect.lua", prefix = "ns" } },
-  { "Links", { file = "rtnl/link.lua", class = "link" } },
+  { "Links", { file = "rtnl/link.lua", class = "link" }, { file = "rtnl/linkverbs.lua", class = "link" } },
   { "Addresses", { file = "rtnl/address.lua", class = "address" } },
   { "Routes", { file = "rtnl/route.lua", class = "route" } },
   { "Rules", { file = "rtnl/rule.lua", class = "rule" } },
   { "Neighbours", { file = "rtnl/neighbour.lua", class = "neighbour" } },
-  { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true } },
+  { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true },
+    { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
   { "Processes",
     { file = "process.lua", prefix = "ns", class = "handle", only = set "run spawn fork" },
     { file = "plan.lua", only = {} },
     { file = "stream.lua", only = {} } },
   { "Namespaces of every type",
     { file = "namespace.lua", prefix = "ns.namespace", only = set "open current is list time_offsets set_time_offsets" },
-    { file = "namespace.lua", prefix = "ns", only = set "unshare setns", selfless = true } },
-  { "User namespaces", { file = "userns.lua", prefix = "ns.userns" } },
+    { file = "namespace.lua", prefix = "ns", only = set "unshare setns", selfless = true },
+    { file = "census.lua", only = {}, classes = set "nslua.NamespaceRow" } },
+  { "User namespaces", { file = "userns.lua", prefix = "ns.userns" },
+    { file = "idmap.lua", only = {}, classes = set "nslua.IdRange nslua.IdMap nslua.IdMaps" } },
   { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
 }
 
@@ -215,12 +218,18 @@ function M.public(part, source)
   for _, item in ipairs(items) do
     local shown = not item.internal and not item.undocumented and not item.name:find "^_"
       and (item.kind == "function" or #item.text > 0 or #item.tags > 1)
+    if part.classes and (item.method or not part.classes[item.name]) then
+      shown = false
+    end
     if part.selfish and item.owner == "M" and part.only[item.name] then
       item.method, item.class = true, nil
       table.remove(item.params, 1)
     elseif item.kind == "function" and not item.method then
       shown = shown and item.owner == (part.owner or "M") and (not part.only or part.only[item.name] == true)
         and (not item.value or part.owner ~= nil)
+    end
+    if part.classes and (item.method or not part.classes[item.name]) then
+      shown = false
     end
     if part.selfish and not item.method or part.selfless and (item.method or item.kind == "class") then
       shown = false
