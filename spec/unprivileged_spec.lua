@@ -40,7 +40,7 @@ describe("a script without rights", function()
   it("is told what is missing and what grants it", function()
     works(two .. [[
       fails("EPERM", "netns.new: EPERM: .* no CAP_SYS_ADMIN in user:%[%d+%]", ns.netns.new)
-      fails("EPERM", 'userns = ns.userns.new{ map_users = "root" }, or `nslua unshare %-rn`', ns.netns.new)
+      fails("EPERM", 'userns = ns.userns.new{ map_users = "root" }, or `unshare %-rn`', ns.netns.new)
       ns.netns.allow_call(true)
       fails("EPERM", "netns.call in a: EPERM: .*fork", a.call, a, function() end)
     ]])
