@@ -105,6 +105,7 @@ static size_t attributes(const struct nlmsghdr *h)
 void nslua_extack_push(lua_State *L, const struct nlmsghdr *h)
 {
 	size_t start = attributes(h);
+	const void *first = (const char *)NLMSG_DATA(h) + start;
 	const struct nlattr *attr;
 
 	if (!start || NLMSG_LENGTH(start) > h->nlmsg_len) {
@@ -113,7 +114,7 @@ void nslua_extack_push(lua_State *L, const struct nlmsghdr *h)
 	}
 	lua_newtable(L);
 	/* to the message's last byte: mnl_attr_for_each goes on to its padding */
-	mnl_attr_for_each_payload((char *)NLMSG_DATA(h) + start, NLMSG_PAYLOAD(h, start)) {
+	mnl_attr_for_each_payload(first, NLMSG_PAYLOAD(h, start)) {
 		switch (mnl_attr_get_type(attr)) {
 		case ATTR_MSG:
 			lua_pushlstring(L, mnl_attr_get_payload(attr), strnlen(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)));

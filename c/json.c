@@ -27,7 +27,7 @@ struct out {
 
 static void add(struct out *o, const char *s, size_t n)
 {
-	if (o->n + n > o->size) {
+	if (!o->p || o->n + n > o->size) {
 		size_t size = o->size * 2 + n;
 		char *p = lua_newuserdatauv(o->L, size, 0);
 

@@ -228,7 +228,7 @@ static int core_open(lua_State *L)
 {
 	struct nslua_fd *h = luaL_checkudata(L, 1, NSLUA_FD);
 	struct nslua_netlink *s;
-	struct sockaddr_nl addr;
+	struct sockaddr_nl addr = { 0 };
 	socklen_t n = sizeof(addr);
 
 	luaL_argcheck(L, h->fd >= 0, 1, "attempt to use a closed fd");

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <linux/netlink.h>
 #include "nslua.h"
 

@@ -4,7 +4,9 @@
  * extended ack, with every schema of nslua.  What must hold is in codec.lua; a failed assertion, a sanitizer's find or a leak ends it.
  */
 #include <linux/netlink.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "../c/netlink.h"
 
 static lua_State *L;
