@@ -1,7 +1,8 @@
 -- nslua bench/run.lua [--json] [--pairs N] [--only WORD]: nslua against the kernel's floor (C and libmnl) and against other tools.
 --
 -- Every row runs its two sides in pairs, in alternating order, from rest; times are medians, the ratio is the median of the pairs' ratios.
--- Run from the checkout, as root. `make bench` does what it needs first: it builds the host, and the C programs into build/bench:
+-- A ratio over its budget is said, and is no failure: machines are busy. Run from the checkout, as root. `make bench` does what it needs
+-- first: it builds the host, and the C programs into build/bench:
 --   cc -O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -o build/bench/floor bench/floor/*.c -lmnl
 local ns = require "nslua"
 
@@ -32,7 +33,7 @@ local rows = {
   { work = "64 hosts, built and gone | C + libmnl", nslua = lua("star", 3, "teardown"), floor = floor("star", 3, "teardown") },
   { work = "64 hosts, whole program | mininet", budget = 20, faster = true, needs = "mn", pairs = 3,
     nslua = program(1, HOST .. " bench/works.lua star 1 teardown"),
-    floor = program(1, "mn --switch lxbr --controller none --test none --topo single,64") },
+    floor = program(1, "unshare -n mn --switch lxbr --controller none --test none --topo single,64") },
   { work = "one link by name, kept socket | C", budget = 3, nslua = lua("link-get", 50000), floor = floor("link-get", 50000) },
 }
 
@@ -133,7 +134,7 @@ local function print_row(...)
 end
 
 local named = ns.netns.add(NAME)
-local worst = 0
+local status = 0
 local ok, problem = xpcall(function()
   if not options.json then
     print_row("work | floor", "nslua", "floor", "ratio", "budget", "")
@@ -141,8 +142,8 @@ local ok, problem = xpcall(function()
   for _, row in ipairs(rows) do
     if not options.only or row.work:find(options.only, 1, true) then
       local r = run(row, options.pairs)
-      if r.verdict == "over" or r.verdict == "failed" then
-        worst = 1
+      if r.verdict == "failed" then
+        status = 1
       end
       if options.json then
         print(json(r))
@@ -160,4 +161,4 @@ ns.netns.delete(NAME)
 if not ok then
   error(problem, 0)
 end
-os.exit(worst)
+os.exit(status)
