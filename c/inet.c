@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* inet.c - IP addresses: text to the bytes of the wire and back. */
-#include <arpa/inet.h>
-#include <string.h>
-#include "nslua.h"
+#include "schema.h"
 
 /* inet.bytes(text) -> 4 or 16 bytes, or nil where the text is no address.  No names, no short forms such as "10.1". */
 static int inet_bytes(lua_State *L)
 {
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
-	unsigned char b[16];
+	uint8_t b[16];
+	int n = nslua_ip_parse(text, len, b);
 
-	if (strlen(text) != len) /* a NUL inside would hide the rest from inet_pton */
+	if (n < 0)
 		lua_pushnil(L);
-	else if (inet_pton(AF_INET, text, b) == 1)
-		lua_pushlstring(L, (char *)b, 4);
-	else if (inet_pton(AF_INET6, text, b) == 1)
-		lua_pushlstring(L, (char *)b, 16);
 	else
-		lua_pushnil(L);
+		lua_pushlstring(L, (char *)b, (size_t)n);
 	return 1;
 }
 
@@ -27,11 +22,10 @@ static int inet_text(lua_State *L)
 {
 	size_t len;
 	const char *b = luaL_checklstring(L, 1, &len);
-	char text[INET6_ADDRSTRLEN];
+	char text[64];
 
-	if ((len == 4 && inet_ntop(AF_INET, b, text, sizeof(text))) ||
-	    (len == 16 && inet_ntop(AF_INET6, b, text, sizeof(text))))
-		lua_pushstring(L, text);
+	if (len == 4 || len == 16)
+		lua_pushlstring(L, text, (size_t)nslua_ip_text((const uint8_t *)b, len, text));
 	else
 		lua_pushnil(L);
 	return 1;

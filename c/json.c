@@ -31,7 +31,7 @@ static void add(struct out *o, const char *s, size_t n)
 		size_t size = o->size * 2 + n;
 		char *p = lua_newuserdatauv(o->L, size, 0);
 
-		if (o->n)
+		if (o->p)
 			memcpy(p, o->p, o->n);
 		lua_replace(o->L, o->slot);
 		o->p = p;
