@@ -120,7 +120,7 @@ bench: all $(BUILD)/bench/floor
 	$(BUILD)/bin/nslua bench/run.lua $(BENCH)
 
 # A fixed budget: the same inputs on every run. Every find is a failure; the input stays in build/fuzz.
-FUZZ_RUNS = 200000
+FUZZ_RUNS = 100000
 FUZZ_CFLAGS = -O1 -g -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 $(BUILD)/fuzz/codec: fuzz/codec.c $(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)) $(wildcard c/*.h)
 	@mkdir -p $(@D)

@@ -349,6 +349,9 @@ end)
 
 describe("a netlink socket, when the kernel", function()
   local shim = os.tmpname()
+  -- the interpreter that runs this, where it is a plain one
+  local exe = helper.sh "readlink /proc/$PPID/exe"
+  local lua = exe:match "/lua[%w.%-]*$" and ("LUA_PATH='%s' LUA_CPATH='%s' %s"):format(package.path, package.cpath, exe) or helper.lua
 
   setup(function()
     if made and helper.has "cc" then
@@ -378,7 +381,7 @@ describe("a netlink socket, when the kernel", function()
     ]]
     f:write(text, '\nprint "fine"\n')
     f:close()
-    local out = helper.sh(("NSLUA_FAULT=%s LD_PRELOAD=%s.so %s %s"):format(fault, shim, helper.lua, path))
+    local out = helper.sh(("NSLUA_FAULT=%s LD_PRELOAD=%s.so %s %s"):format(fault, shim, lua, path))
     os.remove(path)
     assert.are.equal("fine", out)
   end
