@@ -92,8 +92,8 @@ local run_id = output("cat /proc/sys/kernel/random/uuid"):gsub("%s", "")
 local function run(file, number)
   local mark = run_id .. "." .. number
   local before = state()
-  local command = ("NSLUA_SPEC_RUN=%s timeout -k 10 %s %s %s /usr/bin/busted --ignore-lua --cpath=%s -o TAP %s </dev/null 2>&1; echo \"exit $?\""):format(
-    mark, options.seconds, options.wrap, options.lua, quote("./" .. options.build .. "/?.so"), quote(file))
+  local command = ("NSLUA_SPEC_RUN=%s timeout -k 10 %s %s %s /usr/bin/busted --ignore-lua --cpath=%s -o TAP %s </dev/null 2>&1; "
+    .. "echo \"exit $?\""):format(mark, options.seconds, options.wrap, options.lua, quote("./" .. options.build .. "/?.so"), quote(file))
   local started = os.time()
   local text = output(command)
   local count = { passed = 0, failed = 0, pending = 0 }
