@@ -219,9 +219,10 @@ static void add_value(struct out *o, int value, int depth)
 		break;
 	default:
 		raw = luaL_testudata(L, value, NSLUA_JSON);
-		if (!raw)
+		if (raw)
+			add_text(o, raw);
+		else
 			luaL_error(L, "json: a value of type %s", luaL_typename(L, value));
-		add_text(o, raw);
 	}
 }
 
