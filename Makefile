@@ -103,7 +103,7 @@ portability-%:
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 sanitize:
 	$(MAKE) all BUILD=$(BUILD)/sanitize CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
-	$(RUN_SPECS) --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
+	ASAN_OPTIONS=quarantine_size_mb=1 $(RUN_SPECS) --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
 
 valgrind: all
 	$(RUN_SPECS) --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
