@@ -79,6 +79,12 @@ describe("a plan", function()
     assert.is_true(ns.error.is(err, "EBADF"))
   end)
 
+  it("has keys that are of some calls only", function()
+    assert.matches("run: ready is for spawn", misuse { "true", ready = { tcp = 1 } })
+    assert.matches("spawn: check is for run", misuse({ "true", check = true }, "spawn"))
+    assert.matches("ready.tcp must be a port, got 70000", misuse({ "true", ready = { tcp = 70000 } }, "spawn"))
+  end)
+
   it("checks stdio", function()
     assert.matches("stdin and input are two words", misuse { "true", stdin = "null", input = "x" })
     assert.matches("with a pty, stdin, stdout and stderr are the pty", misuse { "true", pty = true, stdin = "null" })

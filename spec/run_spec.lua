@@ -297,6 +297,27 @@ describe("timeout", function()
   end)
 end)
 
+describe("a script that is told to stop", function()
+  it("ends what it runs, grandchildren too", function()
+    local host = io.open "build/bin/nslua"
+    if not host then
+      pending "no build/bin/nslua"
+    end
+    host:close()
+    for signal, status in pairs { INT = 130, TERM = 143, HUP = 129 } do
+      local code = [[pcall(ns.run, {"sh", "-c", "sleep 100 & echo $! >&2; wait", stderr = "inherit"}) print "not here"]]
+      local p = ns.spawn { "build/bin/nslua", "-e", code, stdout = "pipe", stderr = "stdout" }
+      local grandchild = tonumber(p.stdout:read())
+      p:kill(signal)
+      local r = p:wait(10)
+      assert.equal(status, r.status or 128 + core.process.signals[r.signal])
+      assert.equal("", (p.stdout:read("a", 5)))
+      assert.is_true(eventually(function() return not alive(grandchild) end))
+      p:close()
+    end
+  end)
+end)
+
 describe("parent death", function()
   it("ends what the script had started, also on kill -9", function()
     local code = [[local ns = require "nslua"

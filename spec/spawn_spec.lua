@@ -171,6 +171,31 @@ describe("ns.spawn", function()
   end)
 end)
 
+describe("ready", function()
+  local server = [[use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8080", Listen => 1) or die;
+    print "listening\n"; sleep 100]]
+
+  it("returns when the program listens, in its own network", function()
+    if not helper.has "perl" then
+      pending "no perl"
+    end
+    local a = held(netns())
+    local p = held(a:spawn { "perl", "-e", "select(undef, undef, undef, 0.1); " .. server, ready = { tcp = 8080 }, stdout = "null" })
+    assert.is_true(p:running())
+    local ok, err = pcall(ns.spawn, { "sleep", 100, ready = { tcp = 8080, seconds = "50ms" } })
+    assert.is_false(ok)
+    assert.is_true(ns.error.is(err, "ETIMEDOUT"))
+    assert.matches("spawn: ready: ETIMEDOUT: sleep: no listener on TCP port 8080: nobody after 0.05 s", tostring(err))
+  end)
+
+  it("raises where the program ends first", function()
+    local ok, err = pcall(ns.spawn, { "sh", "-c", "exit 3", ready = { tcp = 1 } })
+    assert.is_false(ok)
+    assert.equal("ready", err.step)
+    assert.matches("no listener on TCP port 1: exit status 3", tostring(err))
+  end)
+end)
+
 describe("a handle's processes", function()
   it("are joined to it and end when it closes", function()
     local a = netns()

@@ -41,7 +41,7 @@ local M = {}
 ---@field pty? boolean|{ rows: integer, columns: integer }  a terminal of its own; stdout is what it shows
 ---@field timeout? number|string     seconds until the whole tree is ended
 ---@field check? boolean             raise where it fails (run)
----@field ready? { tcp: integer?, seconds: number? }  spawn returns when that port of the namespace answers
+---@field ready? { tcp: integer, seconds: number|string? }  spawn returns when somebody listens there in the program's network (at most 10 s)
 
 local known = {
   join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
@@ -49,6 +49,12 @@ local known = {
   uid = "integer", gid = "integer", groups = "table", env = "table", clear_env = "boolean", hostname = "string", time = "table",
   init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
   timeout = "number|string", check = "boolean", ready = "table",
+}
+
+-- Keys that mean something to some calls only.
+local only = {
+  check = { run = true, output = true, text = "run" },
+  ready = { spawn = true, text = "spawn" },
 }
 
 -- MS_* of <linux/mount.h>
@@ -204,6 +210,14 @@ local function offsets(call, time)
     end
   end
   return out
+end
+
+local function ready(call, spec)
+  check.options(call .. ": ready", spec, { tcp = "integer", seconds = "number|string" })
+  if not spec.tcp or spec.tcp < 1 or spec.tcp > 65535 then
+    errors.misuse("%s: ready.tcp must be a port, got %s", call, tostring(spec.tcp))
+  end
+  return { tcp = spec.tcp, seconds = units.duration(spec.seconds or 10, call .. ": ready.seconds") }
 end
 
 ---An id of a user or group: 0 to 2^32 - 2.
@@ -441,6 +455,11 @@ function M.prepare(call, plan, defaults)
     end
   end
   check.options(call, options, known)
+  for key, calls in pairs(only) do
+    if options[key] ~= nil and not calls[call] then
+      errors.misuse("%s: %s is for %s", call, key, calls.text)
+    end
+  end
   local job = { held = {}, ours = {}, captured = {}, join = {}, joined = {} }
   local ok, err = pcall(function()
     job.argv = argv(call, plan)
@@ -467,6 +486,7 @@ function M.prepare(call, plan, defaults)
     end
     job.timeout = plan.timeout and units.duration(plan.timeout, call .. ": timeout")
     job.init = plan.init
+    job.ready = plan.ready and ready(call, plan.ready)
     namespaces(call, job, plan)
     maps(call, job, plan)
     view(call, job, plan)

@@ -320,12 +320,23 @@ local function on_terminal(job)
   return job.stdin == "inherit" and core.process.foreground(0)
 end
 
+-- Whether this script is what the keyboard of a terminal talks to. tty(4)
+local function at_terminal()
+  local tty = core.fd.open("/dev/tty", "rw")
+  local foreground = tty and core.process.foreground(tty)
+  if tty then
+    tty:close()
+  end
+  return foreground
+end
+
 -- Run what is prepared to its end.
 local function finish_run(call, job, owner)
   if on_terminal(job) then
     job.foreground, job.group = 0, true -- Ctrl-C is the program's; the terminal comes back to us
   else
-    job.group = job.timeout ~= nil
+    -- At a terminal it stays in our group without a timeout: Ctrl-C reaches both, and it may ask for a password.
+    job.group = job.timeout ~= nil or not at_terminal()
   end
   local p = start(call, job, owner)
   local ok, result = pcall(p.wait, p)
@@ -349,6 +360,42 @@ function M.run(plan, owner)
   return plan.check and result:check() or result
 end
 
+-- Whether a socket of the process's network namespace listens on a TCP port: proc_pid_net(5), state 0A is LISTEN.
+local function listens(pid, port)
+  for _, name in ipairs { "tcp", "tcp6" } do
+    local f = core.fd.open(("/proc/%d/net/%s"):format(pid, name), "r")
+    local parts = {}
+    while f do
+      local bytes = f:read()
+      if not bytes or bytes == "" then
+        f:close()
+        break
+      end
+      parts[#parts + 1] = bytes
+    end
+    if table.concat(parts):find((":%04X %%x+:%%x+ 0A "):format(port)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Wait until the program serves. It is looked at again after a moment, and at once when it ends.
+local function await_ready(p, ready)
+  local deadline = core.fd.clock() + ready.seconds
+  local pause = 0.001
+  while not listens(p.pid, ready.tcp) do
+    local result = p:wait(pause)
+    pause = math.min(0.05, pause * 2)
+    if result or core.fd.clock() > deadline then
+      p:close()
+      local why = result and result:reason() or ("nobody after %.3g s"):format(ready.seconds)
+      errors.raise { call = "spawn: ready", errno = not result and core.errno.ETIMEDOUT or nil, step = "ready", result = result,
+        message = ("%s: no listener on TCP port %d: %s"):format(p.program, ready.tcp, why) }
+    end
+  end
+end
+
 ---Start a program. It belongs to the handle it was spawned from, or to the script: it ends when that closes, and when the script is killed.
 ---stdin is null and the outputs are inherited where the plan does not say otherwise.
 ---@param plan nslua.Plan
@@ -357,7 +404,11 @@ end
 function M.spawn(plan, owner)
   local job = plan_of.prepare("spawn", plan, spawn_defaults)
   job.group = not on_terminal(job)
-  return start("spawn", job, owner)
+  local p = start("spawn", job, owner)
+  if job.ready then
+    await_ready(p, job.ready)
+  end
+  return p
 end
 
 ---Run a program and return what it printed, without the newlines at the end. Raises where it fails.
