@@ -171,6 +171,30 @@ static int process_close(lua_State *L)
 	return 1;
 }
 
+/* process:keep(): from now on somebody looks after it. */
+static int process_keep(lua_State *L)
+{
+	struct nslua_process *c = luaL_checkudata(L, 1, NSLUA_PROCESS);
+
+	c->kept = 1;
+	return 0;
+}
+
+/* An error between the start of a process and process:keep() (a signal may raise one anywhere) must not leave it. */
+static int process_gc(lua_State *L)
+{
+	struct nslua_process *c = luaL_checkudata(L, 1, NSLUA_PROCESS);
+
+	if (c->fd >= 0 && !c->kept && !c->done && c->maker == getpid()) {
+		if (c->group)
+			kill(-c->pid, SIGKILL);
+		else
+			syscall(SYS_pidfd_send_signal, c->fd, SIGKILL, NULL, 0);
+		nslua_reap(c, 0);
+	}
+	return process_close(L);
+}
+
 static int process_tostring(lua_State *L)
 {
 	struct nslua_process *c = luaL_checkudata(L, 1, NSLUA_PROCESS);
@@ -215,10 +239,11 @@ static int core_exit(lua_State *L)
 
 static const luaL_Reg process_methods[] = {
 	{ "pid", process_pid },   { "pollfd", process_fd }, { "reap", process_reap }, { "kill", process_kill },
-	{ "mine", process_mine }, { "close", process_close }, { NULL, NULL },
+	{ "mine", process_mine }, { "close", process_close }, { "keep", process_keep },
+	{ NULL, NULL },
 };
 static const luaL_Reg process_meta[] = {
-	{ "__gc", process_close }, { "__tostring", process_tostring }, { NULL, NULL },
+	{ "__gc", process_gc }, { "__tostring", process_tostring }, { NULL, NULL },
 };
 static const luaL_Reg process_functions[] = {
 	{ "spawn", nslua_spawn }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },

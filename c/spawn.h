@@ -139,6 +139,7 @@ struct nslua_process {
 	pid_t pid;
 	pid_t maker;  /* getpid() of the process that made it: others must not signal it */
 	int group;    /* leads a process group */
+	int kept;     /* somebody looks after it: collecting the handle does not end it */
 	int done;     /* reaped: code and status hold */
 	int code;     /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0 where somebody else reaped it */
 	int status;

@@ -192,6 +192,7 @@ function M.add(owner, process)
     list.entries[entry] = true
   end
   renew_guard()
+  process.child:keep() -- last: an error before this line ends it
   return entry
 end
 
