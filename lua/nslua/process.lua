@@ -6,7 +6,9 @@ local units = require "nslua.units"
 local plan_of = require "nslua.plan"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
+local outcome = require "nslua.result"
 local stream = require "nslua.stream"
+local shell = require "nslua.shell"
 local spawnhint = require "nslua.spawnhint"
 local carry = require "nslua.carry"
 local privilege = require "nslua.privilege"
@@ -14,52 +16,6 @@ local privilege = require "nslua.privilege"
 local unpack = unpack or table.unpack -- luacheck: ignore 113
 
 local M = {}
-
----@class nslua.Result
----@field ok boolean          ended by itself, in time, with status 0
----@field status integer?     exit status; nil where a signal ended it
----@field signal string?      "KILL"
----@field timed_out boolean
----@field stdout string?      what was captured
----@field stderr string?
----@field elapsed number      seconds
----@field note string?        what could not be as asked for, though the program ran
-local Result = { __name = "nslua.Result" }
-Result.__index = Result
-
-local function tail(text)
-  text = (text or ""):gsub("%s+$", "")
-  if #text > 400 then
-    text = "..." .. text:sub(-400)
-  end
-  return text
-end
-
----How it ended, in words: "exit status 2", "killed by SIGTERM", "timed out after 5 s".
----@return string
-function Result:reason()
-  if self.timed_out then
-    return ("timed out after %.3g s"):format(self.elapsed)
-  elseif self.signal then
-    return "killed by SIG" .. self.signal
-  elseif self.status then
-    return ("exit status %d"):format(self.status)
-  end
-  return "ended, and somebody else reaped it"
-end
-
----Return the result, or raise what it failed with and the tail of stderr.
----@return nslua.Result
-function Result:check()
-  if not self.ok then
-    local said = tail(self.stderr)
-    errors.raise {
-      call = self.call, message = ("%s: %s"):format(self.program, self:reason()), result = self,
-      detail = said ~= "" and said or nil,
-    }
-  end
-  return self
-end
 
 ---@class nslua.Process
 ---@field pid integer
@@ -116,21 +72,6 @@ local function start(call, job, owner)
   end
   self.entry = owned.add(owner, self)
   return self
-end
-
-local function result_of(self, what, number, timed_out)
-  local r = setmetatable({
-    timed_out = timed_out or false, elapsed = core.fd.clock() - self.began, call = self.call, program = self.program, note = self.note,
-    status = what == "exited" and number or nil, signal = what == "killed" and owned.signal_name(number) or nil,
-  }, Result)
-  r.ok = r.status == 0 and not r.timed_out
-  for _, key in ipairs { "stdout", "stderr" } do
-    r[key] = self.captured[key] and table.concat(self.captured[key])
-  end
-  if self.pty and r.stdout then
-    r.stderr = ""
-  end
-  return r
 end
 
 local function add(self, key, text)
@@ -198,7 +139,7 @@ local function attend(self, deadline)
 end
 
 local function finish(self, how, number, timed_out)
-  self.over = self.over or result_of(self, how, number, timed_out)
+  self.over = self.over or outcome.of(self, how, number, timed_out)
   owned.remove(self.entry)
   if self.terminal then
     core.process.foreground(self.terminal, true)
@@ -570,47 +511,11 @@ function M.methods.output(handle, plan)
   return M.output(inside("output", handle, plan), handle)
 end
 
--- "root@blue:~#": what the shell itself would show, after the name of the place.
-local function prompt_of(handle)
-  return ("(%s) "):format((handle:describe():gsub("[^%w_.:@%[%]-]", "?")))
-end
-
--- A shell whose prompt says where it is. bash reads its start files itself, and then ours, from a pipe; others take PS1 as it is.
-local function shell_plan(plan, prompt)
-  local copy = { stdin = "inherit", stdout = "inherit", stderr = "inherit" }
-  for k, v in pairs(plan) do
-    copy[k] = v
-  end
-  local env = {}
-  for k, v in pairs(plan.env or {}) do
-    env[k] = v
-  end
-  copy.env = env
-  local reader
-  if copy[1] == nil then
-    local shell = plan.join and type(plan.join) == "table" and plan.join.mount and "/bin/sh" or os.getenv "SHELL" or "/bin/sh"
-    copy[1] = shell
-    if shell:match "[^/]*$" == "bash" then
-      local writer, errno
-      reader, writer, errno = core.fd.pipe()
-      errors.check("shell", nil, reader, writer, errno)
-      writer:write(('for f in /etc/bash.bashrc ~/.bashrc; do [ -r "$f" ] && . "$f"; done; unset f; PS1=\'%s\'"$PS1"; exec %d<&-\n')
-        :format(prompt, reader:number()))
-      writer:close()
-      copy[2], copy[3], copy[4] = "--rcfile", ("/dev/fd/%d"):format(reader:number()), "-i"
-      copy.fds = { reader }
-    else
-      env.PS1 = env.PS1 or prompt .. "$ "
-    end
-  end
-  return copy, reader
-end
-
 ---An interactive shell (or the plan's program) in the namespace, on this script's terminal.
 ---@param plan? nslua.Plan
 ---@return integer status  of the shell; 128 + n where signal n ended it
 function M.methods.shell(handle, plan)
-  local copy, reader = shell_plan(inside("shell", handle, plan or {}), prompt_of(handle))
+  local copy, reader = shell.plan(inside("shell", handle, plan or {}), handle)
   local ok, result = pcall(M.run, copy, handle)
   if reader then
     reader:close()
