@@ -18,7 +18,14 @@ local function etc_of(handle)
   if not st or st.type ~= "directory" then
     return nil, ""
   end
-  return path, ("%s:%s:%s"):format(tostring(st.device), tostring(st.inode), tostring(st.changed))
+  -- not the folder's times alone: two changes within one tick of the kernel's clock have the same
+  local key = { ("%s:%s:%.9f"):format(tostring(st.device), tostring(st.inode), st.changed) }
+  for _, entry in ipairs(core.file.list(path) or {}) do
+    local file = core.file.stat(path .. "/" .. entry)
+    key[#key + 1] = entry .. ":" .. tostring(file and file.inode)
+  end
+  table.sort(key)
+  return path, table.concat(key, "/")
 end
 M.etc_of = etc_of
 
