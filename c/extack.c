@@ -121,7 +121,7 @@ void nslua_extack_push(lua_State *L, const struct nlmsghdr *h)
 			lua_setfield(L, -2, "message");
 			break;
 		case ATTR_OFFS:
-			lua_pushinteger(L, (lua_Integer)number(attr) - NLMSG_HDRLEN);
+			lua_pushinteger(L, (lua_Integer)(uint32_t)number(attr) - NLMSG_HDRLEN);
 			lua_setfield(L, -2, "offset");
 			break;
 		case ATTR_POLICY:
@@ -131,11 +131,11 @@ void nslua_extack_push(lua_State *L, const struct nlmsghdr *h)
 			lua_setfield(L, -2, "policy");
 			break;
 		case ATTR_MISS_TYPE:
-			lua_pushinteger(L, (lua_Integer)number(attr));
+			lua_pushinteger(L, (lua_Integer)(uint32_t)number(attr));
 			lua_setfield(L, -2, "missing");
 			break;
 		case ATTR_MISS_NEST:
-			lua_pushinteger(L, (lua_Integer)number(attr) - NLMSG_HDRLEN);
+			lua_pushinteger(L, (lua_Integer)(uint32_t)number(attr) - NLMSG_HDRLEN);
 			lua_setfield(L, -2, "missing_nest");
 			break;
 		}
