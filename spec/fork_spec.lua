@@ -136,6 +136,11 @@ describe("ns.fork", function()
     assert.equal("/etc\n", (q:result()))
   end)
 
+  it("does without a plan", function()
+    assert.same({ 5, 6 }, { held(ns.fork(function(x, y) return x, y end, 5, 6)):result() })
+    assert.same({ 7 }, { held(ns.fork(nil, function(x) return x end, 7)):result() })
+  end)
+
   it("refuses misuse", function()
     assert.matches("a function expected", fails({}, nil))
     assert.matches("has no program", fails({ "ls" }, function() end))

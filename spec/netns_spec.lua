@@ -345,6 +345,7 @@ describe("close", function()
     assert.matches("is closed", select(2, pcall(h.link.list, h.link)))
     assert.matches("is closed", select(2, pcall(function() return h.route end)))
     assert.matches("is closed", select(2, pcall(h.sysctl, h, "net.ipv4.ip_forward")))
+    assert.matches("run: a handle expected, got table %(a method is called with a colon: handle:run%)", select(2, pcall(h.run, { "ls" })))
   end)
 end)
 

@@ -43,6 +43,8 @@ describe("ns.spawn", function()
     assert.equal(r, p:wait())
     assert.is_false(p:running())
     assert.is_nil(p.stdout:read())
+    p:close()
+    assert.is_false(p:running())
   end)
 
   it("reads lines, numbers of bytes, all, and with a timeout", function()

@@ -41,6 +41,7 @@ local function addresses(value, i)
 end
 
 ---Join two namespaces by a veth: made, addressed and brought up at both ends. Nothing is left of it where a step fails.
+---The kernel looks for duplicates of an IPv6 address first: for up to two seconds the row is `tentative`, and the address does not answer.
 ---@param a any  whatever ns.netns.open takes
 ---@param b any
 ---@param options nslua.Connect

@@ -95,6 +95,7 @@ end
 ---@return nslua.fd?
 ---@return string? message
 ---@return integer? errno
+---@private
 function M.open(self, call, path)
   local fd = namespace.fd_of(self, call)
   local userns = userns_of(self, call)

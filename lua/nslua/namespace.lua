@@ -121,8 +121,11 @@ Namespace.__index = M.index(methods)
 ---@param call string
 ---@return nslua.fd
 function M.fd_of(handle, call)
-  local fd = rawget(handle, "fd")
+  local fd = type(handle) == "table" and rawget(handle, "fd")
   if not fd then
+    if not M.is(handle) then
+      errors.misuse("%s: a handle expected, got %s (a method is called with a colon: handle:%s)", call, type(handle), call:match "[^.]+$")
+    end
     errors.misuse("%s: %s is closed", call, handle:describe())
   end
   return fd

@@ -74,6 +74,8 @@ end
 M.allow_call = inside.allow_call
 
 ---Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
+---A request that fails does not stop the others. An error of `fn` itself (a misspelt key, a link name that is looked up in vain) ends the
+---batch: what is queued is dropped, but what had been sent, as a look-up may do, stays.
 ---@param fn fun()  may not yield
 function methods:batch(fn)
   namespace.fd_of(self, "netns.batch")

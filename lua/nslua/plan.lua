@@ -29,7 +29,7 @@ local M = {}
 ---@field groups? integer[]          supplementary groups (default with uid or gid: none)
 ---@field env? table<string, string|number|false>  false unsets
 ---@field clear_env? boolean
----@field hostname? string           in a new UTS namespace
+---@field hostname? string           in a new UTS namespace, or in the one that is joined
 ---@field time? { monotonic: number|string?, boottime: number|string? }  offsets in a new time namespace
 ---@field init? boolean              a reaper as pid 1 of a new pid namespace
 ---@field contain? boolean           in the keeper's pid namespace: the whole tree ends with the script, however that ends

@@ -196,10 +196,10 @@ function Process:resize(rows, columns)
   return self
 end
 
----Whether it runs. Never waits.
+---Whether it runs; false once closed. Never waits.
 ---@return boolean
 function Process:running()
-  return self:wait(0) == nil
+  return self.child ~= nil and self:wait(0) == nil
 end
 
 ---End the process if it runs, and what belongs to it (its process group, or its pid namespace): TERM, a second, KILL.
@@ -394,11 +394,14 @@ end
 
 ---Run a Lua function in a child of that plan (no program in it). p:result() gives what it returns, or raises what it raises.
 ---The child is a copy of the script: its handles work there, and what it changes stays there. Refused where the process has threads.
----@param plan nslua.Plan|nil
+---@param plan nslua.Plan|nil  may be left out: fork(fn, ...)
 ---@param fn function
 ---@param ... any
 ---@return nslua.Process
 function M.fork(plan, fn, ...)
+  if type(plan) == "function" then
+    return M.fork_in(nil, nil, plan, fn, ...)
+  end
   return M.fork_in(nil, plan, fn, ...)
 end
 
