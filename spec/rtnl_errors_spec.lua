@@ -110,6 +110,8 @@ describe("rtnetlink errors", function()
       { function() blue.link:add { name = "x", kind = "vxlan", vxlan = { prot = 4789 } } end,
         "link.add: vxlan: unknown key 'prot' (did you mean 'port'?)" },
       { function() blue.link:add { name = "x", type = "veth" } end, "a link has a kind" },
+      { function() blue.link:add { "x", kind = "veth" } end, "unknown key '1' (a link's name is written name = \"eth0\")" },
+      { function() blue.route:add { "10.0.0.0/8", gateway = "10.0.0.1" } end, "unknown key 'gateway' (a gateway is written via =" },
       { function() blue.link:add { name = "x" } end, "kind is needed" },
       { function() blue.link:add { name = "x", kind = "veth", mtu = "big" } end, "mtu" },
       { function() blue.link:add { name = "x", kind = "veth", mtu = false } end, "mtu cannot be false" },

@@ -41,7 +41,7 @@ function M.nearest(word, known)
       end
     end
   end
-  if best and best_distance <= math.max(2, math.floor(#word / 3)) then
+  if best and best_distance < #word and best_distance <= math.max(2, math.floor(#word / 3)) then
     return best
   end
 end

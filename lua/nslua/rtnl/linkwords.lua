@@ -185,7 +185,7 @@ function M.check(call, t)
   local writers = M.writers
   for key in pairs(t) do
     if not writers[key] then
-      errors.misuse("%s: %s", call, check.unknown("key", key, writers))
+      errors.misuse("%s: %s%s", call, check.unknown("key", key, writers), key == 1 and " (a link's name is written name = \"eth0\")" or "")
     end
   end
 end

@@ -44,7 +44,8 @@ function M.check(call, t)
   end
   for key in pairs(t) do
     if M.writers[key] == nil then
-      errors.misuse("%s: %s", call, check.unknown("key", key, M.writers))
+      errors.misuse("%s: %s%s", call, check.unknown("key", key, M.writers),
+        (key == "gateway" or key == "gw") and " (a gateway is written via = \"10.0.0.1\")" or "")
     end
   end
 end
