@@ -69,7 +69,7 @@ install: all
 	install -m 755 $(BUILD)/bin/nslua $(DESTDIR)$(BINDIR)
 	install -m 644 $(BUILD)/nslua/core.so $(DESTDIR)$(LUACDIR)/nslua
 	cd lua && find nslua -name '*.lua' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(LUADIR))/{} \;
-	cp -r LICENSE $(wildcard README.md CHANGELOG.md doc/api.md examples) $(DESTDIR)$(DOCDIR)
+	cp -r LICENSE README.md CHANGELOG.md doc examples $(DESTDIR)$(DOCDIR)
 
 demo:
 	tools/setup demo

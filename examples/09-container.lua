@@ -7,7 +7,11 @@
 --         listen  tcp 0.0.0.0:80
 -- Needs:  root (or the rights over the container's user namespace).
 
-local pid = tonumber(arg[1]) or error("usage: nslua examples/09-container.lua PID", 0)
+local pid = tonumber(arg[1])
+if not pid then
+  io.stderr:write "usage: nslua examples/09-container.lua PID\n"
+  os.exit(2)
+end
 local c <close> = ns.netns.open(pid)
 
 for _, a in ipairs(c.address:list()) do

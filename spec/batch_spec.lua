@@ -80,6 +80,19 @@ describe("a batch", function()
     assert.is_truthy(a.link:get "x1")
   end)
 
+  it("keeps what had failed before the function raised", function()
+    a.link:add { name = "twice", kind = "ifb" }
+    local ok, e = pcall(a.batch, a, function()
+      a.link:add { name = "twice", kind = "ifb" }
+      a.link:add { name = "w", kind = "ifb", master = "nothing" } -- looks the master up, and so sends what is queued
+    end)
+    assert.is_false(ok)
+    assert.equal("ENODEV", e.code)
+    assert.equal(1, #e.errors)
+    assert.equal("EEXIST", e.errors[1].error.code)
+    a.link:delete "twice"
+  end)
+
   it("drops what is unsent where the function raises", function()
     local before = links(a)
     local ok, e = pcall(a.batch, a, function()

@@ -362,3 +362,13 @@ describe("the own namespace", function()
     ]]))
   end)
 end)
+
+describe("connect with IPv6", function()
+  it("answers at once", function()
+    local a, b = new(), new()
+    ns.connect(a, b, { "fd00::1/64", "fd00::2/64" })
+    assert.is_false(a.address:get({ "fd00::1/64", dev = "eth0" }).tentative)
+    local r = a:run { "ping", "-6", "-c1", "-W2", "fd00::2" }
+    assert.is_true(r.ok, r.stdout .. r.stderr)
+  end)
+end)

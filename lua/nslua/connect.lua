@@ -41,7 +41,7 @@ local function addresses(value, i)
 end
 
 ---Join two namespaces by a veth: made, addressed and brought up at both ends. Nothing is left of it where a step fails.
----The kernel looks for duplicates of an IPv6 address first: for up to two seconds the row is `tentative`, and the address does not answer.
+---IPv6 addresses are added with `nodad`: between two ends that were born together nobody else can have them, and they answer at once.
 ---@param a any  whatever ns.netns.open takes
 ---@param b any
 ---@param options nslua.Connect
@@ -72,10 +72,10 @@ function M.connect(a, b, options)
       peer = { name = far_name, netns = second, mtu = options.mtu, up = true } }
     made = true
     for _, address in ipairs(own_addresses) do
-      first.address:add { address, dev = name }
+      first.address:add { address, dev = name, nodad = address:find(":", 1, true) and true or nil }
     end
     for _, address in ipairs(far_addresses) do
-      second.address:add { address, dev = far_name }
+      second.address:add { address, dev = far_name, nodad = address:find(":", 1, true) and true or nil }
     end
     return first.link:get(name), second.link:get(far_name)
   end)

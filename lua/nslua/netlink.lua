@@ -340,14 +340,17 @@ function M.batch(handle, fn)
     ok, e = pcall(flush, batch)
   end
   active = outer
+  local failed = batch.errors
+  table.sort(failed, function(a, b)
+    return a.index < b.index
+  end)
   if not ok then
+    if #failed > 0 and errors.is(e) and not e.errors then
+      e.errors = failed -- requests that a read or another handle's write had already sent
+    end
     error(e, 0)
   end
-  local failed = batch.errors
   if #failed > 0 then
-    table.sort(failed, function(a, b)
-      return a.index < b.index
-    end)
     local first = failed[1].error
     local is_error = errors.is(first)
     errors.raise { call = "batch", netns = handle:describe(), errors = failed,
