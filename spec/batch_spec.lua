@@ -84,7 +84,8 @@ describe("a batch", function()
     a.link:add { name = "twice", kind = "ifb" }
     local ok, e = pcall(a.batch, a, function()
       a.link:add { name = "twice", kind = "ifb" }
-      a.link:add { name = "w", kind = "ifb", master = "nothing" } -- looks the master up, and so sends what is queued
+      a.link:get "lo" -- a read sends what is queued
+      a.link:add { name = "w", kind = "ifb", master = "nothing" }
     end)
     assert.is_false(ok)
     assert.equal("ENODEV", e.code)
