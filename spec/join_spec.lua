@@ -306,7 +306,8 @@ describe("the view of files", function()
 
   it("propagates nothing by default, and what is asked for", function()
     for word, want in pairs { private = "", slave = "master:", shared = "shared:" } do
-      local r = ns.run { "sh", "-c", "grep ' / / ' /proc/self/mountinfo", unshare = "user,mount", map_users = "root", propagation = word }
+      local r = ns.run { "sh", "-c", "awk '$5 == \"/\"' /proc/self/mountinfo", unshare = "user,mount", map_users = "root",
+        propagation = word }
       if want == "" then
         assert.not_matches("shared:", r.stdout)
         assert.not_matches("master:", r.stdout)

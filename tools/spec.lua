@@ -38,7 +38,7 @@ local function state()
   local out = {}
   if not shared then
     local text = output [[
-      awk '{print "mount " $5}' /proc/self/mountinfo
+      awk '$5 != "/run/netns" {print "mount " $5}' /proc/self/mountinfo  # the folder itself stays, as ip(8) leaves it
       for n in /run/netns/*; do [ -e "$n" ] && echo "netns $n"; done
       for n in /sys/class/net/*; do echo "link ${n##*/}"; done]]
     for line in text:gmatch "[^\n]+" do
