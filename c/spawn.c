@@ -194,16 +194,14 @@ int nslua_spawn(lua_State *L)
 		lua_pushboolean(L, 0);
 		return 1;
 	}
+	drop(theirs); /* which leaves a free number for a pidfd: a child that nobody could wait for must not be */
 	if (pid > 0) {
 		if (p->fork)
 			pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		c->fd = pidfd;
 		c->pid = pid;
 		c->group = p->group && !p->init;
-	}
-	if (p->status >= 0) {
-		drop(theirs);
-		if (pid > 0)
+		if (p->status >= 0)
 			attend(p, ours->fd, c, gift);
 	}
 	drop(ours);

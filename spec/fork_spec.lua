@@ -147,6 +147,30 @@ describe("ns.fork", function()
     assert.matches("unknown key 'cdw'", fails({ cdw = "/" }, function() end))
   end)
 
+  it("works or fails clearly where fds run out, and never leaves a child nobody waits for", function()
+    local out = helper.sh("ulimit -n 40; timeout 20 env " .. helper.lua .. [==[ -e '
+      local ns, core = require "nslua", require "nslua.core"
+      ns.fork({}, function() end):result()
+      local held = {}
+      while true do
+        local fd = core.fd.open("/dev/null", "r")
+        if not fd then break end
+        held[#held + 1] = fd
+      end
+      for free = 0, 8 do
+        local ok, e = pcall(function()
+          local p = ns.fork({}, function() return 7 end)
+          assert(p:result(10) == 7)
+          p:close()
+        end)
+        if not ok and not ns.error.is(e, "EMFILE") then print(free, tostring(e)) end
+        if free == 8 then print(ok) end
+        collectgarbage()
+        table.remove(held):close()
+      end']==])
+    assert.equal("true", out)
+  end)
+
   it("leaves no fd", function()
     result({}, function() end)
     local before = helper.fd_count()
