@@ -49,6 +49,13 @@ static void need_table(struct encoder *e, struct place *at)
 	luaL_checkstack(e->L, 24, "netlink message");
 }
 
+/* A value that has its place among others, and is not as long as that: its own "#size" or "#tail" says so. */
+static void wrong_size(struct encoder *e, struct place *at, size_t want, size_t got)
+{
+	lua_pushfstring(e->L, "%d bytes expected, got %d", (int)want, (int)got);
+	nslua_encode_misuse(e, at, NULL, 0);
+}
+
 /* The members of a struct, from the table at the place; absent ones are zero, "#size" cuts it. */
 static void put_struct(struct encoder *e, struct place *at, int st)
 {
@@ -78,6 +85,8 @@ static void put_struct(struct encoder *e, struct place *at, int st)
 		} else {
 			at->key = f->key;
 			put_value(e, at, f);
+			if (e->n - start > f->off + f->size)
+				wrong_size(e, at, f->size, e->n - start - f->off);
 			at->key = 0;
 		}
 		lua_pop(L, 1);
@@ -164,7 +173,11 @@ static void put_list(struct encoder *e, struct place *at, const struct nslua_fie
 			memcpy(e->p + start, &len, 2);
 			align(e, start);
 		} else {
+			size_t start = e->n;
+
 			put_value(e, &in, el);
+			if (e->n - start != el->size)
+				wrong_size(e, &in, el->size, e->n - start);
 		}
 		lua_pop(L, 1);
 	}

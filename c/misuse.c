@@ -75,8 +75,10 @@ void *nslua_encode_room(struct encoder *e, size_t n)
 
 		while (size < e->n + n)
 			size *= 2;
-		if (size > MAX_MESSAGE)
-			luaL_error(e->L, "%s: a message of more than %d bytes", e->s->name, MAX_MESSAGE);
+		if (size > MAX_MESSAGE) {
+			lua_pushfstring(e->L, "a message of more than %d bytes", MAX_MESSAGE);
+			nslua_encode_misuse(e, NULL, NULL, 0);
+		}
 		grown = lua_newuserdatauv(e->L, size, 0);
 		memcpy(grown, e->p, e->n);
 		lua_replace(e->L, e->buffer);

@@ -341,6 +341,24 @@ describe("schema encode and decode", function()
     assert.are.equal("\2", S:encode { family = "inet", ["#size"] = 1 })
   end)
 
+  it("says at the caller's line that a message is too long", function()
+    local ok, message = pcall(function() return #S:encode { raw = ("x"):rep(2 ^ 21) } end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(message):find "^[^%[]*schema_spec.*a message of more than", tostring(message))
+  end)
+
+  it("keeps a struct inside a struct or an array at its size", function()
+    local function fails(t)
+      local ok, message = pcall(S.encode, S, t)
+      assert.is_false(ok)
+      assert.is_truthy(tostring(message):find "bytes expected, got", tostring(message))
+    end
+    fails { big = { rate = { ["#tail"] = "abcd" } } }
+    fails { big = { rate = { ["#tail"] = ("x"):rep(5000) } } }
+    fails { group = { { id = 1, ["#tail"] = "abcd" }, { id = 2 } } }
+    fails { group = { { id = 1, ["#size"] = 4 }, { id = 2 } } }
+  end)
+
   it("a header of one byte is padded, with zeros", function()
     local small = schema.compile "t_small"
     assert.are.equal("\2\0\0\0" .. attr(1, "\5\0"), small:encode { family = 2, id = 5 })
