@@ -199,9 +199,12 @@ static int core_open(lua_State *L)
 	static const char *const names[] = { "r", "w", "a", "rw", "path", "x", NULL };
 	static const int flags[] = { O_RDONLY, O_WRONLY | O_CREAT | O_TRUNC, O_WRONLY | O_CREAT | O_APPEND, O_RDWR,
 				     O_PATH, O_WRONLY | O_CREAT | O_EXCL };
-	const char *path = luaL_checkstring(L, 1);
+	size_t len;
+	const char *path = luaL_checklstring(L, 1, &len);
 	int mode = luaL_checkoption(L, 2, "r", names);
 
+	if (strlen(path) != len) /* the kernel would take another file than the one named */
+		return nslua_failen(L, path, EINVAL);
 	return open_path(L, path, flags[mode], (int)luaL_optinteger(L, 3, 0666));
 }
 

@@ -30,6 +30,12 @@ describe("fd handle", function()
     assert.equal(core.errno.ENOENT, errno)
   end)
 
+  it("opens no other file than the one named, at a NUL byte", function()
+    local f, _, errno = core.fd.open("/dev/null\0x", "r")
+    assert.is_nil(f)
+    assert.are.equal(core.errno.EINVAL, errno)
+  end)
+
   it("opens close-on-exec", function()
     local f = core.fd.open("/dev/null", "r")
     local flags = helper.sh(("grep flags /proc/$PPID/fdinfo/%d"):format(f:number()))
