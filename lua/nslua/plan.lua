@@ -222,14 +222,17 @@ end
 
 ---An id of a user or group: 0 to 2^32 - 2.
 local function id(call, key, value)
-  if value ~= nil and (value < 0 or value > 4294967294) then
+  if value ~= nil and not (value >= 0 and value <= 4294967294 and value == math.floor(value)) then
     errors.misuse("%s: %s %s is no user or group id", call, key, tostring(value))
   end
   return value
 end
 
 local function file_number(call, key, value)
-  local number, message, errno = core.process.fileno(value)
+  local ok, number, message, errno = pcall(core.process.fileno, value)
+  if not ok then -- a closed file, or no file at all
+    errors.misuse("%s: %s: %s", call, key, (tostring(number):match "%((.*)%)" or tostring(number)))
+  end
   errors.check(call .. ": " .. key, nil, number, message, errno)
   return number
 end
