@@ -44,11 +44,15 @@ static void ask_exit(struct nslua_process *c)
 int nslua_reap(struct nslua_process *c, int options)
 {
 	siginfo_t si;
+	int rc;
 
 	if (c->done)
 		return 1;
 	si.si_pid = 0;
-	if (waitid((idtype_t)P_PIDFD_, (id_t)c->fd, &si, WEXITED | __WALL | options) == 0) {
+	do /* who waits here has ended it: a signal must not leave a zombie */
+		rc = waitid((idtype_t)P_PIDFD_, (id_t)c->fd, &si, WEXITED | __WALL | options);
+	while (rc < 0 && errno == EINTR);
+	if (rc == 0) {
 		if (!si.si_pid)
 			return 0;
 		c->code = si.si_code;
