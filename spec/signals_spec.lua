@@ -28,7 +28,7 @@ local function guard(name)
   end })
 end
 local function ready() local f = io.open(arg[1], "w") f:write "ready" f:close() end
-local function spin() while true do end end
+local function spin() ready() while true do end end
 ]]
 
 local function write(name, text)
@@ -61,26 +61,26 @@ local codes = { INT = 130, TERM = 143, HUP = 129 }
 
 -- name -> script, and what it must have written
 local cases = {
-  { "a plain loop", 'local a <close> = guard "a" ready() spin()', "a " },
-  { "a finished signal", 'local a <close> = guard "a" do local b <close> = guard "b" ready() spin() end', "b a " },
-  { "pcall", 'local a <close> = guard "a" ready() pcall(function() local b <close> = guard "b" spin() end) print "BAD"', "b a " },
-  { "a loop around pcall", 'local a <close> = guard "a" ready() while true do pcall(spin) end', "a " },
+  { "a plain loop", 'local a <close> = guard "a" spin()', "a " },
+  { "a scope in a scope", 'local a <close> = guard "a" do local b <close> = guard "b" spin() end', "b a " },
+  { "pcall", 'local a <close> = guard "a" pcall(function() local b <close> = guard "b" spin() end) print "BAD"', "b a " },
+  { "a loop around pcall", 'local a <close> = guard "a" while true do pcall(spin) end', "a " },
   { "a loop around nested pcalls",
-    'local a <close> = guard "a" ready() while true do pcall(pcall, function() local b <close> = guard "b" spin() end) end', "b a " },
+    'local a <close> = guard "a" while true do pcall(pcall, function() local b <close> = guard "b" spin() end) end', "b a " },
   { "a loop around short calls", 'local a <close> = guard "a" ready() while true do pcall(tostring, 1) end', "a " },
   { "pcall of a callable object", [[
     local a <close> = guard "a"
-    local t = setmetatable({}, { __call = function() local b <close> = guard "b" ready() spin() end })
+    local t = setmetatable({}, { __call = function() local b <close> = guard "b" spin() end })
     while true do pcall(t) end]], "b a " },
-  { "xpcall with a handler in C", 'local a <close> = guard "a" ready() while true do xpcall(spin, debug.traceback) end', "a " },
+  { "xpcall with a handler in C", 'local a <close> = guard "a" while true do xpcall(spin, debug.traceback) end', "a " },
   { "xpcall with handlers in Lua", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     while true do
       xpcall(function() xpcall(spin, function(m) for _ = 1, 1e5 do end return m end) end, function(m) return { m } end)
     end]], "a " },
-  { "xpcall with a handler that fails", 'local a <close> = guard "a" ready() while true do xpcall(spin, function(m) error(m) end) end', "a " },
+  { "xpcall with a handler that fails", 'local a <close> = guard "a" while true do xpcall(spin, function(m) error(m) end) end', "a " },
   { "deep nesting", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     pcall(function()
       local b <close> = guard "b"
       pcall(function()
@@ -89,26 +89,26 @@ local cases = {
       end)
     end)]], "d c b a ", "interrupted" },
   { "150 calls of pcall", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     local function f(n) if n == 0 then spin() end local ok = pcall(f, n - 1) return ok end
     f(150)]], "a " },
   { "a coroutine under resume", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     local co = coroutine.create(function() local b <close> = guard "b" spin() end)
     while true do coroutine.resume(co) end]], "b a " },
   { "coroutines under wrap and pcall", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     while true do pcall(coroutine.wrap(function() local b <close> = guard "b" spin() end)) end]], "b a " },
   { "a coroutine that yielded in a pcall", [[
     local a <close> = guard "a"
     local co = coroutine.wrap(function()
       local b <close> = guard "b"
-      while true do pcall(function() local c <close> = guard "c" coroutine.yield() ready() spin() end) end
+      while true do pcall(function() local c <close> = guard "c" coroutine.yield() spin() end) end
     end)
     co()
     while true do co() end]], "c b a " },
   { "coroutines in coroutines", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     coroutine.wrap(function()
       local b <close> = guard "b"
       pcall(coroutine.wrap(function()
@@ -136,17 +136,17 @@ local cases = {
   { "ns.wait", 'local a <close> = guard "a" local r, w = require("nslua.core").fd.pipe() ready() ns.wait{ r } w:close()', "a " },
   { "ns.run", 'local a <close> = guard "a" ready() while true do pcall(ns.run, { "sleep", "50" }) end', "a " },
   { "a read from a pipe", 'local a <close> = guard "a" local p <close> = io.popen("sleep 1") ready() while true do pcall(p.read, p) end', "a " },
-  { "load with a reader", 'local a <close> = guard "a" ready() while true do load(function() local b <close> = guard "b" spin() end) end', "b a " },
-  { "callbacks of table.sort", 'local a <close> = guard "a" ready() while true do pcall(table.sort, { 3, 2, 1 }, spin) end', "a " },
-  { "callbacks of string.gsub", 'local a <close> = guard "a" ready() while true do pcall(string.gsub, "aaa", "a", spin) end', "a " },
+  { "load with a reader", 'local a <close> = guard "a" while true do load(function() local b <close> = guard "b" spin() end) end', "b a " },
+  { "callbacks of table.sort", 'local a <close> = guard "a" while true do pcall(table.sort, { 3, 2, 1 }, spin) end', "a " },
+  { "callbacks of string.gsub", 'local a <close> = guard "a" while true do pcall(string.gsub, "aaa", "a", spin) end', "a " },
   { "metamethods", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     local t = setmetatable({}, { __index = spin })
     while true do pcall(function() return t.x end) end]], "a " },
   { "a generic for with a closing value",
-    'local a <close> = guard "a" ready() for _ in function() return 1 end, nil, nil, guard "f" do pcall(spin) end', "f a " },
+    'local a <close> = guard "a" for _ in function() return 1 end, nil, nil, guard "f" do pcall(spin) end', "f a " },
   { "close handlers that fail", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     while true do
       pcall(function()
         local b <close> = guard "b"
@@ -156,7 +156,7 @@ local cases = {
     end]], "b a " },
   { "close handlers that are tail calls", [[
     local t = { work = function() local n = 0 for i = 1, 100000 do n = n + #tostring(i) end io.write "tail " end }
-    local a <close> = setmetatable(t, { __close = function(o) return o.work() end, __index = t }) ready()
+    local a <close> = setmetatable(t, { __close = function(o) return o.work() end, __index = t })
     while true do pcall(function() return spin() end) end]], "tail " },
   { "a close handler that runs already", [[
     local a <close> = guard "a"
@@ -182,7 +182,7 @@ local cases = {
     end)
     spin()]], "slow a " },
   { "finalizers", [[
-    local a <close> = guard "a" ready()
+    local a <close> = guard "a"
     kept = setmetatable({}, { __gc = function() for i = 1, 1e5 do tostring(i) end io.write "gc " end })
     while true do pcall(spin) end]], "a gc " },
 }
