@@ -49,6 +49,7 @@ build = {
         "c/process.c",
         "c/pty.c",
         "c/pump.c",
+        "c/report.c",
         "c/row.c",
         "c/scalar.c",
         "c/schema.c",

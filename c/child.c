@@ -23,54 +23,6 @@
 #include "idmap.h"
 #include "spawn.h"
 
-static void fill(struct report *r, int type, const char *step, int err, const char *detail, pid_t pid)
-{
-	memset(r, 0, sizeof(*r));
-	r->type = type;
-	r->err = err;
-	r->pid = pid;
-	snprintf(r->step, sizeof(r->step), "%s", step);
-	snprintf(r->detail, sizeof(r->detail), "%s", detail ? detail : "");
-}
-
-/* Tell the maker; fd (or -1) goes along. */
-void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd)
-{
-	struct report r;
-	struct iovec v = { &r, sizeof(r) };
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-
-	if (p->status < 0) {
-		fill(p->report, type, step, err, detail, pid);
-		return;
-	}
-	fill(&r, type, step, err, detail, pid);
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	while (sendmsg(p->status, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
-}
-
-void spawn_die(struct plan *p, const char *step, int err, const char *detail)
-{
-	spawn_say(p, REPORT_FAIL, step, err, detail, 0, -1);
-	_exit(127);
-}
-
 static void die(struct plan *p, const char *step)
 {
 	spawn_die(p, step, errno, NULL);

@@ -112,11 +112,13 @@ struct plan *nslua_readplan(lua_State *L, int arg);
 
 /* child.c: every step up to the program.  spawn_run is for clone(2); it does not return unless plan->fork. */
 int spawn_run(void *plan);
-void spawn_die(struct plan *p, const char *step, int err, const char *detail) __attribute__((noreturn));
-void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd);
 void spawn_parent_death(struct plan *p);
 /* A process like this one; *pidfd gets its pidfd (or pass NULL).  Flags: CLONE_PARENT or 0. */
 pid_t spawn_fork(unsigned long flags, int *pidfd);
+
+/* report.c: what a child tells its maker. */
+void spawn_die(struct plan *p, const char *step, int err, const char *detail) __attribute__((noreturn));
+void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd);
 
 /* place.c: the view of the file system.  These end the child on failure. */
 void spawn_take_trees(struct plan *p); /* in the caller's view, before any join */
