@@ -97,6 +97,28 @@ describe("the house", function()
     end
   end)
 
+  it("has no step of a new child that calls back into child.c", function()
+    local texts, home = {}, {}
+    for _, path in ipairs(files "find c -name '*.c' | sort") do
+      texts[path] = read(path):gsub("/%*.-%*/", "")
+      for name in ("\n" .. texts[path]):gmatch "\n%l[%w_ ]*[ *](%l[%w_]*)%([^;{}]*%)\n{" do
+        home[name] = home[name] == nil and path or home[name]
+      end
+    end
+    assert.equal("c/child.c", home.spawn_run)
+    local callees = {}
+    for name in texts["c/child.c"]:gmatch "%f[%w_](spawn_[%w_]+)%(" do
+      callees[home[name]] = true
+    end
+    assert.is_true(callees["c/place.c"] and callees["c/report.c"])
+    callees["c/child.c"] = nil
+    for path in pairs(callees) do
+      for name in texts[path]:gmatch "%f[%w_](spawn_[%w_]+)%(" do
+        assert.are_not.equal("c/child.c", home[name], path .. " calls " .. name)
+      end
+    end
+  end)
+
   it("sets no global", function()
     if not helper.has "luac5.4" then
       pending "no luac5.4"
