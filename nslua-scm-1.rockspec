@@ -68,6 +68,7 @@ build = {
     ["nslua.carry"] = "lua/nslua/carry.lua",
     ["nslua.census"] = "lua/nslua/census.lua",
     ["nslua.check"] = "lua/nslua/check.lua",
+    ["nslua.command.cli.options"] = "lua/nslua/command/cli/options.lua",
     ["nslua.command.help"] = "lua/nslua/command/help.lua",
     ["nslua.command"] = "lua/nslua/command/init.lua",
     ["nslua.command.repl"] = "lua/nslua/command/repl.lua",

@@ -27,6 +27,7 @@ _Noreturn void host_finish(lua_State *L, int status); /* close the state, flush,
 /* embed.c: the searcher, and the nslua.host module for the commands. */
 void host_embed_open(lua_State *L, int use_environment);
 int luaopen_nslua_host(lua_State *L);
+int host_getopt(lua_State *L); /* getopt.c */
 
 /* nslua.c */
 int host_traceback(lua_State *L);        /* the message handler: text and traceback, for error objects too */

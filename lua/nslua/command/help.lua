@@ -33,6 +33,10 @@ local function explain(name)
   if rest ~= "" then
     print(rest)
   end
+  local declaration = command.declaration(entry)
+  if declaration then
+    io.write(declaration:help())
+  end
   if entry.path then
     print("\n" .. entry.path)
   end

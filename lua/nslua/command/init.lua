@@ -68,6 +68,16 @@ function M.find(name)
   end
 end
 
+---The declared options of a built-in command; nil where it has none.
+---@param entry nslua.command.Entry
+---@return nslua.cli.Declaration?
+function M.declaration(entry)
+  if entry.module then
+    require(entry.module)
+    return require("nslua.command.cli.options").declared[entry.name]
+  end
+end
+
 ---What the comment at the top of a command's file says.
 ---@param entry nslua.command.Entry
 ---@return string summary  its first line
