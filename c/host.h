@@ -22,6 +22,7 @@ extern const size_t host_file_count;
 void host_interrupt_open(lua_State *L);  /* handlers, and the pcall, xpcall and os.exit that go with them */
 int host_interrupt_pending(void);        /* the signal that is unwinding the script, or 0 */
 void host_interrupt_clear(void);         /* the interactive prompt goes on after SIGINT */
+int host_die_of(lua_State *L);
 _Noreturn void host_finish(lua_State *L, int status); /* close the state, flush, exit or die of the signal */
 
 /* embed.c: the searcher, and the nslua.host module for the commands. */

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -497,6 +498,15 @@ static void close_everything(void)
 	lua_close(main_state);
 }
 
+static int death; /* the signal to die of in the end, as a program did that this one stood for */
+
+/* host.die_of(signal): when all is closed the program dies of that signal instead of exiting; no second core is written. */
+int host_die_of(lua_State *L)
+{
+	death = (int)luaL_checkinteger(L, 1);
+	return 0;
+}
+
 _Noreturn void host_finish(lua_State *L, int status)
 {
 	if (L == main_state)
@@ -510,6 +520,10 @@ _Noreturn void host_finish(lua_State *L, int status)
 	}
 	if (pending)
 		default_action(pending);
+	if (death) {
+		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+		default_action(death);
+	}
 	exit(status);
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -101,7 +102,7 @@ void spawn_propagation(struct plan *p)
 
 static int open_root(struct plan *p, const char *step)
 {
-	int fd = open(p->root ? p->root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = p->root_fd >= 0 ? fcntl(p->root_fd, F_DUPFD_CLOEXEC, 3) : open(p->root ? p->root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		die(p, step, p->root);
@@ -162,6 +163,30 @@ void spawn_proc(struct plan *p)
 	close(root);
 }
 
+/* binfmt_misc of the new user namespace; an interpreter that is opened at once ("F") is looked for outside of the new root. */
+void spawn_binfmt(struct plan *p)
+{
+	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	char path[PATH_MAX];
+	int root, to, fd;
+
+	if (!p->binfmt)
+		return;
+	root = open_root(p, "binfmt");
+	to = place_open(root, p->binfmt);
+	if (to < 0 || place_mount_at(to, "binfmt_misc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		die(p, "binfmt", p->binfmt);
+	close(to);
+	if (p->binfmt_register) {
+		snprintf(path, sizeof(path), "%s/register", p->binfmt);
+		fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+		if (fd < 0 || write(fd, p->binfmt_register, strlen(p->binfmt_register)) < 0)
+			die(p, "binfmt", p->binfmt_register);
+		close(fd);
+	}
+	close(root);
+}
+
 /* In a mount namespace of our own the old root goes away; elsewhere, or where it cannot be left, chroot(2). */
 static int pivot(int root)
 {
@@ -180,7 +205,7 @@ void spawn_root(struct plan *p)
 {
 	int root;
 
-	if (!p->root)
+	if (!p->root && p->root_fd < 0)
 		return;
 	root = open_root(p, "root");
 	if (!(p->unshare & CLONE_NEWNS) || pivot(root) < 0) {
@@ -197,10 +222,15 @@ void spawn_cwd(struct plan *p, int moved)
 {
 	char path[PATH_MAX];
 
+	if (p->cwd_fd >= 0) { /* wherever it is: the caller has opened it */
+		if (fchdir(p->cwd_fd) < 0)
+			die(p, "cwd", NULL);
+		return;
+	}
 	if (p->cwd) {
 		if (chdir(p->cwd) < 0)
 			die(p, "cwd", p->cwd);
-	} else if (moved && !p->root && p->here && p->here[0]) {
+	} else if (moved && !p->root && p->root_fd < 0 && p->here && p->here[0]) {
 		if (chdir(p->here) < 0 && chdir("/") < 0)
 			die(p, "cwd", "/");
 	} else {

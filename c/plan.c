@@ -300,6 +300,40 @@ static void read_groups(struct reader *r, struct plan *p)
 	lua_pop(r->L, 1);
 }
 
+/* persist = { { type = CLONE_NEW*, word = "net", path = }, ... } */
+static void read_persist(struct reader *r, struct plan *p)
+{
+	int n = list(r, "persist");
+
+	luaL_argcheck(r->L, n <= PLAN_TYPES, 1, "too many namespaces to bind");
+	for (int i = 0; i < n; i++) {
+		lua_rawgeti(r->L, -1, i + 1);
+		p->persist[i].type = (int)field_number(r, "type");
+		p->persist[i].word = field_text(r, "word");
+		p->persist[i].path = field_text(r, "path");
+		luaL_argcheck(r->L, p->persist[i].word && p->persist[i].path, 1, "nothing to bind");
+		lua_pop(r->L, 1);
+	}
+	p->npersist = n;
+	if (n)
+		lua_pop(r->L, 1);
+}
+
+static void read_cgroup(struct reader *r, struct plan *p)
+{
+	int n = list(r, "cgroup");
+
+	luaL_argcheck(r->L, n <= PLAN_CGROUPS, 1, "too many cgroups");
+	for (int i = 0; i < n; i++) {
+		lua_rawgeti(r->L, -1, i + 1);
+		p->cgroup[i] = nslua_checkfd(r->L, lua_gettop(r->L));
+		lua_pop(r->L, 1);
+	}
+	p->ncgroup = n;
+	if (n)
+		lua_pop(r->L, 1);
+}
+
 /* stdin, stdout, stderr: an fd, "inherit", or "stdout" for stderr: where stdout goes. */
 static void read_stdio(struct reader *r, struct plan *p)
 {
@@ -372,15 +406,28 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	read_offsets(r, p);
 	p->propagation = (unsigned long)number(r, "propagation", 0);
 	p->hostname = text(r, "hostname");
+	p->lo = flag(r, "lo");
+	p->owner_uid = number(r, "owner_uid", -1);
+	p->owner_gid = number(r, "owner_gid", -1);
+	read_persist(r, p);
+	read_cgroup(r, p);
 	p->sys = flag(r, "sys");
 	p->etc = text(r, "etc");
 	read_mounts(r, p);
 	p->proc = text(r, "mount_proc");
+	p->binfmt = text(r, "binfmt");
+	p->binfmt_register = text(r, "binfmt_register");
 	p->root = text(r, "root");
+	p->root_fd = optional_fd(r, "root_fd");
 	p->cwd = text(r, "cwd");
+	p->cwd_fd = optional_fd(r, "cwd_fd");
 	p->uid = number(r, "uid", -1);
 	p->gid = number(r, "gid", -1);
 	read_groups(r, p);
+	p->keep_ids = flag(r, "keep_ids");
+	p->keep_caps = flag(r, "keep_caps");
+	p->context = text(r, "context");
+	p->death_signal = (int)number(r, "death_signal", SIGKILL);
 	read_stdio(r, p);
 	read_keep(r, p);
 	p->pty = optional_fd(r, "pty");
@@ -388,7 +435,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	p->foreground = optional_fd(r, "foreground");
 	p->init = flag(r, "init");
 	p->give_mount = flag(r, "give_mount");
-	if ((p->joined & CLONE_NEWNS) && !p->cwd) {
+	if ((p->joined & CLONE_NEWNS) && !p->cwd && p->cwd_fd < 0) {
 		p->here = block(r, PATH_MAX);
 		if (!getcwd(p->here, PATH_MAX))
 			p->here[0] = 0;

@@ -26,7 +26,7 @@ static int may_share(const struct plan *p)
 	(void)p;
 	return 0;
 #else
-	return !p->fork && !p->init && !p->give_mount && p->uid < 0 && p->gid < 0 && p->ngroups < 0 &&
+	return !p->fork && !p->init && !p->give_mount && p->uid < 0 && p->gid < 0 && p->ngroups < 0 && !p->keep_caps && !p->context && !p->npersist &&
 	       !((p->unshare | p->joined) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME));
 #endif
 }
@@ -230,4 +230,26 @@ int nslua_spawn(lua_State *L)
 	else
 		lua_pushnil(L);
 	return 4;
+}
+
+/*
+ * process.exec(plan): this process becomes the program; no return.  On failure: nil, message, errno, step, detail; by then the process may
+ * have moved.  Threads other than this one end.
+ */
+int nslua_exec(lua_State *L)
+{
+	struct plan *p;
+	jmp_buf back;
+
+	lua_settop(L, 1);
+	p = nslua_readplan(L, 1);
+	p->parent = getpid();
+	p->parent_fd = -1;
+	p->back = &back;
+	p->in_place = 1;
+	pthread_sigmask(SIG_SETMASK, NULL, &p->mask);
+	fflush(NULL);
+	if (setjmp(back) == 0)
+		spawn_run(p);
+	return push_failure(L, p->report->step, p->report->err, p->report->detail);
 }

@@ -3,6 +3,7 @@
 #ifndef NSLUA_SPAWN_H
 #define NSLUA_SPAWN_H
 
+#include <setjmp.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <signal.h>
@@ -16,6 +17,7 @@ enum report_type {
 	REPORT_NONE,
 	REPORT_FAIL, /* the plan failed at `step`: the child is gone */
 	REPORT_MAP,  /* in a new user namespace: write my id maps and answer */
+	REPORT_BIND, /* to the copy outside: bind my namespaces of the types in `pid` onto their files */
 	REPORT_PID,  /* the program is another process: `pid`, and its pidfd comes along */
 	REPORT_NOTE, /* something was left as it was; the program runs all the same */
 	REPORT_FD,   /* what was asked for comes along */
@@ -49,15 +51,25 @@ struct plan_offset {
 	long nsec;
 };
 
+struct plan_persist {
+	int type;         /* CLONE_NEW* */
+	const char *word; /* in /proc/PID/ns */
+	const char *path; /* what it is bound onto */
+};
+
 enum plan_stdio { STDIO_INHERIT, STDIO_FD, STDIO_OUT /* stderr goes where stdout goes */ };
 
 #define PLAN_JOINS 16
+#define PLAN_TYPES 8
+#define PLAN_CGROUPS 32 /* hierarchies of cgroup v1, and v2 */
 struct plan {
 	/* the program */
 	char **argv;  /* argv[-1] is spare, for /bin/sh before a script without #! */
 	char **paths; /* candidates to execve, in order */
 	char **envp;
 	int fork; /* no program: come back to Lua in the child */
+	int in_place; /* no child: this process becomes the program */
+	jmp_buf *back; /* where a step that fails goes then */
 
 	/* namespaces */
 	struct plan_join join[PLAN_JOINS];
@@ -71,6 +83,12 @@ struct plan {
 	int noffset;
 	unsigned long propagation; /* MS_* for "/" after unshare(mount), 0: leave */
 	const char *hostname;
+	int lo;                    /* up, in the new network namespace */
+	long owner_uid, owner_gid; /* who makes the user namespace, -1: the caller */
+	struct plan_persist persist[PLAN_TYPES];
+	int npersist;
+	int cgroup[PLAN_CGROUPS]; /* cgroup.procs to enter by */
+	int ncgroup;
 
 	/* the view of the file system */
 	int sys;         /* mount a sysfs of the joined network namespace */
@@ -78,14 +96,21 @@ struct plan {
 	struct plan_mount *mounts;
 	int nmounts;
 	const char *proc; /* where to mount a proc, or NULL */
+	const char *binfmt;          /* where to mount the user namespace's binfmt_misc, or NULL */
+	const char *binfmt_register; /* what to write to its file `register`, or NULL */
 	const char *root; /* new root, or NULL */
+	int root_fd;      /* the same, opened by the caller, or -1 */
 	const char *cwd;  /* asked for: must work */
+	int cwd_fd;       /* the same, opened by the caller, or -1 */
 	char *here;       /* the caller's: tried after a join of a mount namespace */
 
 	/* who */
 	long uid, gid;
 	gid_t *groups;
 	int ngroups; /* -1: leave */
+	int keep_ids;  /* joining a user namespace does not make us its root */
+	int keep_caps; /* permitted capabilities survive the exec */
+	const char *context; /* label for the exec, or NULL */
 
 	/* fds */
 	enum plan_stdio stdio[3];
@@ -102,6 +127,7 @@ struct plan {
 	pid_t parent;
 	int parent_fd; /* pidfd of the caller */
 	int deathsig;  /* PDEATHSIG can be trusted: the caller is the main thread */
+	int death_signal; /* and what it is */
 	sigset_t mask; /* the caller's */
 	int status;    /* the child's end of the status socket, -1: report in place */
 	struct report *report;
@@ -113,18 +139,39 @@ struct plan *nslua_readplan(lua_State *L, int arg);
 /* child.c: every step up to the program.  spawn_run is for clone(2); it does not return unless plan->fork. */
 int spawn_run(void *plan);
 void spawn_parent_death(struct plan *p);
-/* A process like this one; *pidfd gets its pidfd (or pass NULL).  Flags: CLONE_PARENT or 0. */
+
+/* clone.c. A process like this one; *pidfd gets its pidfd (or pass NULL).  Flags: CLONE_PARENT or 0. */
 pid_t spawn_fork(unsigned long flags, int *pidfd);
 
 /* report.c: what a child tells its maker. */
 void spawn_die(struct plan *p, const char *step, int err, const char *detail) __attribute__((noreturn));
 void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd);
 
+/* outside.c: a copy that stays where this process was, for what can only be done from there. */
+struct outside {
+	pid_t pid;
+	int to;
+};
+void spawn_leave(struct plan *p, struct outside *o, const char *step);
+void spawn_ask(struct plan *p, struct outside *o, int what, int types, const char *step);
+void spawn_dismiss(struct outside *o);
+
+/* enter.c */
+void spawn_join(struct plan *p);
+void spawn_unshare(struct plan *p);
+
+/* credentials.c: raw, for glibc would signal every thread of the caller to change along. */
+int spawn_set_groups(int n, const gid_t *list);
+int spawn_set_gid(gid_t g);
+int spawn_set_uid(uid_t u);
+void spawn_credentials(struct plan *p);
+
 /* place.c: the view of the file system.  These end the child on failure. */
 void spawn_take_trees(struct plan *p); /* in the caller's view, before any join */
 void spawn_propagation(struct plan *p);
 void spawn_mounts(struct plan *p);
 void spawn_proc(struct plan *p);
+void spawn_binfmt(struct plan *p);
 void spawn_root(struct plan *p);
 void spawn_cwd(struct plan *p, int moved);
 
@@ -152,6 +199,7 @@ int nslua_reap(struct nslua_process *c, int options);
 int nslua_write(lua_State *L); /* pump.c */
 int nslua_pump(lua_State *L);
 int nslua_spawn(lua_State *L); /* spawn.c */
+int nslua_exec(lua_State *L);
 int nslua_pty(lua_State *L); /* pty.c */
 int nslua_winsize(lua_State *L);
 int nslua_foreground(lua_State *L);

@@ -211,18 +211,23 @@ static int ns_write(lua_State *L)
 	return 1;
 }
 
-/* namespace.lo_up(socket) -> true: the loopback device of the socket's namespace is up.  netdevice(7). */
-static int ns_lo_up(lua_State *L)
+/* The loopback device of a socket's namespace goes up.  netdevice(7).  0, or -1 and errno. */
+int nslua_lo_up(int socket)
 {
-	int fd = nslua_checkfd(L, 1);
 	struct ifreq r;
 
 	memset(&r, 0, sizeof(r));
-	strcpy(r.ifr_name, "lo");
-	if (ioctl(fd, SIOCGIFFLAGS, &r) < 0)
-		return nslua_fail(L, "lo");
+	memcpy(r.ifr_name, "lo", 3);
+	if (ioctl(socket, SIOCGIFFLAGS, &r) < 0)
+		return -1;
 	r.ifr_flags |= IFF_UP;
-	if (ioctl(fd, SIOCSIFFLAGS, &r) < 0)
+	return ioctl(socket, SIOCSIFFLAGS, &r);
+}
+
+/* namespace.lo_up(socket) -> true. */
+static int ns_lo_up(lua_State *L)
+{
+	if (nslua_lo_up(nslua_checkfd(L, 1)) < 0)
 		return nslua_fail(L, "lo");
 	lua_pushboolean(L, 1);
 	return 1;

@@ -34,7 +34,7 @@ describe("a plan", function()
   end)
 
   it("checks types", function()
-    assert.matches("cwd must be string, got 1", misuse { "true", cwd = 1 })
+    assert.matches("cwd must be string or userdata, got 1", misuse { "true", cwd = 1 })
     assert.matches("uid must be integer, got 1.5", misuse { "true", uid = 1.5 })
     assert.matches("uid %-1 is no user or group id", misuse { "true", uid = -1 })
     assert.matches("group .*nan is no user or group id", misuse { "true", groups = { 0 / 0 } })

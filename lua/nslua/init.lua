@@ -18,6 +18,7 @@ local modules = {
 local functions = {
   run = { "nslua.process", "run" },
   spawn = { "nslua.process", "spawn" },
+  exec = { "nslua.process", "exec" },
   fork = { "nslua.process", "fork" },
   wait = { "nslua.wait", "wait" },
   unshare = { "nslua.namespace", "unshare" },

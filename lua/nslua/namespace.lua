@@ -165,7 +165,7 @@ function methods:close()
 end
 
 -- Programs inside: nslua.process, when first asked for.
-for _, name in ipairs { "run", "spawn", "output", "fork", "shell" } do
+for _, name in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
   methods[name] = function(self, ...)
     return require("nslua.process").methods[name](self, ...)
   end

@@ -21,9 +21,10 @@ function M.signal_name(number)
 end
 
 ---@param call string
----@param signal any  "TERM", "SIGTERM", 15
+---@param signal any  "TERM", "SIGTERM", 15, "15"
 ---@return integer
 function M.signal_number(call, signal)
+  signal = type(signal) == "string" and tonumber(signal:match "^%d+$") or signal
   if type(signal) == "number" and signal == math.floor(signal) and signal >= 0 and signal <= 64 then
     return signal
   elseif type(signal) == "string" then
@@ -154,6 +155,15 @@ local function at_collection(fn)
   return setmetatable({}, { __gc = fn })
 end
 
+---End everything that runs.
+function M.terminate_all()
+  local list = {}
+  for entry in pairs(running) do
+    list[#list + 1] = entry
+  end
+  M.terminate(list, 1)
+end
+
 local guard
 
 -- Finalisers run in the reverse order of creation when the state closes: the guard must be younger than every process.
@@ -161,14 +171,9 @@ local function renew_guard()
   local id = {}
   guard = { id = id }
   guard.proxy = at_collection(function()
-    if guard.id ~= id then
-      return
+    if guard.id == id then
+      M.terminate_all()
     end
-    local list = {}
-    for entry in pairs(running) do
-      list[#list + 1] = entry
-    end
-    M.terminate(list, 1)
   end)
 end
 

@@ -5,8 +5,11 @@ local errors = require "nslua.error"
 local check = require "nslua.check"
 local units = require "nslua.units"
 local idmap = require "nslua.idmap"
+local cgroup = require "nslua.cgroup"
 local namespace = require "nslua.namespace"
+local owned = require "nslua.owned"
 local spawnhint = require "nslua.spawnhint"
+local stdio = require "nslua.stdio"
 local sysview = require "nslua.sysview"
 
 local M = {}
@@ -22,8 +25,17 @@ local M = {}
 ---@field mount_proc? boolean|string  a proc of the new pid namespace over /proc, or over that directory
 ---@field mounts? table[]            { bind = from, to = , ro = } or { tmpfs = to, size = }
 ---@field sys? boolean               a /sys of the joined network namespace (default: true where only `net` is joined)
----@field root? string               new root directory
----@field cwd? string
+---@field root? string|nslua.fd      new root directory; an fd (of mode "path") is entered after the joins, wherever it was opened
+---@field cwd? string|nslua.fd
+---@field persist? table<string, string>  { net = "/file" }: the new namespaces are bound onto files that exist, before the program runs
+---@field owner? integer[]           { uid, gid } that make, and so own, the new user namespace
+---@field lo? boolean                lo is up in the new network namespace
+---@field cgroup? integer            a pid whose cgroups the program joins (v1, v2, both)
+---@field binfmt? { mount: string, register: string? }  binfmt_misc of the new user namespace, and what to register. binfmt_misc(5)
+---@field keep_caps? boolean         the program has the capabilities of the new or joined user namespace whatever its uid
+---@field preserve_credentials? boolean  uid, gid and groups stay as they are when a user namespace is joined
+---@field context? string            label of the security module for the program
+---@field death_signal? string|integer  what the program gets when this process ends (default: KILL)
 ---@field uid? integer
 ---@field gid? integer
 ---@field groups? integer[]          supplementary groups (default with uid or gid: none)
@@ -45,7 +57,9 @@ local M = {}
 
 local known = {
   join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
-  propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string", cwd = "string",
+  propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string|userdata", cwd = "string|userdata",
+  persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
+  preserve_credentials = "boolean", context = "string", death_signal = "string|integer",
   uid = "integer", gid = "integer", groups = "table", env = "table", clear_env = "boolean", hostname = "string", time = "table",
   init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
   timeout = "number|string", check = "boolean", ready = "table",
@@ -55,6 +69,12 @@ local known = {
 local only = {
   check = { run = true, output = true, text = "run" },
   ready = { spawn = true, text = "spawn" },
+  init = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
+  contain = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
+  timeout = { run = true, spawn = true, output = true, fork = true, shell = true, text = "run, spawn and fork" },
+  pty = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
+  input = { run = true, spawn = true, output = true, text = "run and spawn" },
+  death_signal = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
 }
 
 -- MS_* of <linux/mount.h>
@@ -228,85 +248,6 @@ local function id(call, key, value)
   return value
 end
 
-local function file_number(call, key, value)
-  local ok, number, message, errno = pcall(core.process.fileno, value)
-  if not ok then -- a closed file, or no file at all
-    errors.misuse("%s: %s: %s", call, key, (tostring(number):match "%((.*)%)" or tostring(number)))
-  end
-  errors.check(call .. ": " .. key, nil, number, message, errno)
-  return number
-end
-
-local words = {
-  stdin = { inherit = true, null = true, pipe = true },
-  stdout = { inherit = true, null = true, pipe = true, capture = true },
-  stderr = { inherit = true, null = true, pipe = true, capture = true, stdout = true },
-}
-
--- What one of stdin, stdout, stderr is to the child (job[key]) and to us (job.ours[key]).
-local function stream(call, job, key, value)
-  local function child_end(fd)
-    job.held[#job.held + 1] = fd
-    job[key] = fd
-  end
-  if type(value) == "string" then
-    if not words[key][value] then
-      errors.misuse("%s: %s: %s", call, key, check.unknown("word", value, words[key]))
-    end
-    if value == "null" then
-      if not job.null then
-        job.null = errors.check(call .. ": stdio", nil, core.fd.open("/dev/null", "rw"))
-        job.held[#job.held + 1] = job.null
-      end
-      job[key] = job.null
-    elseif value == "pipe" or value == "capture" then
-      local reader, writer, errno = core.fd.pipe()
-      errors.check(call .. ": stdio", nil, reader, writer, errno)
-      if key == "stdin" then
-        job.ours[key] = writer
-        child_end(reader)
-      else
-        job.ours[key] = reader
-        child_end(writer)
-      end
-      job.captured[key] = value == "capture"
-    else
-      job[key] = value
-    end
-  elseif type(value) == "table" and value.file ~= nil then
-    check.options(("%s: %s"):format(call, key), value, { file = "string", append = "boolean" })
-    local mode = key == "stdin" and "r" or value.append and "a" or "w"
-    child_end(errors.check(("%s: %s"):format(call, key), { detail = value.file }, core.fd.open(value.file, mode)))
-  elseif type(value) == "number" or type(value) == "userdata" then
-    job[key] = file_number(call, key, value)
-  else
-    errors.misuse("%s: %s must be a word, { file = ... }, a file or an fd, got %s", call, key, type(value))
-  end
-end
-
-local function keep(call, list)
-  local out, seen = {}, {}
-  for i, entry in ipairs(list) do
-    local fd, as = entry, nil
-    if type(entry) == "table" then
-      check.options(("%s: fds[%d]"):format(call, i), entry, { true, as = "integer" })
-      fd, as = entry[1], entry.as
-    end
-    fd = file_number(call, ("fds[%d]"):format(i), fd)
-    as = as or fd
-    if as < 0 or as > 1048575 then
-      errors.misuse("%s: fds[%d]: %s is no file descriptor", call, i, tostring(as))
-    elseif as < 3 then
-      errors.misuse("%s: fds[%d]: 0, 1 and 2 are stdin, stdout and stderr", call, i)
-    elseif seen[as] then
-      errors.misuse("%s: fds[%d]: %d is taken by another", call, i, as)
-    end
-    seen[as] = true
-    out[#out + 1] = { fd = fd, as = as }
-  end
-  return out
-end
-
 local function add(bits, flag)
   return has(bits, flag) and bits or bits + flag
 end
@@ -318,11 +259,14 @@ local function namespaces(call, job, plan)
     local _
     _, unshare = namespace.typelist(call .. ": unshare", plan.unshare)
   end
-  if plan.mounts or plan.mount_proc then
+  if plan.mounts or plan.mount_proc or plan.binfmt then
     unshare = add(unshare, flags.mount)
   end
-  if plan.map_users or plan.map_groups or plan.setgroups then
+  if plan.map_users or plan.map_groups or plan.setgroups or plan.owner or plan.binfmt then
     unshare = add(unshare, flags.user)
+  end
+  if plan.lo then
+    unshare = add(unshare, flags.net)
   end
   if plan.time then
     unshare = add(unshare, flags.time)
@@ -403,6 +347,7 @@ local function maps(call, job, plan)
   end
   if plan.map_users or plan.map_groups or plan.setgroups then
     local uid, gid = core.idmap.who()
+    uid, gid = job.owner_uid or uid, job.owner_gid or gid
     local users, groups = plan.map_users, plan.map_groups
     if job.joined.user then -- there we are its root, whoever we are here
       uid, gid = 0, 0
@@ -442,6 +387,50 @@ local function view(call, job, plan)
   end
 end
 
+-- Bind mounts of new namespaces onto files.
+local function persist(call, job, plan)
+  job.persist = {}
+  for word, path in pairs(plan.persist or {}) do
+    local t = namespace.type(call .. ": persist", word)
+    if type(path) ~= "string" then
+      errors.misuse("%s: persist.%s must be a path, got %s", call, t, type(path))
+    elseif not has(job.unshare, flags[t]) then
+      errors.misuse("%s: persist.%s is of a new namespace: unshare = %q", call, t, t)
+    elseif t == "pid" and call == "exec" then
+      errors.misuse("%s: persist.pid: a pid namespace lives once a process is in it; exec starts none", call)
+    end
+    -- a program that is started is in its time namespace; one that is replaced is not until it has forked
+    local proc = core.namespace.proc[t]
+    job.persist[#job.persist + 1] = { type = flags[t], word = (t == "pid" or t == "time") and proc .. "_for_children" or proc,
+      path = plain(call, "persist." .. t, path) }
+  end
+end
+
+-- Cgroups, the owner, binfmt_misc, capabilities, the label.
+local function surroundings(call, job, plan)
+  if plan.cgroup then
+    job.cgroup = cgroup.entries(call, plan.cgroup)
+    for _, fd in ipairs(job.cgroup) do
+      job.held[#job.held + 1] = fd
+    end
+  end
+  if plan.owner then
+    check.options(call .. ": owner", plan.owner, { "integer", "integer" })
+    job.owner_uid, job.owner_gid = id(call, "owner[1]", plan.owner[1]), id(call, "owner[2]", plan.owner[2])
+    if not (job.owner_uid and job.owner_gid) then
+      errors.misuse("%s: owner must be { uid, gid }", call)
+    end
+  end
+  if plan.binfmt then
+    check.options(call .. ": binfmt", plan.binfmt, { mount = "string", register = "string" })
+    job.binfmt = plain(call, "binfmt.mount", plan.binfmt.mount or "/proc/sys/fs/binfmt_misc")
+    job.binfmt_register = plan.binfmt.register and plain(call, "binfmt.register", plan.binfmt.register)
+  end
+  job.lo, job.keep_caps, job.keep_ids = plan.lo, plan.keep_caps, plan.preserve_credentials
+  job.context = plan.context and plain(call, "context", plan.context)
+  job.death_signal = plan.death_signal and owned.signal_number(call .. ": death_signal", plan.death_signal)
+end
+
 ---Check a plan and open what it names.
 ---@param call string         "run", for messages
 ---@param plan nslua.Plan
@@ -471,8 +460,13 @@ function M.prepare(call, plan, defaults)
     end
     job.env, job.clear_env = environment(call, plan.env), plan.clear_env
     for _, key in ipairs { "root", "cwd" } do
-      job[key] = plan[key] and plain(call, key, plan[key])
+      if type(plan[key]) == "userdata" then
+        job[key .. "_fd"] = stdio.number(call, key, plan[key])
+      else
+        job[key] = plan[key] and plain(call, key, plan[key])
+      end
     end
+    surroundings(call, job, plan)
     if plan.mount_proc then
       job.mount_proc = plan.mount_proc == true and "/proc" or plain(call, "mount_proc", plan.mount_proc)
     end
@@ -491,46 +485,17 @@ function M.prepare(call, plan, defaults)
     job.init = plan.init
     job.ready = plan.ready and ready(call, plan.ready)
     namespaces(call, job, plan)
+    persist(call, job, plan)
     maps(call, job, plan)
     view(call, job, plan)
-    M.stdio(call, job, plan, defaults)
-    job.fds = plan.fds and keep(call, plan.fds)
+    stdio.prepare(call, job, plan, defaults)
+    job.fds = plan.fds and stdio.keep(call, plan.fds)
   end)
   if not ok then
     M.release(job, true)
     error(err, 0)
   end
   return job
-end
-
----stdin, stdout, stderr, input, pty.
-function M.stdio(call, job, plan, defaults)
-  if plan.pty then
-    local size = type(plan.pty) == "table" and plan.pty or {}
-    check.options(call .. ": pty", size, { rows = "integer", columns = "integer" })
-    if plan.stdin or plan.stdout or plan.stderr then
-      errors.misuse("%s: with a pty, stdin, stdout and stderr are the pty", call)
-    end
-    local master, slave, errno = core.process.pty(size.rows, size.columns)
-    errors.check(call .. ": pty", nil, master, slave, errno)
-    job.pty = slave
-    job.held[#job.held + 1] = slave
-    job.ours.pty = master
-    job.captured.stdout = defaults.stdout == "capture"
-    job.input = plan.input and tostring(plan.input)
-    return
-  end
-  if plan.input then
-    if plan.stdin then
-      errors.misuse("%s: stdin and input are two words for one thing", call)
-    end
-    job.input = tostring(plan.input)
-    stream(call, job, "stdin", "pipe")
-  else
-    stream(call, job, "stdin", plan.stdin or defaults.stdin)
-  end
-  stream(call, job, "stdout", plan.stdout or defaults.stdout)
-  stream(call, job, "stderr", plan.stderr or defaults.stderr)
 end
 
 ---Close what only the child needed; all of it where the child did not come to be.

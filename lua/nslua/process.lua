@@ -246,12 +246,15 @@ end
 
 local run_defaults = { stdin = "null", stdout = "capture", stderr = "capture" }
 local spawn_defaults = { stdin = "null", stdout = "inherit", stderr = "inherit" }
+local exec_defaults = { stdin = "inherit", stdout = "inherit", stderr = "inherit" }
 local fork_defaults = { stdin = "inherit", stdout = "inherit", stderr = "inherit", fork = true }
 
 local function refuse_pipes(call, plan)
   for _, key in ipairs { "stdin", "stdout", "stderr" } do
-    if type(plan) == "table" and plan[key] == "pipe" then
-      errors.misuse("%s: %s = \"pipe\" is for spawn: %s returns when the program has ended", call, key, call)
+    local word = type(plan) == "table" and plan[key]
+    if word == "pipe" or word == "capture" and call == "exec" then
+      errors.misuse("%s: %s = %q is for %s: %s", call, key, word, word == "pipe" and "spawn" or "run",
+        call == "exec" and "exec does not return" or call .. " returns when the program has ended")
     end
   end
 end
@@ -350,6 +353,20 @@ function M.spawn(plan, owner)
     await_ready(p, job.ready)
   end
   return p
+end
+
+---Become the program: no process more, and nothing of this one is left. What it owned (programs, handles) is ended first.
+---Its stdin, stdout and stderr are this process's. A new or joined pid namespace is for the program's children, as of unshare(1) without
+---fork. Raises where it fails; a step before may have moved this process by then (`step` says which failed).
+---@param plan nslua.Plan
+function M.exec(plan)
+  refuse_pipes("exec", plan)
+  local job = plan_of.prepare("exec", plan, exec_defaults)
+  owned.terminate_all()
+  local _, _, errno, step, detail = core.process.exec(job)
+  local fields = spawnhint.explain("exec", job, step, errno, detail)
+  plan_of.release(job, true)
+  errors.raise(fields)
 end
 
 ---Run a program and return what it printed, without the newlines at the end. Raises where it fails.
@@ -459,7 +476,7 @@ function Process:result(timeout)
   return unpack(values, 1, n)
 end
 
----ns.run, ns.spawn, ns.fork, output and shell as methods of handles: the plan is joined to the handle, and what runs belongs to it.
+---ns.run, ns.spawn, ns.exec, ns.fork, output and shell as methods of handles: the plan is joined to the handle, and what runs belongs to it.
 M.methods = {}
 
 -- The plan, joined to the handle. join = "all": to all namespaces of the process the handle was opened from.
@@ -512,6 +529,12 @@ end
 ---@return string
 function M.methods.output(handle, plan)
   return M.output(inside("output", handle, plan), handle)
+end
+
+---ns.exec in this namespace.
+---@param plan nslua.Plan
+function M.methods.exec(handle, plan)
+  return M.exec(inside("exec", handle, plan))
 end
 
 ---An interactive shell (or the plan's program) in the namespace, on this script's terminal.

@@ -92,7 +92,10 @@ function M.command(pid)
   return (text:gsub("%z+$", ""):gsub("%z", " "))
 end
 
-local function unescape(text)
+---A path as mountinfo writes it: "\040" is a blank.
+---@param text string
+---@return string
+function M.unescape(text)
   return (text:gsub("\\(%d%d%d)", function(octal)
     return string.char(tonumber(octal, 8))
   end))
@@ -109,7 +112,7 @@ function M.namespace_mounts(dir)
   local out = {}
   -- 43 42 0:4 net:[4026532246] /run/netns/blue rw shared:2 - nsfs nsfs rw
   for word, inode, path in text:gmatch "%d+ %d+ %S+ (%l+):%[(%d+)%] (%S+) [^\n]- %- nsfs [^\n]*" do
-    out[#out + 1] = { word = word, inode = tonumber(inode), path = unescape(path) }
+    out[#out + 1] = { word = word, inode = tonumber(inode), path = M.unescape(path) }
   end
   return out
 end
