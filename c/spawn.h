@@ -76,32 +76,30 @@ struct plan {
 	int njoin;
 	int joined;  /* their types */
 	int unshare; /* CLONE_NEW* */
-	struct nslua_idmap *uid_map, *gid_map;
 	int setgroups;            /* -1 leave, 0 deny, 1 allow */
+	struct nslua_idmap *uid_map, *gid_map;
 	long become_uid, become_gid; /* ids to take on after the map, -1: keep */
 	struct plan_offset offset[2];
 	int noffset;
+	int lo;                    /* up, in the new network namespace */
 	unsigned long propagation; /* MS_* for "/" after unshare(mount), 0: leave */
 	const char *hostname;
-	int lo;                    /* up, in the new network namespace */
 	long owner_uid, owner_gid; /* who makes the user namespace, -1: the caller */
 	struct plan_persist persist[PLAN_TYPES];
-	int npersist;
 	int cgroup[PLAN_CGROUPS]; /* cgroup.procs to enter by */
-	int ncgroup;
+	int npersist, ncgroup;
 
 	/* the view of the file system */
-	int sys;         /* mount a sysfs of the joined network namespace */
 	const char *etc; /* "/etc/netns/NAME" to bind over /etc, or NULL */
-	struct plan_mount *mounts;
+	int sys;         /* mount a sysfs of the joined network namespace */
 	int nmounts;
+	struct plan_mount *mounts;
 	const char *proc; /* where to mount a proc, or NULL */
 	const char *binfmt;          /* where to mount the user namespace's binfmt_misc, or NULL */
 	const char *binfmt_register; /* what to write to its file `register`, or NULL */
 	const char *root; /* new root, or NULL */
-	int root_fd;      /* the same, opened by the caller, or -1 */
 	const char *cwd;  /* asked for: must work */
-	int cwd_fd;       /* the same, opened by the caller, or -1 */
+	int root_fd, cwd_fd; /* the same, opened by the caller, or -1 */
 	char *here;       /* the caller's: tried after a join of a mount namespace */
 
 	/* who */
