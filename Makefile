@@ -12,6 +12,8 @@ BINDIR     ?= $(PREFIX)/bin
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LUACDIR    ?= $(PREFIX)/lib/lua/5.4
 DOCDIR     ?= $(PREFIX)/share/doc/nslua
+MANDIR     ?= $(PREFIX)/share/man
+COMPDIR    ?= $(PREFIX)/share/bash-completion/completions
 # Where the test targets add up their counts; empty: nowhere.
 RESULTS    ?=
 
@@ -65,10 +67,13 @@ $(BUILD)/bin/nslua: $(HOST_OBJ) $(CORE_OBJ) $(BUILD)/lua.o
 	$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LIBLUA) $(MNL) -lm -ldl
 
 install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR) $(DESTDIR)$(LUACDIR)/nslua $(DESTDIR)$(DOCDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR) $(DESTDIR)$(LUACDIR)/nslua $(DESTDIR)$(DOCDIR) \
+	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(COMPDIR)
 	install -m 755 $(BUILD)/bin/nslua $(DESTDIR)$(BINDIR)
 	install -m 644 $(BUILD)/nslua/core.so $(DESTDIR)$(LUACDIR)/nslua
 	cd lua && find nslua -name '*.lua' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(LUADIR))/{} \;
+	install -m 644 doc/nslua.1 $(DESTDIR)$(MANDIR)/man1
+	$(BUILD)/bin/nslua help --completion bash > $(DESTDIR)$(COMPDIR)/nslua
 	cp -r LICENSE README.md CHANGELOG.md doc examples $(DESTDIR)$(DOCDIR)
 
 demo:
@@ -113,8 +118,9 @@ $(BUILD)/bench/floor: $(wildcard bench/floor/*.c bench/floor/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lmnl
 
-doc:
+doc: $(BUILD)/bin/nslua
 	$(LUA) tools/apidoc.lua doc/api.md
+	$(BUILD)/bin/nslua tools/manpage.lua > doc/nslua.1
 
 bench: all $(BUILD)/bench/floor
 	$(BUILD)/bin/nslua bench/run.lua $(BENCH)

@@ -73,6 +73,7 @@ build = {
     ["nslua.census"] = "lua/nslua/census.lua",
     ["nslua.cgroup"] = "lua/nslua/cgroup.lua",
     ["nslua.check"] = "lua/nslua/check.lua",
+    ["nslua.command.cli.completion"] = "lua/nslua/command/cli/completion.lua",
     ["nslua.command.cli.finish"] = "lua/nslua/command/cli/finish.lua",
     ["nslua.command.cli.options"] = "lua/nslua/command/cli/options.lua",
     ["nslua.command.help"] = "lua/nslua/command/help.lua",

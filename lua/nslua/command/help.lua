@@ -5,14 +5,30 @@
 -- what `nslua help` lists, the lines after it are what `nslua help NAME` prints.
 
 local command = require "nslua.command"
+local options = require "nslua.command.cli.options"
 
-local function list()
-  local all, names, width = command.all(), {}, 0
+local declaration = options.declare {
+  name = "help", usage = "[options] [<command>]", summary = "List the commands, or explain one.",
+  { "l", "list", help = "print the names of the commands only" },
+  { false, "completion", arg = "shell", words = { "bash" }, help = "print the completion script for a shell" },
+  operands = "command",
+}
+
+local function sorted(all)
+  local names = {}
   for name in pairs(all) do
     names[#names + 1] = name
-    width = math.max(width, #name)
   end
   table.sort(names)
+  return names
+end
+
+local function list()
+  local all = command.all()
+  local names, width = sorted(all), 0
+  for _, name in ipairs(names) do
+    width = math.max(width, #name)
+  end
   print "usage: nslua [options] [script | command] [arguments]    (options: nslua -h)\n\ncommands:"
   for _, name in ipairs(names) do
     local summary = command.comment(all[name])
@@ -33,9 +49,9 @@ local function explain(name)
   if rest ~= "" then
     print(rest)
   end
-  local declaration = command.declaration(entry)
-  if declaration then
-    io.write(declaration:help())
+  local declared = command.declaration(entry)
+  if declared then
+    io.write(declared:help())
   end
   if entry.path then
     print("\n" .. entry.path)
@@ -44,8 +60,19 @@ local function explain(name)
 end
 
 return function(args)
-  if args[1] then
-    return explain(args[1])
-  end
-  return list()
+  return declaration:run(args, function(o)
+    if o.completion then
+      if o.completion ~= "bash" then
+        return declaration:wrong("there is no completion for '%s', only for bash", o.completion)
+      end
+      io.write(require "nslua.command.cli.completion"())
+      return 0
+    elseif o.list then
+      print(table.concat(sorted(command.all()), "\n"))
+      return 0
+    elseif o[1] then
+      return explain(o[1])
+    end
+    return list()
+  end)
 end
