@@ -20,6 +20,17 @@ describe("check.options", function()
     assert.truthy(message(check.options, "link.add", { nmae = 1 }, known):find("unknown key 'nmae' (did you mean 'name'?)", 1, true))
     assert.truthy(message(check.options, "link.add", { Mtu = 1 }, known):find("did you mean 'mtu'?", 1, true))
   end)
+  it("names a key that is the beginning of the word, or begins with it", function()
+    local types = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
+    assert.equal("net", check.nearest("network", types))
+    assert.equal("pid", check.nearest("pid_namespace", types))
+    assert.equal("mount", check.nearest("mo", types))
+    assert.equal("metric", check.nearest("metr", { metric = true, mtu = true, master = true, metres_of_another = true }))
+    assert.is_nil(check.nearest("t", types)) -- a letter is none
+    assert.is_nil(check.nearest("trick", { "t" }))
+    -- a slip of the fingers is nearer than a beginning
+    assert.equal("pods", check.nearest("podd", { "podcasts", "pods", "podddddddd" }))
+  end)
   it("names none where none is near", function()
     assert.falsy(message(check.options, "link.add", { frobnicate = 1 }, known):find("did you mean", 1, true))
   end)

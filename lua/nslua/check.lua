@@ -26,24 +26,34 @@ local function distance(a, b)
   return rows[#a][#b]
 end
 
----The name in `known` (a set or a list) nearest to `word`, or nil where none is near.
+-- Whether the shorter of two words begins the longer one ("net", "network"); a single letter begins too much.
+local function begins(a, b)
+  local n = math.min(#a, #b)
+  return n > 1 and a:sub(1, n) == b:sub(1, n)
+end
+
+---The name in `known` (a set or a list) nearest to `word`, or nil where none is near: a few letters apart, else the beginning of it or begun by it.
 ---@param word string
 ---@param known table<string, any>|string[]
 ---@return string?
 function M.nearest(word, known)
-  local best, best_distance
+  local lower = word:lower()
+  local most = math.min(#word - 1, math.max(2, math.floor(#word / 3)))
+  local best, best_distance, best_far
   for k, v in pairs(known) do
     local name = type(k) == "number" and v or k
     if type(name) == "string" then
-      local d = distance(word:lower(), name:lower())
-      if not best or d < best_distance or (d == best_distance and name < best) then
-        best, best_distance = name, d
+      local d = distance(lower, name:lower())
+      local far = d > most
+      if not far or begins(lower, name:lower()) then
+        local closer = best_far and not far or far == best_far and (d < best_distance or d == best_distance and name < best)
+        if best == nil or closer then
+          best, best_distance, best_far = name, d, far
+        end
       end
     end
   end
-  if best and best_distance < #word and best_distance <= math.max(2, math.floor(#word / 3)) then
-    return best
-  end
+  return best
 end
 
 ---"unknown key 'nmae' (did you mean 'name'?)"
