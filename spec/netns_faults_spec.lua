@@ -143,7 +143,7 @@ describe("missing rights", function()
       for _, f in ipairs { function() ns.netns.new() end, function() ns.netns.add "nsn-x" end,
           function() ns.netns.current():socket("inet", "raw", "icmp") end, function() ns.setns(ns.netns.current()) end } do
         local ok, e = pcall(f)
-        print(e.code, (tostring(e):gsub(here:gsub("%p", "%%%0"), "HERE"):match "no CAP_SYS_ADMIN in HERE: run as root"))
+        print(e.code, (tostring(e):gsub(here:gsub("%p", "%%%0"), "HERE"):match "no CAP_%u+_%u+ in HERE: run as root"))
       end]]
     local lines = {}
     for line in out:gmatch "[^\n]+" do
@@ -152,7 +152,48 @@ describe("missing rights", function()
     for _, i in ipairs { 1, 2, 4 } do
       assert.equal("EPERM\tno CAP_SYS_ADMIN in HERE: run as root", lines[i], out)
     end
-    assert.matches("^EPERM", lines[3])
+    assert.equal("EPERM\tno CAP_NET_RAW in HERE: run as root", lines[3])
+  end)
+
+  it("come with what that call could do instead", function()
+    local ok, why = unprivileged.can()
+    if not ok then
+      pending(why)
+      return
+    end
+    for code, wanted in pairs {
+      ["ns.netns.new()"] = ': run as root, or in a user namespace %(userns = ns.userns.new{ map_users = "root" }, or `unshare %-rn`%)$',
+      ['ns.netns.add "nsn-x"'] = ': run as root, or make one without a name: ns.netns.new{ userns = ns.userns.new{ map_users = "root" } }$',
+      ['ns.netns.current().link:add { name = "nsn-x", kind = "ifb" }'] =
+        " no CAP_NET_ADMIN in .*: run as root, or work in a namespace of this script's own: ns.netns.new{ userns = ",
+      ['ns.run { "true", unshare = "net,uts" }'] = ': run as root, or with unshare = "user,net,uts", map_users = "root"$',
+      ['ns.run { "true", hostname = "x" }'] = ': run as root, or with unshare = "user,uts", map_users = "root"$',
+      ['ns.spawn { "true", mounts = { { tmpfs = "/mnt" } } }'] = ': run as root, or with unshare = "user,mount", map_users = "root"$',
+      ['ns.unshare "net"'] = ': run as root, or with "user" among the types$',
+      -- the machine's own: nothing but root
+      ['ns.run { "true", join = { net = ns.netns.current(), uts = 1 } }'] = "CAP_SYS_PTRACE over it is missing %(PTRACE_MODE_READ%); run as root$",
+      ['ns.run { "true", join = 1 }'] = "^run: join %l+: EACCES: .*pid 1.*CAP_SYS_PTRACE over it is missing %(PTRACE_MODE_READ%); run as root$",
+      ["ns.setns(ns.netns.current())"] = "EPERM: .*: run as root$",
+    } do
+      local out = unprivileged.lua(("local ok, e = pcall(function() %s end) print((tostring(e):gsub('^.-:%%d+: ', '')))"):format(code))
+      assert.matches(wanted, out)
+    end
+  end)
+
+  it("in a user namespace of the same user name that one, which can be joined too", function()
+    local ok, why = unprivileged.can()
+    if not ok then
+      pending(why)
+      return
+    end
+    local out = unprivileged.lua [[
+      local p = ns.spawn { "sleep", "1000", unshare = "user,net", map_users = "root" }
+      local h = ns.netns.open(p.pid)
+      local ok, e = pcall(ns.run, { "true", join = h })
+      print(e)
+      print(ns.run { "true", join = { net = h, user = p.pid } }.ok)
+      p:kill "KILL"]]
+    assert.matches("nor in user:%[%d+%] that owns the target: run as root, or in that user namespace\ntrue$", out)
   end)
 
   it("in a foreign user namespace name its owner", function()

@@ -12,12 +12,12 @@ local M = {}
 local knamespace = core.namespace
 
 -- Pass a core result through, or raise it with the namespace's name and what was missing.
-local function checked(self, call, detail, result, message, errno)
+local function checked(self, call, detail, result, message, errno, capability)
   if result ~= nil then
     return result
   end
-  return errors.check(call, { netns = self:describe(), detail = detail, hint = privilege.hint(errno, { fd = rawget(self, "fd") }) },
-    result, message, errno)
+  local hint = privilege.hint(errno, { fd = rawget(self, "fd"), capability = capability, grant = privilege.grants.own })
+  return errors.check(call, { netns = self:describe(), detail = detail, hint = hint }, result, message, errno)
 end
 
 -- The fd of the user namespace of ours that a handle was made in, where this process has to enter it first.
@@ -37,7 +37,14 @@ function M:raw_socket(domain, type, protocol)
   if userns then
     return keeper.socket(userns, fd, domain, type, protocol, self:describe())
   end
-  return checked(self, "netns.socket", nil, knamespace.socket(fd, domain, type, protocol))
+  local socket, message, errno = knamespace.socket(fd, domain, type, protocol)
+  local capability
+  if errno == core.errno.EPERM then -- it was the socket that was refused, where there was no way to go
+    local here = namespace.current "net"
+    capability = here == self and "CAP_NET_RAW" or nil
+    here:close()
+  end
+  return checked(self, "netns.socket", nil, socket, message, errno, capability)
 end
 
 local domains = { unix = 1, inet = 2, inet6 = 10, netlink = 16, packet = 17, vsock = 40 }

@@ -349,7 +349,8 @@ function M.unshare(types)
   local list, flags = M.typelist("unshare", types)
   local ok, message, errno = knamespace.unshare(flags)
   M.moved()
-  return errors.check("unshare", { detail = table.concat(list, ","), hint = privilege.hint(errno, { new = list }) }, ok, message, errno)
+  local hint = privilege.hint(errno, { new = list, grant = 'with "user" among the types' })
+  return errors.check("unshare", { detail = table.concat(list, ","), hint = hint }, ok, message, errno)
 end
 
 ---Put the calling thread into an existing namespace, or into several of a process. setns(2)

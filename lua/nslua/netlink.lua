@@ -52,7 +52,7 @@ end
 
 -- Which right was missing, where: the target namespace's owner decides, and so does the far namespace's.
 local function permission(request)
-  local hint = privilege.missing("CAP_NET_ADMIN", rawget(request.handle, "fd"))
+  local hint = privilege.missing("CAP_NET_ADMIN", rawget(request.handle, "fd"), privilege.grants.own)
   if request.far then
     hint = ("in netns %s or netns %s: %s"):format(request.handle:describe(), request.far:describe(), hint)
   end

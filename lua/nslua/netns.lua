@@ -202,7 +202,8 @@ function M.new(options)
     fd = made[1]
   else
     fd, message, errno = knamespace.new_net()
-    errors.check("netns.new", { netns = options.label, hint = privilege.hint(errno, { new = { "net" } }) }, fd, message, errno)
+    local hint = privilege.hint(errno, { new = { "net" }, grant = privilege.grants.netns })
+    errors.check("netns.new", { netns = options.label, hint = hint }, fd, message, errno)
   end
   local self = namespace.wrap("net", fd, { label = options.label, userns = userns, anonymous = true })
   if options.lo then
@@ -224,7 +225,8 @@ function M.add(name, options)
   check.options("netns.add", options, { lo = "boolean" })
   local fd = rundir.bind("netns.add", name, function()
     local new, message, errno = knamespace.new_net()
-    return errors.check("netns.add", { netns = name, hint = privilege.hint(errno, { new = { "net" } }) }, new, message, errno)
+    local hint = privilege.hint(errno, { new = { "net" }, grant = privilege.grants.anonymous })
+    return errors.check("netns.add", { netns = name, hint = hint }, new, message, errno)
   end)
   local self = namespace.wrap("net", fd, { name = name })
   if options.lo then

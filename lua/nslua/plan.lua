@@ -8,6 +8,7 @@ local idmap = require "nslua.idmap"
 local cgroup = require "nslua.cgroup"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
+local privilege = require "nslua.privilege"
 local spawnhint = require "nslua.spawnhint"
 local stdio = require "nslua.stdio"
 local sysview = require "nslua.sysview"
@@ -157,7 +158,8 @@ local function joins(call, job, join)
         out[t] = namespace.wrap(t, fd)
         job.held[#job.held + 1] = out[t]
       elseif en ~= core.errno.ENOENT and en ~= core.errno.EINVAL then -- a type this kernel lacks
-        errors.check(call .. ": join " .. t, { detail = ("pid %.0f"):format(pid) }, fd, why, en)
+        local hint = privilege.hint(en, { pid = pid, capability = "CAP_SYS_PTRACE" })
+        errors.check(call .. ": join " .. t, { detail = ("pid %.0f"):format(pid), hint = hint }, fd, why, en)
       end
     end
   elseif type(join) == "string" then

@@ -72,17 +72,26 @@ local function userns_refused()
   return "a chroot or a security module refuses user namespaces here"
 end
 
+---What a call may do instead without rights: the words for `grant` of M.missing and M.hint.
+M.grants = {
+  netns = "in a user namespace (userns = ns.userns.new{ map_users = \"root\" }, or `unshare -rn`)",
+  anonymous = "make one without a name: ns.netns.new{ userns = ns.userns.new{ map_users = \"root\" } }",
+  own = "work in a namespace of this script's own: ns.netns.new{ userns = ns.userns.new{ map_users = \"root\" } }",
+}
+
 ---What is missing after EPERM for an act that needs a capability.
 ---@param capability string
----@param fd? nslua.fd  a namespace the act was on: the capability is needed in its owner
+---@param fd? nslua.fd    a namespace the act was on: the capability is needed in its owner
+---@param grant? string   how this call is made without being root, where there is a way
 ---@return string hint
-function M.missing(capability, fd)
+function M.missing(capability, fd, grant)
   local here = M.userns() or "user:[?]"
   local owner = fd and M.userns(fd)
   if not M.has(capability) then
-    return ("this process has no %s in %s%s: run as root, or in a user namespace"
-      .. " (userns = ns.userns.new{ map_users = \"root\" }, or `unshare -rn`)"):format(
-      capability, here, owner and owner ~= here and (", nor in " .. owner .. " that owns the target") or "")
+    local foreign = owner and owner ~= here
+    grant = grant or foreign and "in that user namespace"
+    return ("this process has no %s in %s%s: run as root%s"):format(
+      capability, here, foreign and (", nor in " .. owner .. " that owns the target") or "", grant and ", or " .. grant or "")
   end
   if fd and owner ~= here then
     return ("%s is needed in %s, which owns the target; this process has it in %s only: enter that user namespace first, or run as its root"):format(
@@ -112,7 +121,7 @@ end
 
 ---The hint for an errno of unshare(2), setns(2) or an open of a namespace; nil where the errno says all.
 ---@param errno integer?
----@param act { new: string[]?, fd: nslua.fd?, types: string[]?, capability: string? }
+---@param act { new: string[]?, fd: nslua.fd?, types: string[]?, capability: string?, pid: any, grant: string? }
 ---@return string?
 function M.hint(errno, act)
   local E = core.errno
@@ -122,7 +131,7 @@ function M.hint(errno, act)
         return userns_refused()
       end
     end
-    return M.missing(act.capability or "CAP_SYS_ADMIN", act.fd)
+    return M.missing(act.capability or "CAP_SYS_ADMIN", act.fd, act.grant)
   elseif errno == E.ENOSPC and act.new then
     return M.limit(act.new)
   elseif errno == E.EUSERS and act.new then
@@ -133,7 +142,7 @@ function M.hint(errno, act)
     return "the machine has no more open files: sysctl fs.file-max"
   elseif errno == E.EACCES and act.pid then
     return M.has "CAP_SYS_PTRACE" and "the process has capabilities that this one lacks, or a security module protects it"
-      or "reading another user's process needs CAP_SYS_PTRACE over it (PTRACE_MODE_READ)"
+      or "namespaces of another user's process: CAP_SYS_PTRACE over it is missing (PTRACE_MODE_READ); run as root"
   elseif errno == E.EINVAL or errno == E.EUSERS then
     for _, t in ipairs(act.types or act.new or {}) do
       if (t == "user" or t == "time" or t == "mount") and M.threads() > 1 then

@@ -76,7 +76,7 @@ local function checked(call, name, ok, message, errno)
   local hint
   if errno == E.EPERM or errno == E.EACCES then
     hint = privilege.has "CAP_SYS_ADMIN" and M.path .. " belongs to another user"
-      or "names in " .. M.path .. " need root: make an anonymous namespace by ns.netns.new, or run as root"
+      or "names in " .. M.path .. " need root: run as root, or " .. privilege.grants.anonymous
   else
     hint = privilege.hint(errno, {})
   end

@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local idmap = require "nslua.idmap"
+local namespace = require "nslua.namespace"
 local privilege = require "nslua.privilege"
 
 local M = {}
@@ -36,6 +37,21 @@ local function named(step, verb)
   return step:match("^" .. verb .. " (%l+)")
 end
 
+-- How this plan gets the rights it lacks without root: from a user namespace of its own, if it has none yet.
+local function grant(job)
+  local flags = core.namespace.flags
+  local list = { "user" }
+  for _, t in ipairs(namespace.types) do
+    if job.unshare % (2 * flags[t]) >= flags[t] then
+      if t == "user" then
+        return nil
+      end
+      list[#list + 1] = t
+    end
+  end
+  return not job.joined.user and ("with unshare = %q, map_users = \"root\""):format(table.concat(list, ",")) or nil
+end
+
 local function hint(job, step, errno, detail)
   local joined, made = named(step, "join"), named(step, "unshare")
   if joined then
@@ -50,20 +66,20 @@ local function hint(job, step, errno, detail)
       end
     end
   elseif made then
-    return privilege.hint(errno, { new = { made } })
+    return privilege.hint(errno, { new = { made }, grant = grant(job) })
   elseif step == "map users" then
     return idmap.hint(job.maps, detail, errno)
   elseif errno == E.EPERM and step == "mount_proc" then
     return "in a user namespace a new proc needs the old one fully visible: something is mounted below /proc"
       .. " (or the plan makes no pid namespace: unshare = \"pid\")"
   elseif errno == E.EPERM and step == "time" then
-    return privilege.missing "CAP_SYS_TIME"
+    return privilege.missing("CAP_SYS_TIME", nil, grant(job))
   elseif errno == E.EPERM and (step == "uid" or step == "gid" or step == "groups") then
     return step == "groups" and privilege.missing "CAP_SETGID" or privilege.missing(step == "uid" and "CAP_SETUID" or "CAP_SETGID")
   elseif errno == E.EINVAL and (step == "uid" or step == "gid" or step == "groups") then
     return "that id is not mapped in the program's user namespace"
   elseif errno == E.EPERM and (step == "mounts" or step == "propagation" or step == "root" or step == "hostname") then
-    return privilege.missing "CAP_SYS_ADMIN"
+    return privilege.missing("CAP_SYS_ADMIN", nil, grant(job))
   end
   return privilege.hint(errno, { new = {} })
 end
