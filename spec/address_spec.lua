@@ -118,6 +118,10 @@ describe("addresses", function()
     assert.is_true(not ok and errors.is(e, "EADDRNOTAVAIL"))
     ok, e = pcall(a.address.change, a.address, { "10.0.0.1/24", dev = "eth0" }, { metric = 4 })
     assert.is_true(not ok and errors.is(e, "EADDRNOTAVAIL"))
+    row = a.address:add { "10.0.0.1/24", dev = "eth0" }
+    a.address:delete(row)
+    ok, e = pcall(a.address.change, a.address, row, { metric = 4 })
+    assert.is_true(not ok and errors.is(e, "EADDRNOTAVAIL"))
     assert.same({}, a.address:list { dev = "eth0", family = "inet" }) -- a change makes nothing
   end)
 

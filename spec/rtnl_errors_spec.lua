@@ -43,6 +43,51 @@ describe("rtnetlink errors", function()
     assert.equal("ENODEV", e.code)
   end)
 
+  it("say that there is none, where the errno's text speaks of something else", function()
+    blue.link:add { name = "eth0", kind = "veth", up = true }
+    local route, rule, neighbour, address = blue.route, blue.rule, blue.neighbour, blue.address
+    local gone = rule:add { priority = 9, table = 9 }
+    rule:delete(9)
+    for _, case in ipairs {
+      { "route.delete", "ESRCH", "no such route (10.0.0.0/8)", route, "10.0.0.0/8" },
+      { "route.delete", "ENOENT", "no such route (default)", route, { "default", family = "inet6" } }, -- IPv6 has an entry for none
+      { "route.delete", "ESRCH", "FIB table does not exist (10.0.0.0/8 table 100)", route, { "10.0.0.0/8", table = 100 } }, -- the kernel's own words
+      { "route.change", "ENOENT", "no such route (10.0.0.0/8)", route, "10.0.0.0/8", { metric = 3 } },
+      { "rule.delete", "ENOENT", "no such rule (priority 77)", rule, 77 },
+      { "rule.delete", "ENOENT", "no such rule (priority 9, table 9)", rule, gone },
+      { "rule.change", "ENOENT", "no such rule (priority 77)", rule, 77, { table = 3 } },
+      { "rule.change", "ENOENT", "no such rule (priority 9, table 9)", rule, gone, { table = 3 } },
+      { "neighbour.delete", "ENOENT", "no such neighbour (10.0.0.1 dev eth0)", neighbour, { "10.0.0.1", dev = "eth0" } },
+      { "neighbour.delete", "ENOENT", "no such neighbour (10.0.0.1)", neighbour, "10.0.0.1" },
+      { "neighbour.change", "ENOENT", "no such neighbour (2001:db8::1 dev eth0)", neighbour, { "2001:db8::1", dev = "eth0" }, { router = true } },
+      { "address.delete", "EADDRNOTAVAIL", "no such address (10.0.0.1)", address, "10.0.0.1" },
+      { "address.delete", "EADDRNOTAVAIL", nil, address, { "10.0.0.1/24", dev = "eth0" } }, -- newer kernels have words for it
+      { "address.change", "EADDRNOTAVAIL", 'no such address (10.0.0.1/24, dev = "eth0")', address, { "10.0.0.1/24", dev = "eth0" }, { metric = 3 } },
+    } do
+      local call, code, says, collection = case[1], case[2], case[3], case[4]
+      local verb = call:match "%l+$"
+      local e, text = fails(collection[verb], collection, case[5], case[6])
+      assert.is_true(errors.is(e, code), text)
+      assert.is_truthy(says == nil or text == ("%s in blue: %s: %s"):format(call, code, says), text)
+      assert.is_truthy(e.message:find("no such " .. call:match "^%l+", 1, true), e.message)
+      if verb == "delete" then
+        collection:delete(case[5], { absent = "ok" })
+      end
+    end
+    -- in a batch too
+    local e = fails(blue.batch, blue, function()
+      route:delete "10.0.0.0/8"
+      neighbour:delete { "10.0.0.1", dev = "eth0" }
+      route:delete({ "10.0.0.0/8", table = 100 }, { absent = "ok" })
+    end)
+    assert.equal(2, #e.errors)
+    assert.same({ "no such route", "no such neighbour" }, { e.errors[1].error.message, e.errors[2].error.message })
+    -- what cannot be made is not "no such route"
+    blue.route:add { "10.0.0.0/8", dev = "eth0" }
+    e = fails(route.add, route, { "10.1.0.0/16", dev = "eth0", nhid = 7777 })
+    assert.is_nil(e.message:find "no such")
+  end)
+
   it("name the attribute and what it was", function()
     local e, text = fails(blue.link.add, blue.link, { name = "v0", kind = "vxlan", vxlan = { id = 33554432 } })
     assert.equal("link.linkinfo.data.id", e.attribute)

@@ -60,7 +60,7 @@ local function permission(request)
 end
 
 ---The error object of a request that failed.
----@param request table  { handle =, call =, schema =, [3] = payload, detail = }
+---@param request table  { handle =, call =, schema =, [3] = payload, detail =, none = }
 ---@param message string
 ---@param errno integer?
 ---@param extack table?  { message =, offset =, range =, missing =, missing_nest = }
@@ -71,8 +71,10 @@ local function failure(request, message, errno, extack)
     e.message = message
   elseif errno == core.errno.EPERM and not (extack and extack.message) then
     e.hint = permission(request)
-  elseif request.hint then
-    e.hint = request.hint(errno, extack and extack.message)
+  else
+    local none = request.none and request.none[errno]
+    e.message = type(none) == "string" and none or nil
+    e.hint = request.hint and request.hint(errno, extack and extack.message) or nil
   end
   if extack then
     e.extack = extack.message
@@ -135,7 +137,7 @@ local function flush(batch)
   for i, request in ipairs(sent) do
     local f, e = failed[i], nil
     if f then
-      if f.errno ~= request.absent and f.errno ~= request.absent2 then
+      if not (request.absent and request.absent[f.errno]) then
         e = failure(request, f.message, f.errno, f.extack)
         if f.unknown then
           e.hint = "its answer was lost: it may have been carried out"
@@ -174,7 +176,8 @@ end
 
 ---Send a request that changes something, or queue it.
 ---@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail = (text), describe = (makes it of
----`words`, what the caller gave), asked = (what a batch's error tells, where that is not `words`), after =, absent =, hint =,
+---`words`, what the caller gave), asked = (what a batch's error tells, where that is not `words`), after =, hint =,
+---none = (errno to what it means of an object that is not there), absent = (the same, where that is no error),
 ---far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done) }
 ---@return table[]? replies  list of { type, bytes }; nil where it was queued
 function M.write(request)
@@ -192,7 +195,7 @@ function M.write(request)
   end
   local replies, message, errno, extack = socket_of(handle, request.call):request(request[1], request[2] + ACK, request[3])
   if not replies then
-    if errno and (errno == request.absent or errno == request.absent2) then
+    if errno and request.absent and request.absent[errno] then
       return nil
     end
     error(failure(request, message, errno, extack), 0)
@@ -212,16 +215,15 @@ end
 
 ---Delete an object, or queue that.
 ---@param self nslua.Collection
----@param object nslua.Object
 ---@param call string
 ---@param payload string
 ---@param detail string?
----@param absent integer|false|nil  errno that is no error
+---@param absent boolean  it is no error where there is none
 ---@param key any  as the caller gave it
----@param absent2 integer|false|nil
-function M.remove(self, object, call, payload, detail, absent, key, absent2)
+function M.remove(self, call, payload, detail, absent, key)
+  local object = self.object
   M.write { object.del, 0, payload, handle = self.handle, call = call, object = object.name, schema = object.schema,
-    detail = detail, absent = absent, absent2 = absent2, asked = active and { call = call, key } }
+    detail = detail, none = object.none, absent = absent and object.none or nil, asked = active and { call = call, key } }
 end
 
 ---Ask for one object.

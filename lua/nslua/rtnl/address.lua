@@ -58,7 +58,8 @@ local EADDRNOTAVAIL, ENODEV = core.errno.EADDRNOTAVAIL, core.errno.ENODEV
 ---@field valid_lft number|"forever"      seconds left
 ---@field preferred_lft number|"forever"
 
-local address = { name = "address", noun = "address", new = NEW, del = DEL, get = GET, methods = {} }
+local address = { name = "address", noun = "address", new = NEW, del = DEL, get = GET, methods = {},
+  none = { [EADDRNOTAVAIL] = "no such address", [ENODEV] = true }, missing = EADDRNOTAVAIL }
 
 local computed = {
   address = function(row)
@@ -215,6 +216,8 @@ local function key_words(call, key)
   errors.misuse("%s: an address is named by { \"10.0.0.1/24\", dev = \"eth0\" } or its row, got %s", call, kind)
 end
 
+address.key_words = key_words
+
 function address.find(self, call, key)
   local words = key_words(call, key)
   local handle = self.handle
@@ -273,15 +276,7 @@ matchers.address = function(_, value, call)
 end
 matchers[1] = matchers.address
 matchers.anycast = ip_field "anycast"
-matchers.family = function(_, value, call)
-  return "family", prefix.family(value, call) == prefix.AF_INET and "inet" or "inet6"
-end
-matchers.dev = function(self, value, call)
-  return "dev_index", device.index(self.handle, value, call, "dev")
-end
-matchers.scope = function(_, value, call)
-  return "scope_number", names.number("scope", value, call)
-end
+matchers.family, matchers.dev, matchers.scope = verbs.matchers.family, verbs.matchers.dev, verbs.matchers.scope
 -- A lifetime counts down: one of the asked length or less is as it should be, "forever" is exact.
 local function life(field)
   return function(_, value, call)
@@ -296,14 +291,7 @@ end
 matchers.valid_lft, matchers.preferred_lft = life "valid_lft", life "preferred_lft"
 
 function address.payloads(self, filter, call)
-  local message = {}
-  if filter.family then
-    message.family = prefix.family(filter.family, call)
-  end
-  if filter.dev then
-    message.dev_index = device.index(self.handle, filter.dev, call, "dev")
-  end
-  return { (address.schema or verbs.schema(address)):encode(message) }
+  return { (address.schema or verbs.schema(address)):encode(verbs.dump_message(self, filter, call, "dev_index")) }
 end
 
 -- Verbs ---------------------------------------------------------------------------------------------------------------------------
@@ -311,21 +299,17 @@ end
 local function detail_of(t)
   return ("%s%s"):format(tostring(t[1]), type(t.dev) == "string" and (", dev = %q"):format(t.dev) or "")
 end
+address.detail = detail_of
 
 local function write(self, call, flags, t)
   verbs.options(call, t, address.writers)
   no_false(call, t)
-  local handle = self.handle
-  local message = compose(handle, call, t)
-  local S = address.schema or verbs.schema(address)
-  local batching = netlink.batching(handle)
-  local replies = netlink.write { NEW, flags + netlink.ECHO, S:encode(message), handle = handle, call = call, object = "address", schema = S,
-    describe = detail_of, words = t }
-  if batching then
-    return nil
+  local message = compose(self.handle, call, t)
+  local queued, replies = verbs.write(self, call, flags + netlink.ECHO, message, t)
+  if not queued then
+    -- no echo of IPv6 addresses
+    return verbs.echoed(self, replies) or address.find(self, call, { t[1], dev = message.dev_index, peer = t.peer })
   end
-  -- no echo of IPv6 addresses
-  return verbs.echoed(self, replies) or address.find(self, call, { t[1], dev = message.dev_index, peer = t.peer })
 end
 
 local methods = address.methods
@@ -350,16 +334,7 @@ end
 address.unchecked = {}
 
 function address.identity(_, t, call)
-  if t[1] == nil or t.dev == nil then
-    errors.misuse("%s: the address at [1] and dev are needed", call)
-  end
-  local rest = {}
-  for key, value in pairs(t) do
-    if key ~= 1 and key ~= "dev" and key ~= "peer" and key ~= "family" then
-      rest[key] = value
-    end
-  end
-  return { t[1], dev = t.dev, peer = t.peer }, rest
+  return verbs.on_device(t, call, "peer")
 end
 
 ---Change an address's lifetimes, metric, proto or flags; the rest of it is kept.
@@ -371,10 +346,7 @@ function methods:change(key, t)
   if t[1] ~= nil or t.dev ~= nil or t.peer ~= nil then
     errors.misuse("%s: the address, dev and peer are the key; add another, then delete this one", call)
   end
-  local row = type(key) == "userdata" and key or address.find(self, call, key)
-  if not row then
-    errors.raise { call = call, netns = self.handle:describe(), errno = EADDRNOTAVAIL, detail = detail_of(key_words(call, key)) }
-  end
+  local row = verbs.existing(self, call, key) -- a row may have gone: the kernel would make it anew
   local words = { row.address, dev = row.dev_index, peer = row.peer, label = row.label, broadcast = row.broadcast, scope = row.scope,
     metric = row.metric, proto = row.proto ~= "unspec" and row.proto or nil }
   if row.valid_lft ~= "forever" or row.preferred_lft ~= "forever" then
@@ -395,9 +367,7 @@ function methods:change(key, t)
     end
     words[word] = value
   end
-  local S = address.schema or verbs.schema(address)
-  netlink.write { NEW, netlink.REPLACE, S:encode(compose(self.handle, call, words)), handle = self.handle, call = call, object = "address",
-    schema = S, detail = detail_of { row.address, dev = row.dev }, asked = { call = call, key, t } }
+  verbs.write(self, call, netlink.REPLACE, compose(self.handle, call, words), { row.address, dev = row.dev }, { call = call, key, t })
 end
 
 ---Take an address away.
@@ -409,12 +379,9 @@ function methods:delete(key, options)
   local words = key_words(call, key)
   local _, _, _, written = prefix.split(call, "[1]", words[1])
   if words.dev == nil or not written then
-    local row = address.find(self, call, key)
+    local row = verbs.existing(self, call, key, absent)
     if not row then
-      if absent then
-        return
-      end
-      errors.raise { call = call, netns = self.handle:describe(), errno = EADDRNOTAVAIL, detail = detail_of(words) }
+      return
     end
     words = { row.address, dev = row.dev_index, peer = row.peer }
   elseif absent and type(words.dev) == "string" and not require("nslua.rtnl.link").index(self.handle, words.dev, call) then
@@ -422,7 +389,7 @@ function methods:delete(key, options)
   end
   local S = address.schema or verbs.schema(address)
   local message = which(self.handle, call, words)
-  netlink.remove(self, address, call, S:encode(message), detail_of(words), absent and EADDRNOTAVAIL, key, absent and ENODEV)
+  netlink.remove(self, call, S:encode(message), detail_of(words), absent, key)
 end
 
 return verbs.object(address)

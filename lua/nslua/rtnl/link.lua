@@ -169,7 +169,8 @@ local ENODEV = core.errno.ENODEV
 ---@field flags table<string, true>
 ---@field port table?        options of its port of `master`
 
-local link = { name = "link", new = NEW, del = DEL, get = GET, writers = linkwords.writers, matchers = {} }
+local link = { name = "link", new = NEW, del = DEL, get = GET, writers = linkwords.writers, matchers = {},
+  none = { [ENODEV] = true }, missing = ENODEV }
 
 local computed = {
   kind = function(row)

@@ -364,7 +364,7 @@ function methods:delete(key, options)
     link.selector(self, call, key, message)
   end
   netlink.touch(type(key) == "string" and key or true)
-  netlink.remove(self, link, call, (link.schema or verbs.schema(link)):encode(message), detail, absent and ENODEV, key)
+  netlink.remove(self, call, (link.schema or verbs.schema(link)):encode(message), detail, absent, key)
 end
 
 ---@param object nslua.Object

@@ -61,7 +61,8 @@ local INET = { [2] = "inet", [10] = "inet6" }
 ---@field used number?       seconds since it was used; `confirmed`, `updated` likewise
 ---@field probes integer?
 
-local neighbour = { name = "neighbour", noun = "dst", new = NEW, del = DEL, get = GET, methods = {} }
+local neighbour = { name = "neighbour", noun = "dst", new = NEW, del = DEL, get = GET, methods = {},
+  none = { [ENOENT] = "no such neighbour" }, missing = ENOENT }
 
 local computed = {
   dev = function(row, set)
@@ -102,6 +103,7 @@ neighbour.writers = { true, dev = true, lladdr = true, state = true, proxy = tru
 local function detail_of(t)
   return ("%s%s"):format(tostring(t[1]), (type(t.dev) == "string" or type(t.dev) == "number") and (" dev " .. t.dev) or "")
 end
+neighbour.detail = detail_of
 
 -- The parts that say which neighbour it is.
 local function which(handle, call, t)
@@ -159,6 +161,8 @@ local function key_words(call, key)
   errors.misuse("%s: a neighbour is named by { \"10.0.0.2\", dev = \"eth0\" } or its row, got %s", call, kind)
 end
 
+neighbour.key_words = key_words
+
 function neighbour.find(self, call, key)
   local words = key_words(call, key)
   if words.dev == nil then
@@ -185,15 +189,7 @@ matchers.dst = function(_, value, call)
   return "dst", prefix.canonical(value)
 end
 matchers[1] = matchers.dst
-matchers.dev = function(self, value, call)
-  return "dev_index", device.index(self.handle, value, call, "dev")
-end
-matchers.proto = function(_, value, call)
-  return "proto_number", names.number("proto", value, call)
-end
-matchers.family = function(_, value, call)
-  return "family", INET[prefix.family(value, call)]
-end
+matchers.dev, matchers.proto, matchers.family = verbs.matchers.dev, verbs.matchers.proto, verbs.matchers.family
 -- only a dump filter: neighbours of the ports of a bridge
 matchers.master = function(self, value, call)
   local index = device.index(self.handle, value, call, "master")
@@ -207,13 +203,7 @@ matchers.master = function(self, value, call)
 end
 
 function neighbour.payloads(self, filter, call)
-  local message = {}
-  if filter.family then
-    message.family = prefix.family(filter.family, call)
-  end
-  if filter.dev then
-    message.ifindex = device.index(self.handle, filter.dev, call, "dev")
-  end
+  local message = verbs.dump_message(self, filter, call, "ifindex")
   if filter.proxy then
     message.flags = PROXY
   end
@@ -223,13 +213,8 @@ end
 -- Verbs ---------------------------------------------------------------------------------------------------------------------------
 
 local function write(self, call, flags, t, asked)
-  local handle = self.handle
-  local message = compose(handle, call, t)
-  local S = neighbour.schema or verbs.schema(neighbour)
-  local batching = netlink.batching(handle)
-  netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "neighbour", schema = S, describe = detail_of,
-    words = t, asked = asked }
-  if not batching then
+  local message = compose(self.handle, call, t)
+  if not verbs.write(self, call, flags, message, t, asked) then
     -- the kernel echoes no neighbours
     return neighbour.find(self, call, { t[1], dev = message.dev_index, proxy = t.proxy })
   end
@@ -257,16 +242,7 @@ end
 neighbour.unchecked = { family = true, use = true }
 
 function neighbour.identity(_, t, call)
-  if t[1] == nil or t.dev == nil then
-    errors.misuse("%s: the address at [1] and dev are needed", call)
-  end
-  local rest = {}
-  for word, value in pairs(t) do
-    if word ~= 1 and word ~= "dev" and word ~= "proxy" and word ~= "family" then
-      rest[word] = value
-    end
-  end
-  return { t[1], dev = t.dev, proxy = t.proxy }, rest
+  return verbs.on_device(t, call, "proxy")
 end
 
 ---Change what is known of a neighbour.
@@ -275,10 +251,7 @@ end
 function methods:change(key, t)
   local call = "neighbour.change"
   verbs.options(call, t, neighbour.writers)
-  local row = type(key) == "userdata" and key or neighbour.find(self, call, key)
-  if not row then
-    errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(key_words(call, key)) }
-  end
+  local row = type(key) == "userdata" and key or verbs.existing(self, call, key)
   local words = { row.dst, dev = row.dev_index, proxy = row.proxy, lladdr = row.lladdr, state = row.state, router = row.router,
     extern_learn = row.extern_learn, nhid = row.nhid, proto = row.proto_number }
   for word, value in pairs(t) do
@@ -295,17 +268,14 @@ function methods:delete(key, options)
   local absent = verbs.absent_ok(call, options)
   local words = key_words(call, key)
   if words.dev == nil then
-    local row = neighbour.find(self, call, words)
+    local row = verbs.existing(self, call, words, absent)
     if not row then
-      if absent then
-        return
-      end
-      errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(words) }
+      return
     end
     words = { row.dst, dev = row.dev_index, proxy = row.proxy }
   end
   local S = neighbour.schema or verbs.schema(neighbour)
-  netlink.remove(self, neighbour, call, S:encode(which(self.handle, call, words)), detail_of(words), absent and ENOENT, key)
+  netlink.remove(self, call, S:encode(which(self.handle, call, words)), detail_of(words), absent, key)
 end
 
 return verbs.object(neighbour)

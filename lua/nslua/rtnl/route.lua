@@ -118,7 +118,8 @@ local ESRCH, ENOENT, ENETUNREACH = core.errno.ESRCH, core.errno.ENOENT, core.err
 ---@field mtu integer?       and the other metrics: advmss window rtt rttvar ssthresh cwnd initcwnd initrwnd hoplimit quickack congctl ...
 ---@field lock string[]?     metrics that path MTU discovery and TCP may not change
 
-local route = { name = "route", noun = "dst", new = NEW, del = DEL, get = GET, methods = {}, writers = routewords.writers }
+local route = { name = "route", noun = "dst", new = NEW, del = DEL, get = GET, methods = {}, writers = routewords.writers,
+  none = { [ESRCH] = "no such route", [ENOENT] = "no such route" }, missing = ENOENT }
 
 local function via_of(from)
   local via = from.gateway
@@ -292,21 +293,9 @@ end
 for metric in pairs(routewords.metrics) do
   matchers[metric] = true
 end
-local function number_of(kind, field)
-  return function(_, value, call)
-    return field, names.number(kind, value, call)
-  end
-end
-matchers.proto, matchers.scope = number_of("proto", "proto_number"), number_of("scope", "scope_number")
 matchers.table_number, matchers.proto_number = true, true
-matchers.table = function(_, value, call)
-  local number = names.number("table", value, call)
-  return function(row)
-    return (row.table_number or row.table8) == number
-  end
-end
-matchers.family = function(_, value, call)
-  return "family", prefix.family(value, call) == AF_INET and "inet" or "inet6"
+for _, word in ipairs { "proto", "scope", "table", "family" } do
+  matchers[word] = verbs.matchers[word]
 end
 matchers.dev = function(self, value, call)
   local index = device.index(self.handle, value, call, "dev")
@@ -421,18 +410,11 @@ local function detail_of(words)
   end
   return text
 end
+route.detail = detail_of
 
 local function write(self, call, flags, t, asked)
-  local handle = self.handle
-  local message = routewords.message(handle, call, t)
-  local S = route.schema or verbs.schema(route)
-  local batching = netlink.batching(handle)
-  local replies = netlink.write { NEW, flags, S:encode(message), handle = handle, call = call, object = "route", schema = S,
-    describe = detail_of, words = t, asked = asked }
-  if batching then
-    return nil
-  end
-  return verbs.echoed(self, replies)
+  local queued, replies = verbs.write(self, call, flags, routewords.message(self.handle, call, t), t, asked)
+  return not queued and verbs.echoed(self, replies) or nil
 end
 
 local function key_of(t)
@@ -477,10 +459,7 @@ end
 function methods:change(key, t)
   local call = "route.change"
   routewords.check(call, t)
-  local row = type(key) == "userdata" and key or route.find(self, call, key)
-  if not row then
-    errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(key_words(call, key)) }
-  end
+  local row = type(key) == "userdata" and key or verbs.existing(self, call, key)
   local words = routewords.all_of_row(row)
   for word, value in pairs(t) do
     if word == "nexthops" then
@@ -514,7 +493,7 @@ function methods:delete(key, options)
   local words = key_words(call, key)
   local S = route.schema or verbs.schema(route)
   local message = routewords.message(self.handle, call, words, true)
-  netlink.remove(self, route, call, S:encode(message), detail_of(words), absent and ESRCH, key)
+  netlink.remove(self, call, S:encode(message), detail_of(words), absent, key)
 end
 
 local lookup_words = { true, from = true, mark = true, iif = true, oif = true, dev = true, uid = true, tos = true, ipproto = true, sport = true,

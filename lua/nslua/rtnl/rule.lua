@@ -68,7 +68,7 @@ local ALL = 4294967295
 ---@field uidrange string?   "0-1000"
 ---@field family "inet"|"inet6"
 
-local rule = { name = "rule", new = NEW, del = DEL, get = GET, methods = {} }
+local rule = { name = "rule", new = NEW, del = DEL, get = GET, methods = {}, none = { [ENOENT] = "no such rule" }, missing = ENOENT }
 
 local protocols = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58, sctp = 132, igmp = 2, gre = 47, esp = 50, ah = 51, udplite = 136, dccp = 33 }
 local protocol_names = {}
@@ -257,18 +257,7 @@ end
 matchers.action = function(_, value)
   return "action", value == "goto" and "goto_" or value
 end
-matchers.table = function(_, value, call)
-  local number = names.number("table", value, call)
-  return function(row)
-    return (row.table_number or row.table8) == number
-  end
-end
-matchers.proto = function(_, value, call)
-  return "proto_number", names.number("proto", value, call)
-end
-matchers.family = function(_, value, call)
-  return "family", prefix.family(value, call) == AF_INET and "inet" or "inet6"
-end
+matchers.table, matchers.proto, matchers.family = verbs.matchers.table, verbs.matchers.proto, verbs.matchers.family
 local function side_matcher(key)
   return function(_, value, call)
     local address, length = side(call, key, value)
@@ -313,12 +302,16 @@ local function key_words(call, key)
   local kind = type(key)
   if kind == "number" then
     return { priority = key }
+  elseif kind == "userdata" then
+    return { priority = key.priority, from = key.from, to = key.to, table = key.table }
   elseif kind == "table" then
     plain_words(call .. ": key", key)
     return key
   end
   errors.misuse("%s: a rule is named by its priority, a table of what it matches, or its row, got %s", call, kind)
 end
+
+rule.key_words = key_words
 
 function rule.find(self, call, key)
   local found
@@ -360,21 +353,20 @@ local function detail_of(t)
   return parts[1] and table.concat(parts, ", ") or nil
 end
 
+rule.detail = detail_of
+
 local function write(self, call, t, asked)
   plain_words(call, t)
-  local S = rule.schema or verbs.schema(rule)
-  local batching = netlink.batching(self.handle)
-  local replies = netlink.write { NEW, netlink.CREATE + netlink.EXCL + netlink.ECHO, S:encode(message_of(call, t)), handle = self.handle,
-    call = call, object = "rule", schema = S, describe = detail_of, words = t, asked = asked }
-  if not batching then
+  local queued, replies = verbs.write(self, call, netlink.CREATE + netlink.EXCL + netlink.ECHO, message_of(call, t), t, asked)
+  if not queued then
     return verbs.echoed(self, replies) or rule.find(self, call, t)
   end
 end
 
 local function remove_row(self, call, row, key, absent)
-  local detail = detail_of { priority = row.priority, from = row.from, to = row.to, table = row.table }
+  local detail = detail_of(key_words(call, row))
   -- the rule as the kernel told it, byte for byte: no other fits
-  netlink.remove(self, rule, call, schema.bytes(row), detail, absent, key)
+  netlink.remove(self, call, schema.bytes(row), detail, absent, key)
 end
 
 local methods = rule.methods
@@ -432,10 +424,7 @@ end
 function methods:change(key, t)
   local call = "rule.change"
   verbs.options(call, t, rule.writers)
-  local row = rule.find(self, call, key)
-  if not row then
-    errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(key_words(call, key)) }
-  end
+  local row = verbs.existing(self, call, key)
   local words = { family = row.family, proto = row.proto_number }
   for word in pairs(rule.writers) do
     if words[word] == nil and row[word] ~= nil then
@@ -460,11 +449,9 @@ end
 function methods:delete(key, options)
   local call = "rule.delete"
   local absent = verbs.absent_ok(call, options)
-  local row = type(key) == "userdata" and key or rule.find(self, call, key)
+  local row = type(key) == "userdata" and key or verbs.existing(self, call, key, absent)
   if row then
-    remove_row(self, call, row, key, absent and ENOENT)
-  elseif not absent then
-    errors.raise { call = call, netns = self.handle:describe(), errno = ENOENT, detail = detail_of(key_words(call, key)) }
+    remove_row(self, call, row, key, absent)
   end
 end
 

@@ -1,8 +1,11 @@
 -- What the collections share: filters, list, each, ensure, names of devices in rows.
 
 local check = require "nslua.check"
+local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
+local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
+local prefix = require "nslua.rtnl.prefix"
 local schema = require "nslua.schema"
 
 local M = {}
@@ -15,6 +18,10 @@ local M = {}
 ---@field payloads fun(self: nslua.Collection, filter: table, call: string): string[], string[]?  dump requests that a filter needs, and the
 ---family each asks for: a kernel without IPv6 answers for it with what IPv4 has
 ---@field methods table        the verbs
+---@field none table<integer, string|true>  errnos that mean there is none, and what they mean where strerror(3) speaks of something else
+---@field missing integer      the one of these that is raised where it is found out here
+---@field key_words fun(call: string, key: any): table  what a key says, as words of `add`
+---@field detail fun(words: table): string?             these words in an error
 
 ---@class nslua.Collection
 ---@field handle table    the netns handle it belongs to
@@ -44,12 +51,12 @@ function M.link_name(set, index)
   if not index or index == 0 then
     return nil
   end
-  local names = set.names
-  if not names then
-    names = require("nslua.rtnl.link").names(set.handle)
-    set.names = names
+  local links = set.names
+  if not links then
+    links = require("nslua.rtnl.link").names(set.handle)
+    set.names = links
   end
-  return names[index]
+  return links[index]
 end
 
 ---Raise where an option is not known.
@@ -152,7 +159,41 @@ local function passes(row, tests)
 end
 M.passes = passes
 
-local none = {}
+---Filters that several objects have.
+M.matchers = {
+  family = function(_, value, call)
+    return "family", prefix.family(value, call) == prefix.AF_INET and "inet" or "inet6"
+  end,
+  -- of rows with a `dev_index`, `proto_number`, `scope_number`, `table_number`
+  dev = function(self, value, call)
+    return "dev_index", device.index(self.handle, value, call, "dev")
+  end,
+  proto = function(_, value, call)
+    return "proto_number", names.number("proto", value, call)
+  end,
+  scope = function(_, value, call)
+    return "scope_number", names.number("scope", value, call)
+  end,
+  table = function(_, value, call)
+    local number = names.number("table", value, call)
+    return function(row)
+      return (row.table_number or row.table8) == number
+    end
+  end,
+}
+
+---The dump request of a filter, by family and device.
+---@param self nslua.Collection
+---@param filter table
+---@param call string
+---@param field string  what the message calls the device
+---@return table message
+function M.dump_message(self, filter, call, field)
+  return { family = filter.family and prefix.family(filter.family, call) or nil,
+    [field] = filter.dev and device.index(self.handle, filter.dev, call, "dev") or nil }
+end
+
+local all = {}
 
 ---Every row that passes a filter, as independent values.
 ---@param filter? table  words of the rows; false: has none
@@ -160,7 +201,7 @@ local none = {}
 function M.list(self, filter)
   local object = self.object
   local call = object.name .. ".list"
-  filter = filter or none
+  filter = filter or all
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
   end
@@ -194,7 +235,7 @@ end
 function M.each(self, filter)
   local object = self.object
   local call = object.name .. ".each"
-  filter = filter or none
+  filter = filter or all
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
   end
@@ -248,6 +289,62 @@ function M.ensure(self, t)
   if not netlink.batching(self.handle) then
     return object.find(self, call, key)
   end
+end
+
+---The key of an object that is named by an address and the link it is on, and the words that say how it is.
+---@param t table        as for `add`
+---@param call string
+---@param third string   one more word of the key
+---@return table key
+---@return table rest
+function M.on_device(t, call, third)
+  if t[1] == nil or t.dev == nil then
+    errors.misuse("%s: the address at [1] and dev are needed", call)
+  end
+  local rest = {}
+  for key, value in pairs(t) do
+    if key ~= 1 and key ~= "dev" and key ~= third and key ~= "family" then
+      rest[key] = value
+    end
+  end
+  return { t[1], dev = t.dev, [third] = t[third] }, rest
+end
+
+---The row of a key; raises where there is none.
+---@param self nslua.Collection
+---@param call string
+---@param key any
+---@param absent? boolean  nil instead
+---@return table? row
+function M.existing(self, call, key, absent)
+  local object = self.object
+  local row = object.find(self, call, key)
+  if row or absent then
+    return row
+  end
+  local errno = object.missing
+  local text = object.none[errno]
+  errors.raise { call = call, netns = self.handle:describe(), errno = errno, message = type(text) == "string" and text or nil,
+    detail = object.detail(object.key_words(call, key)) }
+end
+
+---Send what makes or changes an object, or queue it.
+---@param self nslua.Collection
+---@param call string
+---@param flags integer
+---@param message table
+---@param words table    of the caller, for the message of an error
+---@param asked? table   what a batch's error tells, where that is not `words`
+---@return boolean queued
+---@return table[]? replies
+function M.write(self, call, flags, message, words, asked)
+  local handle, object = self.handle, self.object
+  local S = object.schema or M.schema(object)
+  local batching = netlink.batching(handle)
+  local replies = netlink.write { object.new, flags, S:encode(message), handle = handle, call = call, object = object.name, schema = S,
+    describe = object.detail, words = words, asked = asked,
+    none = flags < netlink.CREATE and object.none or nil } -- what makes an object fails for other reasons
+  return batching, replies
 end
 
 ---One row, or nil where there is none.
