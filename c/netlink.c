@@ -301,6 +301,29 @@ static void append(lua_State *L, int list, const struct nlmsghdr *h)
 	lua_rawseti(L, list, (int)lua_rawlen(L, list) + 1);
 }
 
+/* What came next into *p and *left: 0, or the values of a failure. */
+static int receive(lua_State *L, struct nslua_netlink *s, double deadline, const uint8_t **p, size_t *left)
+{
+	ssize_t n = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, deadline);
+
+	if (n < 0)
+		return nslua_fail(L, "netlink receive");
+	if (n == 0)
+		return nslua_failen(L, "netlink", ETIMEDOUT);
+	*p = s->buffer;
+	*left = (size_t)n;
+	return 0;
+}
+
+/* The next message of it that answers request seq. */
+static bool next_answer(struct nslua_netlink *s, uint32_t seq, const uint8_t **p, size_t *left, const struct nlmsghdr **h)
+{
+	while (nslua_netlink_next(p, left, h))
+		if (nslua_netlink_ours(s, *h, seq) && (*h)->nlmsg_type != NLMSG_NOOP)
+			return true;
+	return false;
+}
+
 /* The answers to request seq: 1 with the list (and a warning or nil) pushed, or the values of a failure. */
 static int answers(lua_State *L, struct nslua_netlink *s, uint32_t seq, int flags, double deadline)
 {
@@ -309,18 +332,14 @@ static int answers(lua_State *L, struct nslua_netlink *s, uint32_t seq, int flag
 	lua_newtable(L);
 	list = lua_gettop(L);
 	for (;;) {
-		ssize_t n = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, deadline);
-		const uint8_t *p = s->buffer;
-		size_t left = (size_t)(n > 0 ? n : 0);
 		const struct nlmsghdr *h;
+		const uint8_t *p;
+		size_t left;
+		int failed = receive(L, s, deadline, &p, &left);
 
-		if (n < 0)
-			return nslua_fail(L, "netlink receive");
-		if (n == 0)
-			return nslua_failen(L, "netlink", ETIMEDOUT);
-		while (nslua_netlink_next(&p, &left, &h)) {
-			if (!nslua_netlink_ours(s, h, seq) || h->nlmsg_type == NLMSG_NOOP)
-				continue;
+		if (failed)
+			return failed;
+		while (next_answer(s, seq, &p, &left, &h)) {
 			if (h->nlmsg_type == NLMSG_OVERRUN)
 				return nslua_failen(L, "netlink receive", ENOBUFS);
 			if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
@@ -382,25 +401,19 @@ static int nl_get(lua_State *L)
 	if (send_request(L, s, type, 0, payload, len, seq) < 0)
 		return nslua_fail(L, "netlink send");
 	for (;;) {
-		ssize_t n = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, deadline);
-		const uint8_t *p = s->buffer;
-		size_t left = (size_t)(n > 0 ? n : 0);
 		const struct nlmsghdr *h;
+		const uint8_t *p;
+		size_t left;
+		int failed = receive(L, s, deadline, &p, &left);
 
-		if (n < 0)
-			return nslua_fail(L, "netlink receive");
-		if (n == 0)
-			return nslua_failen(L, "netlink", ETIMEDOUT);
-		while (nslua_netlink_next(&p, &left, &h)) {
-			if (!nslua_netlink_ours(s, h, seq) || h->nlmsg_type == NLMSG_NOOP)
-				continue;
+		if (failed)
+			return failed;
+		while (next_answer(s, seq, &p, &left, &h)) {
 			s->busy = true;
 			if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-				int error = nslua_netlink_error(h);
-
-				n = error ? nslua_netlink_fail(L, h) : nslua_failen(L, "netlink", ENOENT);
+				failed = nslua_netlink_error(h) ? nslua_netlink_fail(L, h) : nslua_failen(L, "netlink", ENOENT);
 				s->busy = false;
-				return (int)n;
+				return failed;
 			}
 			nslua_netlink_record(L, h->nlmsg_type, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 			nslua_row_push(L, schema, 7, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));

@@ -1,7 +1,8 @@
 -- What codec.c checks of any bytes: the first one chooses the schema, the second a few places in the rest.
 
-package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 local schema = require "nslua.schema"
+local same = require("spec.roundtrip").same
 for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nsid" } do
   require("nslua.rtnl." .. name)
 end
@@ -63,23 +64,6 @@ local class = schema.class {
     return true
   end,
 }
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b and math.type(a) == math.type(b)
-  end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then
-      return false
-    end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then
-      return false
-    end
-  end
-  return true
-end
 
 for _, name in ipairs(names) do
   schema.compile(name)

@@ -92,9 +92,13 @@ local function hex(bytes)
   end))
 end
 
+---Whether two values are the same through and through; 1 and 1.0 are not, where Lua has both.
+---@param a any
+---@param b any
+---@return boolean
 local function same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
+    return a == b and (not math.type or math.type(a) == math.type(b))
   end
   for k, v in pairs(a) do
     if not same(v, b[k]) then
@@ -108,6 +112,8 @@ local function same(a, b)
   end
   return true
 end
+
+M.same = same
 
 ---Check one message; raises where it does not hold.
 ---@param message_type integer

@@ -40,6 +40,12 @@ local function addresses(value, i)
   return value
 end
 
+local function give(handle, dev, list)
+  for _, address in ipairs(list) do
+    handle.address:add { address, dev = dev, nodad = address:find(":", 1, true) and true or nil }
+  end
+end
+
 ---Join two namespaces by a veth: made, addressed and brought up at both ends. Nothing is left of it where a step fails.
 ---IPv6 addresses are added with `nodad`: between two ends that were born together nobody else can have them, and they answer at once.
 ---@param a any  whatever ns.netns.open takes
@@ -71,12 +77,8 @@ function M.connect(a, b, options)
     first.link:add { name = name, kind = "veth", mtu = options.mtu, up = true,
       peer = { name = far_name, netns = second, mtu = options.mtu, up = true } }
     made = true
-    for _, address in ipairs(own_addresses) do
-      first.address:add { address, dev = name, nodad = address:find(":", 1, true) and true or nil }
-    end
-    for _, address in ipairs(far_addresses) do
-      second.address:add { address, dev = far_name, nodad = address:find(":", 1, true) and true or nil }
-    end
+    give(first, name, own_addresses)
+    give(second, far_name, far_addresses)
     return first.link:get(name), second.link:get(far_name)
   end)
   if not ok and made then
