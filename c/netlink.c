@@ -301,8 +301,8 @@ static void append(lua_State *L, int list, const struct nlmsghdr *h)
 	lua_rawseti(L, list, (int)lua_rawlen(L, list) + 1);
 }
 
-/* What came next into *p and *left: 0, or the values of a failure. */
-static int receive(lua_State *L, struct nslua_netlink *s, double deadline, const uint8_t **p, size_t *left)
+/* What came next into the buffer, *left bytes: 0, or the values of a failure. */
+static int receive(lua_State *L, struct nslua_netlink *s, double deadline, size_t *left)
 {
 	ssize_t n = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, deadline);
 
@@ -310,7 +310,6 @@ static int receive(lua_State *L, struct nslua_netlink *s, double deadline, const
 		return nslua_fail(L, "netlink receive");
 	if (n == 0)
 		return nslua_failen(L, "netlink", ETIMEDOUT);
-	*p = s->buffer;
 	*left = (size_t)n;
 	return 0;
 }
@@ -333,9 +332,9 @@ static int answers(lua_State *L, struct nslua_netlink *s, uint32_t seq, int flag
 	list = lua_gettop(L);
 	for (;;) {
 		const struct nlmsghdr *h;
-		const uint8_t *p;
-		size_t left;
-		int failed = receive(L, s, deadline, &p, &left);
+		const uint8_t *p = s->buffer;
+		size_t left = 0;
+		int failed = receive(L, s, deadline, &left);
 
 		if (failed)
 			return failed;
@@ -402,9 +401,9 @@ static int nl_get(lua_State *L)
 		return nslua_fail(L, "netlink send");
 	for (;;) {
 		const struct nlmsghdr *h;
-		const uint8_t *p;
-		size_t left;
-		int failed = receive(L, s, deadline, &p, &left);
+		const uint8_t *p = s->buffer;
+		size_t left = 0;
+		int failed = receive(L, s, deadline, &left);
 
 		if (failed)
 			return failed;
