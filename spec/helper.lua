@@ -28,6 +28,36 @@ function M.has(name)
   return ok
 end
 
+---Skip the running test where this is not root.
+---@param pending fun(why: string)  the test's own, which ends it
+function M.needs_root(pending)
+  if not M.is_root() then
+    pending "needs root"
+  end
+end
+
+---Call what is to fail with that code; its message.
+---@param code string
+---@param fn function
+---@return string
+function M.fails(code, fn, ...)
+  local ok, e = pcall(fn, ...)
+  assert(not ok, "it worked")
+  assert(require("nslua").error.is(e, code), tostring(e))
+  return tostring(e)
+end
+
+---Run a shell script in a mount namespace of its own with an empty /run.
+---@param script string
+---@param size? string  options of the tmpfs: "nr_inodes=4"
+---@return string output, boolean ok, integer status
+function M.fresh_run(script, size)
+  return M.sh(([[unshare -m --propagation private sh -c 'umount -lR /run/netns 2>/dev/null; mount -t tmpfs -o %s tmpfs /run && exec sh' <<'END'
+%s
+END
+]]):format(size or "size=1m", script))
+end
+
 ---Text to run the interpreter on the checkout's library: `M.lua .. " -e '...'"`.
 M.lua = "LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua' LUA_CPATH='./build/?.so' lua5.4"
 

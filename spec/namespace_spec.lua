@@ -15,12 +15,7 @@ local function inode_of(pid, t)
   return tonumber(helper.sh(("readlink /proc/%s/ns/%s"):format(pid, words[t])):match "%[(%d+)%]")
 end
 
-local function fails(code, fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(ns.error.is(e, code), tostring(e))
-  return tostring(e)
-end
+local fails = helper.fails
 
 -- A process in namespaces of its own, if this user may make them; stopped at the end of the test.
 local function other(options)

@@ -10,28 +10,18 @@ local lua = "env " .. helper.lua
 
 -- A script with its own mount namespace and an empty /run of that size; `before` runs as a shell line.
 local function fresh_run(script, size, before)
-  return sh(([[unshare -m --propagation private sh -c 'umount -lR /run/netns 2>/dev/null; mount -t tmpfs -o %s tmpfs /run && exec sh' <<'END'
-%s
+  return helper.fresh_run(([[%s
 exec %s - <<'LUA'
 local ns = require "nslua"
 local core = require "nslua.core"
 local function fds() collectgarbage() collectgarbage() return #core.file.list "/proc/self/fd" end
 %s
-LUA
-END
-]]):format(size or "size=1m", before or "", lua, script))
-end
-
-local function root_only()
-  if not helper.is_root() then
-    pending "needs root"
-    return true
-  end
+LUA]]):format(before or "", lua, script), size)
 end
 
 describe("a full /run", function()
   it("of no inode for the name leaves nothing", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local out = fresh_run([[
       local before = fds()
       for i = 1, 3 do
@@ -45,7 +35,7 @@ describe("a full /run", function()
   end)
 
   it("that is read only is EROFS", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local out = fresh_run([[
       local before = fds()
       print(select(2, pcall(ns.netns.add, "a")).code, fds() == before)]], "size=1m", "mount -o remount,ro /run")
@@ -55,7 +45,7 @@ end)
 
 describe("few fds", function()
   it("of RLIMIT_NOFILE 20 are a clear error at every call, and none is left", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local out = fresh_run([[
       local held = {}
       local first = ns.netns.add "first"
@@ -133,11 +123,7 @@ end)
 
 describe("missing rights", function()
   it("are named: which capability, in which user namespace, and what grants it", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     local out = unprivileged.lua [[
       local here = require "nslua.core".file.readlink "/proc/self/ns/user"
       for _, f in ipairs { function() ns.netns.new() end, function() ns.netns.add "nsn-x" end,
@@ -156,11 +142,7 @@ describe("missing rights", function()
   end)
 
   it("come with what that call could do instead", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     for code, wanted in pairs {
       ["ns.netns.new()"] = ': run as root, or in a user namespace %(userns = ns.userns.new{ map_users = "root" }, or `unshare %-rn`%)$',
       ['ns.netns.add "nsn-x"'] = ': run as root, or make one without a name: ns.netns.new{ userns = ns.userns.new{ map_users = "root" } }$',
@@ -181,11 +163,7 @@ describe("missing rights", function()
   end)
 
   it("in a user namespace of the same user name that one, which can be joined too", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     local out = unprivileged.lua [[
       local p = ns.spawn { "sleep", "1000", unshare = "user,net", map_users = "root" }
       local h = ns.netns.open(p.pid)
@@ -197,7 +175,7 @@ describe("missing rights", function()
   end)
 
   it("in a foreign user namespace name its owner", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     -- Root of a user namespace may make namespaces, but not touch those of the machine.
     local out, ok = sh("unshare -Ur " .. lua .. [[ - <<'END'
       local ns = require "nslua"
@@ -213,11 +191,7 @@ END
   end)
 
   it("of names say who owns the directory", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     local out = unprivileged.sh([[unshare -Ur ]] .. lua .. [[ -e 'print(select(2, pcall(require "nslua".netns.add, "nsn-x")))']])
     assert.matches("netns.add in nsn%-x: E%u+: .*/run/?", out)
   end)
@@ -256,7 +230,7 @@ describe("rounds", function()
   end)
 
   it("of new, add and delete, 500 times, leave fds, memory and mounts as they were", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local out = fresh_run [[
       local function rss() return tonumber(io.open("/proc/self/statm"):read("*a"):match "^%d+ (%d+)") end
       local function round()

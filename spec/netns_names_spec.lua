@@ -18,12 +18,7 @@ if not helper.is_root() then
   return
 end
 
-local function fails(code, fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(ns.error.is(e, code), tostring(e))
-  return tostring(e)
-end
+local fails, fresh_run = helper.fails, helper.fresh_run
 
 -- A name of this spec's own, removed at the end of the test.
 local names = {}
@@ -44,14 +39,6 @@ local function row(n)
       return r
     end
   end
-end
-
--- A script in its own mount namespace with an empty /run.
-local function fresh_run(script)
-  return sh(([[unshare -m --propagation private sh -c 'umount -lR /run/netns 2>/dev/null; mount -t tmpfs tmpfs /run && exec sh' <<'END'
-%s
-END
-]]):format(script))
 end
 
 local lua = "env " .. helper.lua

@@ -5,19 +5,7 @@ local core = require "nslua.core"
 local helper = require "spec.helper"
 local unprivileged = require "spec.unprivileged"
 
-local function fails(code, fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(ns.error.is(e, code), tostring(e))
-  return tostring(e)
-end
-
--- How many fds are open, once garbage is collected.
-local function open_fds()
-  collectgarbage()
-  collectgarbage()
-  return #core.file.list "/proc/self/fd"
-end
+local fails = helper.fails
 
 local function pack(...)
   return { n = select("#", ...), ... }
@@ -31,23 +19,10 @@ local function misuse(text, fn, ...)
   assert.matches("^[./]*spec/", e) -- at the caller's line
 end
 
--- Root makes them as it is; who is not makes them in a user namespace.
 local function new(options)
-  options = options or {}
-  if not helper.is_root() then
-    options.userns = ns.userns.new { map_users = "root" }
-  end
-  local h = ns.netns.new(options)
+  local h = helper.netns(options)
   finally(function() h:close() end)
   return h
-end
-
--- Tests of `call` and of what only root may do.
-local function root_only()
-  if not helper.is_root() then
-    pending "needs root"
-    return true
-  end
 end
 
 setup(function() ns.netns.allow_call(true) end)
@@ -55,7 +30,7 @@ teardown(function() ns.netns.allow_call(false) end)
 
 describe("netns.new", function()
   it("makes a namespace of its own, with lo down, which ends with its handle", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local h = ns.netns.new()
     local path = ("/proc/%s/fd/%d"):format(core.file.readlink "/proc/self", h.fd:number())
     assert.matches("net:%[" .. h.inode .. "%]", (helper.sh("readlink " .. path)))
@@ -88,11 +63,7 @@ describe("netns.new", function()
   end)
 
   it("says what is missing to a user without rights", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     assert.matches("netns.new: EPERM: .*no CAP_SYS_ADMIN in user:%[%d+%]: run as root, or in a user namespace",
       (unprivileged.lua "print(select(2, pcall(ns.netns.new)))"))
   end)
@@ -161,7 +132,7 @@ end)
 
 describe("netns:call", function()
   it("runs a function inside and gives its results", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local h = new()
     assert.same({ n = 4, 7, nil, "x", nil }, pack(h:call(function(...) return ..., nil, "x", nil end, 7)))
     assert.equal(h.inode, h:call(function() return ns.netns.current().inode end))
@@ -170,7 +141,7 @@ describe("netns:call", function()
   end)
 
   it("raises what the function raised, after the return", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local h, before = new(), ns.netns.current()
     local object = {}
     assert.equal(object, select(2, pcall(h.call, h, function() error(object) end)))
@@ -179,7 +150,7 @@ describe("netns:call", function()
   end)
 
   it("nests, and cannot yield", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local a, b = new(), new()
     local x, y, z = a:call(function()
       local inner = b:call(function() return ns.netns.current() == b end)
@@ -192,7 +163,7 @@ describe("netns:call", function()
   end)
 
   it("returns to where it came from, also after unshare and a closed handle", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local out = helper.sh(helper.lua .. [[ - <<'END'
       local ns = require "nslua"
       ns.netns.allow_call(true)
@@ -211,12 +182,12 @@ END
   end)
 
   it("keeps no fd beyond its handle", function()
-    if root_only() then return end
-    local before = open_fds()
+    helper.needs_root(pending)
+    local before = helper.fd_count()
     local h = ns.netns.new()
     h:call(function() end)
     h:close()
-    assert.equal(before, open_fds())
+    assert.equal(before, helper.fd_count())
   end)
 
   it("is opt-in in a program that is not nslua", function()
@@ -234,11 +205,7 @@ END
   end)
 
   it("names fork where the thread may not go and come back", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     local out = unprivileged.lua [[
       ns.netns.allow_call(true)
       local a <close> = ns.netns.new { userns = ns.userns.new { map_users = "root" }, label = "a" }
@@ -249,11 +216,7 @@ end)
 
 describe("without root, in a user namespace of ours", function()
   it("sockets, sysctls and files are those inside", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-      return
-    end
+    unprivileged.needs_uid(pending)
     local out = unprivileged.lua [[
       local u <close> = ns.userns.new { map_users = "root" }
       local a <close> = ns.netns.new { userns = u, lo = true }
@@ -267,7 +230,7 @@ end)
 
 describe("ids", function()
   it("are what ip-netns(8) shows, none is nil", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local a, b = new(), new()
     assert.is_nil(a:nsid_of(b))
     assert.equal(7, a:set_nsid(b, 7))
@@ -315,7 +278,7 @@ end)
 
 describe("close", function()
   it("waits for the far ends of veths if asked", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local a, b = ns.netns.new(), new()
     ns.connect(a, b)
     assert.is_true(a:close { wait = true })
@@ -324,7 +287,7 @@ describe("close", function()
   end)
 
   it("gives up waiting where something else keeps the namespace", function()
-    if root_only() then return end
+    helper.needs_root(pending)
     local a, b = ns.netns.new(), new()
     local kept = core.namespace.dup(a.fd)
     finally(function() kept:close() end)
@@ -335,13 +298,13 @@ describe("close", function()
   end)
 
   it("leaves fds as they were", function()
-    local before = open_fds()
+    local before = helper.fd_count()
     local h = ns.netns.new { userns = not helper.is_root() and ns.userns.new { map_users = "root" } or nil }
     assert.is_table(h.owner)
     assert.equal(1, #h.link:list())
     h:socket("inet", "dgram"):close()
     h:close()
-    assert.equal(before, open_fds())
+    assert.equal(before, helper.fd_count())
     assert.matches("is closed", select(2, pcall(h.link.list, h.link)))
     assert.matches("is closed", select(2, pcall(function() return h.route end)))
     assert.matches("is closed", select(2, pcall(h.sysctl, h, "net.ipv4.ip_forward")))
@@ -351,10 +314,7 @@ end)
 
 describe("the own namespace", function()
   it("is read, entered and left without any right", function()
-    local ok, why = unprivileged.can()
-    if not ok then
-      pending(why)
-    end
+    unprivileged.needs_uid(pending)
     assert.equal("lo\t7\ttrue", (unprivileged.lua [[
       local here = ns.netns.current()
       ns.netns.allow_call(true)

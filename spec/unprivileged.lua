@@ -20,6 +20,15 @@ function M.can()
   return ok or nil, not ok and ("uid %d cannot read the checkout or make a user namespace: %s"):format(M.UID, out) or nil
 end
 
+---Skip the running test where another uid cannot be taken.
+---@param pending fun(why: string)  the test's own, which ends it
+function M.needs_uid(pending)
+  local ok, why = M.can()
+  if not ok then
+    pending(why)
+  end
+end
+
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
