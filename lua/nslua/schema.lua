@@ -1,4 +1,5 @@
--- The language netlink messages are declared in: one line an attribute, parsed here once, compiled to C arrays by nslua.core.
+-- The language netlink messages are declared in: one line an attribute, read once (schema/language.lua), flattened (schema/plan.lua) and
+-- compiled to C arrays by nslua.core.
 --
 -- Sources of every number: the UAPI headers <linux/*.h>, named in each declaration; `M.constants()` lists them for a spec
 -- that compiles them against the headers.
@@ -6,6 +7,9 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local check = require "nslua.check"
+local constants = require "nslua.schema.constants"
+local language = require "nslua.schema.language"
+local plan = require "nslua.schema.plan"
 
 local M = {}
 
@@ -18,116 +22,18 @@ local M = {}
 ---@field get? integer
 ---@field set? integer
 
-local structs, enums, sets, kinds = {}, {}, {}, {}
-
 ---The declared messages by name.
 ---@type table<string, nslua.schema.Message>
 M.messages = {}
 
+local structs, enums, sets, kinds = {}, {}, {}, {}
+local declared = { structs = structs, enums = enums, sets = sets, kinds = kinds, messages = M.messages }
+
 -- Compiled schemas by message; emptied when a declaration is added, as that may add a branch to any of them.
 local compiled = {}
 
-local widths = {
-  u8 = 1, u16 = 2, u32 = 4, u64 = 8, s8 = 1, s16 = 2, s32 = 4, s64 = 8, be16 = 2, be32 = 4, be64 = 8,
-  bool = 1, ip4 = 4, ip6 = 16,
-}
-local integers = {
-  u8 = true, u16 = true, u32 = true, u64 = true, s8 = true, s16 = true, s32 = true, s64 = true,
-  be16 = true, be32 = true, be64 = true,
-}
 local field_flags = { multi = 1, nonested = 2, writeonly = 4, netorder = 8 }
-local BITS = 16
-
-local function fail(where, fmt, ...)
-  errors.misuse("schema %s: " .. fmt, where, ...)
-end
-
-local function split(text, separator)
-  local out, depth, start = {}, 0, 1
-  for i = 1, #text do
-    local c = text:sub(i, i)
-    if c == "(" then
-      depth = depth + 1
-    elseif c == ")" then
-      depth = depth - 1
-    elseif c == separator and depth == 0 then
-      out[#out + 1] = text:sub(start, i - 1)
-      start = i + 1
-    end
-  end
-  out[#out + 1] = text:sub(start)
-  return out
-end
-
--- "nest(link,ifinfomsg)" or "u32:enum(x)" -> { name =, args = {...}, enum =, bits = }
-local function parse_type(text, where)
-  local base, suffix = text, nil
-  local parts = split(text, ":")
-  if #parts > 2 then
-    fail(where, "a type with more than one suffix: '%s'", text)
-  elseif #parts == 2 then
-    base, suffix = parts[1], parts[2]
-  end
-  local name, args = base:match "^([%w_]+)%((.*)%)$"
-  local t = { name = name or base, args = {}, text = text }
-  if name then
-    for i, arg in ipairs(split(args, ",")) do
-      t.args[i] = arg
-    end
-  end
-  if suffix then
-    local what, of = suffix:match "^(%a+)%(([%w_]+)%)$"
-    if what ~= "enum" and what ~= "flags" then
-      fail(where, "unknown suffix ':%s': enum(NAME) or flags(NAME)", suffix)
-    end
-    t.enum, t.bits = of, what == "flags"
-    if not integers[t.name] then
-      fail(where, "%s is no integer, so it has no %s", t.name, what)
-    end
-  end
-  return t
-end
-
-local arity = {
-  strz = { 0, 1 }, nest = { 1, 2 }, list = { 1, 2 }, indexed = { 1, 2 }, struct = { 1, 1 }, array = { 1, 2 },
-  union = { 1, 2 }, records = { 2, 2 }, pad = { 1, 1 }, bytes = { 1, 1 }, chars = { 1, 1 },
-}
-local type_names = core.schema.types()
-type_names.fixed = nil -- array(TYPE, N) is how it is written
-
-local function check_type(t, where)
-  if not type_names[t.name] then
-    fail(where, "%s", check.unknown("type", t.name, type_names))
-  end
-  local want = arity[t.name] or { 0, 0 }
-  if #t.args < want[1] or #t.args > want[2] then
-    fail(where, "%s takes %d to %d arguments, got %d", t.name, want[1], want[2], #t.args)
-  end
-  local inner = t.name == "list" or t.name == "indexed" or t.name == "array"
-  if inner then
-    t.element = parse_type(t.args[1], where)
-    check_type(t.element, where)
-  end
-  for i, arg in ipairs(t.args) do
-    local numeric = t.name == "pad" or t.name == "bytes" or t.name == "chars" or t.name == "strz"
-      or (i == 2 and (t.name == "array" or t.name == "list"))
-    if numeric and not (arg:match "^%d+$" and tonumber(arg) > 0) then
-      fail(where, "'%s' is no number, in %s", arg, t.text)
-    elseif not numeric and not (inner and i == 1) and not arg:match "^[%a_][%w_]*$" then
-      fail(where, "'%s' is no name, in %s", arg, t.text)
-    end
-  end
-end
-
-local reserved = { decode = true, json = true }
-
-local function check_key(key, where)
-  if not key:match "^[%a_][%w_]*$" then
-    fail(where, "'%s' is no key", key)
-  elseif reserved[key] then
-    fail(where, "'%s' is a method of rows", key)
-  end
-end
+local fail = language.fail
 
 local function new_entry(registry, what, name, value)
   if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
@@ -137,25 +43,6 @@ local function new_entry(registry, what, name, value)
   end
   registry[name] = value
   compiled = {}
-end
-
--- Lines of a declaration without comments, parts in parentheses without blanks.
-local function lines(text)
-  local n = 0
-  return (text .. "\n"):gmatch "([^\n]*)\n", function(line)
-    n = n + 1
-    return n, (line:gsub("%-%-.*$", ""):gsub("%b()", function(s)
-      return (s:gsub("%s+", ""))
-    end))
-  end
-end
-
-local function words(line)
-  local out = {}
-  for word in line:gmatch "%S+" do
-    out[#out + 1] = word
-  end
-  return out
 end
 
 ---Declare a C struct: the header of a message, the payload of an attribute or what stands in front of a nest's attributes.
@@ -174,27 +61,23 @@ function M.struct(name, options, text)
   local where = "struct " .. tostring(name)
   local members, seen = {}, {}
   local key
-  local next_line, clean = lines(text)
-  for raw in next_line do
-    local n, line = clean(raw)
-    for _, word in ipairs(words(line)) do
+  for n, words in language.lines(text) do
+    for _, word in ipairs(words) do
       local at = where .. " line " .. n
       if key == nil and word:match "^pad%(" then
-        local t = parse_type(word, at)
-        check_type(t, at)
+        local t = language.type(word, at)
         members[#members + 1] = { type = t, where = at }
       elseif key == nil then
         key = word
       else
         local k, member = key:match "^([^=]+)=(.+)$"
         k = k or key
-        check_key(k, at)
+        language.key(k, at)
         if seen[k] then
           fail(at, "'%s' is there twice", k)
         end
         seen[k] = true
-        local t = parse_type(word, at)
-        check_type(t, at)
+        local t = language.type(word, at)
         members[#members + 1] = {
           key = k, type = t, where = at,
           member = member or (options.prefix and options.prefix .. k:gsub("_$", "")),
@@ -283,22 +166,18 @@ end
 function M.set(name, options, text)
   check.options("schema.set", options, { header = "string", prefix = "string" })
   local fields, seen, ids = {}, {}, {}
-  local next_line, clean = lines(text)
-  for raw in next_line do
-    local n, line = clean(raw)
-    local w = words(line)
+  for n, w in language.lines(text) do
     if #w > 0 then
       local where = ("set %s line %d"):format(tostring(name), n)
       if #w < 4 then
-        fail(where, "'ID C-NAME key type [flags]' expected, got '%s'", (line:gsub("^%s+", "")))
+        fail(where, "'ID C-NAME key type [flags]' expected, got '%s'", table.concat(w, " "))
       end
       local id = w[1]:match "^%d+$" and tonumber(w[1])
       if not id or id > 16383 then
         fail(where, "'%s' is no attribute id", w[1])
       end
-      check_key(w[3], where)
-      local t = parse_type(w[4], where)
-      check_type(t, where)
+      language.key(w[3], where)
+      local t = language.type(w[4], where)
       local f = { id = id, c = w[2], key = w[3], type = t, flags = 0, where = where }
       local set_flags = {}
       for i = 5, #w do
@@ -352,8 +231,7 @@ function M.kind(union, value, text)
   check.argument("schema.kind", "value", value, "string")
   check.argument("schema.kind", "type", text, "string")
   local where = ("kind %s %s"):format(union, value)
-  local t = parse_type((text:gsub("%s+", "")), where)
-  check_type(t, where)
+  local t = language.type((text:gsub("%s+", "")), where)
   kinds[union] = kinds[union] or {}
   if kinds[union][value] then
     fail(where, "is declared twice")
@@ -396,206 +274,6 @@ function M.message(name, options)
   return m
 end
 
--- Flattening: what C wants is lists of numbers.
-
-local Plan = {}
-Plan.__index = Plan
-
-local function find(registry, what, name, where)
-  local found = registry[name]
-  if not found then
-    fail(where, "%s", check.unknown(what, name, registry))
-  end
-  return found
-end
-
-function Plan:key(key)
-  if not key then
-    return 0
-  end
-  local i = self.key_numbers[key]
-  if not i then
-    i = #self.keys + 1
-    self.keys[i] = key
-    self.key_numbers[key] = i
-  end
-  return i
-end
-
--- Room for n fields that must stand together; they are filled in afterwards.
-function Plan:reserve(n)
-  local first = #self.fields + 1
-  for i = first, first + n - 1 do
-    self.fields[i] = false
-  end
-  return first
-end
-
-function Plan:enum(name, where)
-  local e = find(enums, "enum", name, where)
-  if not self.enum_numbers[name] then
-    self.enums[#self.enums + 1] = { names = e.names, values = e.values }
-    self.enum_numbers[name] = #self.enums
-  end
-  return self.enum_numbers[name], e
-end
-
--- Bytes a type always takes, or nil.
-function Plan:size(t, where)
-  if widths[t.name] then
-    return widths[t.name]
-  elseif t.name == "bytes" or t.name == "chars" or t.name == "pad" then
-    return tonumber(t.args[1])
-  elseif t.name == "struct" then
-    return self:struct_size(t.args[1], where)
-  elseif t.name == "array" and t.args[2] then
-    local one = self:size(t.element, where)
-    return one and one * tonumber(t.args[2])
-  end
-end
-
-function Plan:struct_size(name, where)
-  local s = find(structs, "struct", name, where)
-  if not s.size then
-    if s.measuring then
-      fail(where, "struct %s contains itself", name)
-    end
-    s.measuring = true
-    local size = 0
-    for _, m in ipairs(s.members) do
-      m.size = self:size(m.type, m.where)
-      if not m.size then
-        fail(m.where, "%s has no fixed size", m.type.text)
-      end
-      m.off = size
-      size = size + m.size
-    end
-    s.size, s.measuring = size, nil
-  end
-  return s.size
-end
-
--- `records`: its first member is the record's length, which C reads and writes.
-function Plan:struct(name, where, records)
-  local s = find(structs, "struct", name, where)
-  local id = (records and "records " or "") .. name
-  if self.struct_numbers[id] then
-    return self.struct_numbers[id]
-  end
-  local entry = { size = self:struct_size(name, where), n = #s.members }
-  self.structs[#self.structs + 1] = entry
-  self.struct_numbers[id] = #self.structs
-  local number = #self.structs
-  entry.first = self:reserve(entry.n)
-  for i, m in ipairs(s.members) do
-    local hidden = records and i == 1
-    if hidden and (m.key ~= "len" or m.type.name ~= "u16") then
-      fail(where, "records: struct %s must begin with 'len u16'", name)
-    end
-    self:field(entry.first + i - 1, m.type, { key = not hidden and m.key or nil, off = m.off }, m.where)
-  end
-  return number
-end
-
-function Plan:set(name, where)
-  local s = find(sets, "set", name, where)
-  if self.set_numbers[name] then
-    return self.set_numbers[name]
-  end
-  local entry = { n = #s.fields }
-  self.sets[#self.sets + 1] = entry
-  self.set_numbers[name] = #self.sets
-  local number = #self.sets
-  entry.first = self:reserve(entry.n)
-  for i, f in ipairs(s.fields) do
-    self:field(entry.first + i - 1, f.type, f, f.where)
-  end
-  return number
-end
-
-function Plan:union(selector, name)
-  local id = selector .. " " .. name
-  if self.union_numbers[id] then
-    return self.union_numbers[id]
-  end
-  local entry = { selector = self:key(selector), fallback = 0, branches = {} }
-  self.unions[#self.unions + 1] = entry
-  self.union_numbers[id] = #self.unions
-  local number = #self.unions
-  for value, branch in pairs(kinds[name] or {}) do
-    local at = self:reserve(1)
-    self:field(at, branch.type, {}, branch.where)
-    if value == "*" then
-      entry.fallback = at
-    else
-      entry.branches[value] = at
-    end
-  end
-  return number
-end
-
--- Header members and attributes are one table, so a key may not be both.
-local function no_clash(struct, set, where)
-  local s, members = structs[struct], {}
-  for _, m in ipairs(s and s.members or {}) do
-    if m.key then
-      members[m.key] = true
-    end
-  end
-  for _, f in ipairs(sets[set] and sets[set].fields or {}) do
-    if members[f.key] then
-      fail(f.where, "'%s' is a member of struct %s, which stands in front of it (%s)", f.key, struct, where)
-    end
-  end
-end
-
-function Plan:field(at, t, from, where)
-  local f = {
-    type = t.name, id = from.id or 0, off = from.off or 0, flags = from.flags or 0, size = 0,
-    key = self:key(from.key), elem = 0, enum = 0, sub = 0, head = 0,
-  }
-  self.fields[at] = f
-  if t.enum then
-    local number, e = self:enum(t.enum, where)
-    if e.bits ~= t.bits then
-      fail(where, "%s is declared as %s", t.enum, e.bits and "flags" or "enum")
-    end
-    f.enum = number
-    f.flags = f.flags + (t.bits and BITS or 0)
-  end
-  f.size = self:size(t, where) or 0
-  if t.name == "strz" then
-    f.size = tonumber(t.args[1] or 0)
-  elseif t.name == "nest" then
-    f.sub = self:set(t.args[1], where)
-    if t.args[2] then
-      f.head = self:struct(t.args[2], where)
-      no_clash(t.args[2], t.args[1], where)
-    end
-  elseif t.name == "struct" then
-    f.sub = self:struct(t.args[1], where)
-  elseif t.name == "records" then
-    f.head = self:struct(t.args[1], where, true)
-    f.sub = self:set(t.args[2], where)
-    no_clash(t.args[1], t.args[2], where)
-  elseif t.name == "union" then
-    f.sub = self:union(t.args[1], t.args[2] or t.args[1])
-  elseif t.element then
-    f.elem = self:reserve(1)
-    self:field(f.elem, t.element, {}, where)
-    if t.name == "array" then
-      if not self:size(t.element, where) then
-        fail(where, "array of %s, which has no fixed size", t.element.text)
-      end
-      f.type = t.args[2] and "fixed" or "array"
-    elseif t.name == "list" then
-      f.size = tonumber(t.args[2] or 0)
-    elseif t.args[2] then
-      f.enum = self:enum(t.args[2], where)
-    end
-  end
-end
-
 ---Compile a declared message. The result is kept; a declaration made later compiles it anew at the next call.
 ---@param name string
 ---@return nslua.schema.Compiled
@@ -604,17 +282,7 @@ function M.compile(name)
   if S then
     return S
   end
-  local m = find(M.messages, "message", name, "compile")
-  local plan = setmetatable({
-    name = name, fields = {}, sets = {}, structs = {}, enums = {}, unions = {}, keys = {},
-    key_numbers = {}, enum_numbers = {}, struct_numbers = {}, set_numbers = {}, union_numbers = {},
-  }, Plan)
-  plan.head = m.head and plan:struct(m.head, "message " .. name) or 0
-  plan.set = m.attrs and plan:set(m.attrs, "message " .. name) or 0
-  if m.head and m.attrs then
-    no_clash(m.head, m.attrs, "message " .. name)
-  end
-  S = core.schema.new(setmetatable(plan, nil))
+  S = core.schema.new(plan.of(declared, name))
   compiled[name] = S
   return S
 end
@@ -652,7 +320,7 @@ function M.class(t)
   check.argument("schema.class", "name", t.name, "string")
   for _, kind in ipairs { "computed", "methods" } do
     for k, v in pairs(t[kind] or {}) do
-      if reserved[k] then
+      if language.reserved[k] then
         errors.misuse("schema.class %s: '%s' is a method of rows", t.name, k)
       elseif type(v) ~= "function" then
         errors.misuse("schema.class %s: %s.%s must be a function", t.name, kind, tostring(k))
@@ -703,52 +371,7 @@ end
 ---a spec writes `_Static_assert(EXPRESSION == VALUE)` for each.
 ---@return { expression: string, value: integer, header: string, where: string }[]
 function M.constants()
-  local out = {}
-  local function add(expression, value, options, where)
-    if options.header then
-      out[#out + 1] = { expression = expression, value = value, header = options.header, where = where }
-    end
-  end
-  for name, s in pairs(structs) do
-    local where = "struct " .. name
-    if s.options.c then
-      add(("sizeof(%s)"):format(s.options.c), Plan:struct_size(name, where), s.options, where)
-      for _, m in ipairs(s.members) do
-        if m.member then
-          add(("offsetof(%s, %s)"):format(s.options.c, m.member), m.off, s.options, m.where)
-        end
-      end
-    end
-  end
-  for name, e in pairs(enums) do
-    for k, v in pairs(e.values) do
-      local c = e.options.c and e.options.c[k]
-      if c == nil and e.options.prefix then
-        c = e.options.prefix .. k:gsub("_$", ""):upper()
-      end
-      if c then
-        add(c, v, e.options, (e.bits and "flags " or "enum ") .. name)
-      end
-    end
-  end
-  for _, s in pairs(sets) do
-    for _, f in ipairs(s.fields) do
-      if f.c ~= "-" and s.options.prefix then
-        add(s.options.prefix .. f.c, f.id, s.options, f.where)
-      end
-    end
-  end
-  for name, m in pairs(M.messages) do
-    for _, verb in ipairs { "new", "del", "get", "set" } do
-      if m[verb] and m.c then
-        add("RTM_" .. verb:upper() .. m.c, m[verb], m, "message " .. name)
-      end
-    end
-  end
-  table.sort(out, function(a, b)
-    return a.expression < b.expression
-  end)
-  return out
+  return constants.of(declared)
 end
 
 -- C's encode calls this with "link.mtu: ..."; where a word is unknown, also with the word and the known ones.
