@@ -2,6 +2,7 @@
 /* pty.c - pseudo-terminals, and who has the terminal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,11 +11,19 @@
 #include <unistd.h>
 #include "spawn.h"
 
+/* Rows or columns: struct winsize has 16 bits for each. */
+static unsigned short side(lua_State *L, int arg, lua_Integer absent)
+{
+	lua_Integer n = luaL_optinteger(L, arg, absent);
+
+	luaL_argcheck(L, n >= 0 && n <= USHRT_MAX, arg, "0 to 65535 expected");
+	return (unsigned short)n;
+}
+
 /* process.pty([rows, columns]) -> master, slave: both fd handles.  The slave is opened by the master, not by a path. */
 int nslua_pty(lua_State *L)
 {
-	struct winsize w = { .ws_row = (unsigned short)luaL_optinteger(L, 1, 24),
-			     .ws_col = (unsigned short)luaL_optinteger(L, 2, 80) };
+	struct winsize w = { .ws_row = side(L, 1, 24), .ws_col = side(L, 2, 80) };
 	struct nslua_fd *master = nslua_newfd(L), *slave = nslua_newfd(L);
 
 	master->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -36,8 +45,8 @@ int nslua_winsize(lua_State *L)
 	struct winsize w = { 0 };
 
 	if (!lua_isnoneornil(L, 2)) {
-		w.ws_row = (unsigned short)luaL_checkinteger(L, 2);
-		w.ws_col = (unsigned short)luaL_checkinteger(L, 3);
+		w.ws_row = side(L, 2, -1);
+		w.ws_col = side(L, 3, -1);
 		if (ioctl(fd, TIOCSWINSZ, &w) < 0)
 			return nslua_fail(L, "TIOCSWINSZ");
 	}

@@ -40,6 +40,15 @@ describe("check.options", function()
     assert.truthy(message(check.options, "x", { master = true }, known):find("string or integer or false", 1, true))
     assert.truthy(message(check.options, "x", { 5 }, known):find("[1] must be string", 1, true))
   end)
+  it("says which numbers a key takes", function()
+    local ports = { port = "0-65535|false" }
+    for _, good in ipairs { 0, 80, 65535, false } do
+      check.options("x", { port = good }, ports)
+    end
+    for _, bad in ipairs { -1, 65536, 1.5, 2 ^ 53, 0 / 0, "80" } do
+      assert.truthy(message(check.options, "x", { port = bad }, ports):find("x: port must be 0-65535 or false, got", 1, true))
+    end
+  end)
   it("refuses what is no table", function()
     assert.truthy(message(check.options, "x", 7, known):find("x: a table expected, got number", 1, true))
   end)

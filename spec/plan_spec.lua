@@ -82,6 +82,31 @@ describe("a plan", function()
     local ok, err = pcall(ns.run, { "true", fds = { 999 } })
     assert.is_false(ok)
     assert.is_true(ns.error.is(err, "EBADF"))
+    assert.is_nil(err.hint)
+  end)
+
+  it("names the limit of open files where a number of `fds` does not fit below it", function()
+    local out = helper.sh("ulimit -n 64; exec env " .. helper.lua .. [[ - <<'END'
+      local ns = require "nslua"
+      local f = io.open "/dev/null"
+      local function run(as)
+        local ok, e = pcall(ns.run, { "sh", "-c", "readlink /proc/self/fd/$0", as, fds = { { f, as = as } } })
+        return ok and e.stdout or e
+      end
+      io.write(run(40))
+      for as = 56, 70 do
+        local e = run(as)
+        local hint = ("fd %d and what has to move out of its way do not fit below the limit of open files, 64: RLIMIT_NOFILE"):format(as)
+        if type(e) ~= "string" and not tostring(e):find(hint, 1, true) then
+          print(as, e)
+        elseif as >= 64 and type(e) == "string" then
+          print(as, "worked")
+        end
+      end
+      local ok, e = pcall(ns.fork, { fds = { { f, as = 64 } } }, function() end)
+      print(ok, e.code, e.hint:match "the limit of open files, 64")
+END]])
+    assert.equal("/dev/null\nfalse\tEINVAL\tthe limit of open files, 64", out)
   end)
 
   it("has keys that are of some calls only", function()

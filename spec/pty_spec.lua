@@ -39,6 +39,12 @@ describe("a pty", function()
   it("has a size", function()
     assert.equal("24 80\r\n", ns.run({ "stty", "size", pty = true }).stdout)
     assert.equal("50 132\r\n", ns.run({ "stty", "size", pty = { rows = 50, columns = 132 } }).stdout)
+    assert.equal("65535 1\r\n", ns.run({ "stty", "size", pty = { rows = 65535, columns = 1 } }).stdout)
+    for _, bad in ipairs { 65536, 65560, -1, 2 ^ 31, 1.5, "80" } do
+      local ok, e = pcall(ns.run, { "stty", "size", pty = { columns = bad } })
+      assert.is_false(ok)
+      assert.matches("^[./]*spec/pty_spec.lua:%d+: run: pty: columns must be 0%-65535, got ", e)
+    end
   end)
 
   it("takes input, and end of file as Ctrl-D", function()
@@ -76,6 +82,9 @@ describe("a pty", function()
   it("can be changed in size", function()
     local p = held(ns.spawn { "bash", "-c", "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done", pty = true })
     expect(p, "ready")
+    for _, bad in ipairs { { 65536, 80 }, { 24, -1 } } do
+      assert.is_false((pcall(p.resize, p, bad[1], bad[2])))
+    end
     p:resize(30, 90)
     expect(p, "30 90")
   end)

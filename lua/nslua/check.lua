@@ -78,6 +78,11 @@ local function accepts(spec, value)
       return true
     elseif want == "false" and value == false then
       return true
+    elseif t == "number" then
+      local least, most = want:match "^(%d+)%-(%d+)$"
+      if least and value >= tonumber(least) and value <= tonumber(most) and value == math.floor(value) then
+        return true
+      end
     end
   end
   return false
@@ -86,7 +91,7 @@ end
 ---Check a table of options: every key known, every value of a type it takes.
 ---@param call string                    what is called, for the message: "link.add"
 ---@param t any                          the options
----@param known table<string|integer, string|true>  key to "string|integer|false", or true for anything
+---@param known table<string|integer, string|true>  key to "string|integer|false" (or a range of integers: "0-65535"), or true for anything
 function M.options(call, t, known)
   if type(t) ~= "table" then
     errors.misuse("%s: a table expected, got %s", call, type(t))

@@ -153,6 +153,12 @@ function M.hint(errno, act)
   end
 end
 
+---How many files this process may have open: RLIMIT_NOFILE. getrlimit(2)
+---@return integer? limit  nil: none
+function M.open_files()
+  return tonumber((read "/proc/self/limits" or ""):match "Max open files%s+(%d+)")
+end
+
 ---Threads of this process.
 ---@return integer
 function M.threads()

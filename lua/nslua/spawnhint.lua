@@ -52,6 +52,22 @@ local function grant(job)
   return not job.joined.user and ("with unshare = %q, map_users = \"root\""):format(table.concat(list, ",")) or nil
 end
 
+-- The numbers of `fds`, and what is moved out of their way, lie below the limit of open files.
+local function few_fds(job, errno)
+  if errno ~= E.EINVAL and errno ~= E.EBADF and errno ~= E.EMFILE then
+    return nil
+  end
+  local most = 2
+  for _, kept in ipairs(job.fds or {}) do
+    most = math.max(most, kept.as)
+  end
+  local limit = privilege.open_files()
+  -- the three of stdio, each that is kept, and the socket that failures are told by
+  if limit and most + 1 + 3 + #(job.fds or {}) + 1 > limit then
+    return ("fd %d and what has to move out of its way do not fit below the limit of open files, %d: RLIMIT_NOFILE, `ulimit -n`"):format(most, limit)
+  end
+end
+
 local function hint(job, step, errno, detail)
   local joined, made = named(step, "join"), named(step, "unshare")
   if joined then
@@ -69,6 +85,8 @@ local function hint(job, step, errno, detail)
     return privilege.hint(errno, { new = { made }, grant = grant(job) })
   elseif step == "map users" then
     return idmap.hint(job.maps, detail, errno)
+  elseif step == "stdio" then
+    return few_fds(job, errno) or privilege.hint(errno, {})
   elseif errno == E.EPERM and step == "mount_proc" then
     return "in a user namespace a new proc needs the old one fully visible: something is mounted below /proc"
       .. " (or the plan makes no pid namespace: unshare = \"pid\")"

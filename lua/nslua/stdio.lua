@@ -98,7 +98,7 @@ end
 function M.prepare(call, job, plan, defaults)
   if plan.pty then
     local size = type(plan.pty) == "table" and plan.pty or {}
-    check.options(call .. ": pty", size, { rows = "integer", columns = "integer" })
+    check.options(call .. ": pty", size, { rows = "0-65535", columns = "0-65535" })
     if plan.stdin or plan.stdout or plan.stderr then
       errors.misuse("%s: with a pty, stdin, stdout and stderr are the pty", call)
     end
