@@ -149,6 +149,106 @@ describe("maps of a user namespace", function()
   end)
 end)
 
+-- A getsubids(1) on PATH that says what a directory server would, and a /etc/nsswitch.conf that names it: in a mount namespace of its own.
+describe("subordinate ids of another source", function()
+  local folder, user
+
+  local function write(name, text)
+    local f = assert(io.open(folder .. "/" .. name, "w"))
+    f:write(text)
+    f:close()
+  end
+
+  setup(function()
+    folder = helper.sh "mktemp -d"
+    write("subuid", "root:300000:1000\n")
+    -- root in a user namespace of his own, where this is somebody else
+    user = helper.is_root() and "unshare -m" or "unshare -Urm"
+  end)
+  teardown(function()
+    helper.sh("rm -r " .. folder)
+  end)
+
+  -- What blocks() and resolve() say of users and groups.
+  local show = [[
+    local idmap = require "nslua.idmap"
+    for _, kind in ipairs { "uid", "gid" } do
+      local out = {}
+      for i, b in ipairs(idmap.blocks(kind)) do out[i] = ("%.0f+%.0f"):format(b[1], b[2]) end
+      print(kind, table.concat(out, " "))
+    end
+    local ok, e = pcall(idmap.resolve, "auto", nil, nil, "userns.new")
+    print(ok and ("%.0f %.0f"):format(e.uid.ranges[1][2], e.gid.ranges[1][2]) or tostring(e))
+  ]]
+
+  local function told(nsswitch, getsubids, path)
+    write("nsswitch", nsswitch)
+    write("getsubids", "#!/bin/sh\n" .. (getsubids or "exit 99") .. "\n")
+    local out = helper.sh(([[chmod 755 %s/getsubids; exec %s sh -e -c 'for f in subuid subgid; do mount --bind %s/subuid /etc/$f; done
+      mount --bind %s/nsswitch /etc/nsswitch.conf; lua=$(command -v lua5.4); PATH=%s; export PATH; %s exec $lua -' <<'END'
+%s
+END]]):format(folder, user, folder, folder, path or folder .. ":$PATH", (helper.lua:gsub("lua5.4$", ""):gsub("'", '"')), show))
+    return out
+  end
+
+  local server = [[case "$*" in
+    root) echo "0: root 500000 1000"; echo "1: root 4294967000 1000"; echo "2: root 700000 0"; echo "3: root 800000 10" ;;
+    "-g root") echo "0: root 600000 2000" ;;
+    *) echo "Error fetching ranges" >&2; exit 1 ;;
+  esac]]
+
+  it("come from getsubids, in place of the files", function()
+    for _, line in ipairs { "subid: sss", "subid:sss files", "# subid: files\nsubid:\nSubid: \t sss" } do
+      assert.equal("uid\t500000+1000 800000+10\ngid\t600000+2000\n500000 600000", told("passwd: files\n" .. line .. "\n", server))
+    end
+  end)
+
+  it("come from the files where these are the source, and nothing is run", function()
+    for _, line in ipairs { "subid: files sss", "# subid: sss", "", "subid:", "notsubid: sss" } do
+      assert.equal("uid\t300000+1000\ngid\t300000+1000\n300000 300000", told(line .. "\n", server))
+    end
+  end)
+
+  it("come from the files where getsubids is not there to ask", function()
+    assert.equal("uid\t300000+1000\ngid\t300000+1000\n300000 300000", told("subid: sss\n", nil, "/nowhere"))
+    write("subuid", "alice:300000:1000\n")
+    finally(function() write("subuid", "root:300000:1000\n") end)
+    assert.matches('^uid\t\ngid\t\nuserns.new: EPERM: no line for root in /etc/subuid; /etc/nsswitch.conf says "subid: sss",'
+      .. " which getsubids%(1%) would ask, and it is not installed", (told("subid: sss\n", nil, "/nowhere"):gsub("stdin:%d+: ", "")))
+  end)
+
+  it("that getsubids does not give are an error in its words", function()
+    local out = told("subid: sss\n", "echo 'x' >&2; echo 'no such server' >&2; exit 1")
+    assert.matches("^uid\t\ngid\t\n.*userns.new: EPERM: no subuids for root: getsubids: no such server;"
+      .. ' /etc/nsswitch.conf says "subid: sss": they are given there, not in /etc/subuid$', out)
+    assert.matches("getsubids: it names none; ", (told("subid: sss\n", "true")))
+    assert.matches("getsubids: it names none; ", (told("subid: sss\n", "echo '0: root 5x 7'; echo '0: root'; echo 5 6; printf '0: root 5 6'x")))
+  end)
+
+  it("are what the real getsubids says, which has no such plugin here and reads the files", function()
+    if not helper.has "getsubids" then
+      pending "no getsubids(1)"
+    end
+    local real = helper.sh "dirname $(command -v getsubids)"
+    assert.equal("uid\t300000+1000\ngid\t300000+1000\n300000 300000", told("subid: nslua-none\n", nil, real))
+  end)
+
+  it("map a user namespace", function()
+    if not helper.is_root() then
+      pending "not root: ids of others are mapped by newuidmap alone"
+    end
+    write("nsswitch", "subid: sss\n")
+    write("getsubids", "#!/bin/sh\n" .. server .. "\n")
+    local out = helper.sh(([[chmod 755 %s/getsubids; exec unshare -m sh -e -c 'mount --bind %s/nsswitch /etc/nsswitch.conf; PATH=%s:$PATH; export PATH
+      exec env %s -' <<'END'
+      local u = require("nslua").userns.new { map_users = "auto" }
+      local m = u:maps()
+      print(table.concat(m.uid.ranges[1], " "), table.concat(m.gid.ranges[1], " "))
+END]]):format(folder, folder, folder, (helper.lua:gsub("'", '"'))))
+    assert.equal("0 500000 1000\t0 600000 2000", out)
+  end)
+end)
+
 describe("maps for a normal user", function()
   local can, why = unprivileged.can()
   if not can then

@@ -55,20 +55,69 @@ local function read_file(path)
   return fd and M.read(fd) or ""
 end
 
----The blocks that /etc/subuid or /etc/subgid gives to a user. Both files are keyed by the *user*; a line counts if its first field is
----exactly the name or exactly the decimal uid. subuid(5).
+-- The source that /etc/nsswitch.conf names for subordinate ids ("sss"), where that is not the files. There is one at most, and to
+-- newuidmap(1) it stands in place of the files: what is written there then grants nothing.
+local function source()
+  for line in read_file "/etc/nsswitch.conf":gmatch "[^\n]+" do
+    local name = line:sub(1, 6):lower() == "subid:" and line:match("%S+", 7)
+    if name then
+      return name ~= "files" and name or nil
+    end
+  end
+end
+
+local function add_block(blocks, first, count)
+  first, count = tonumber(first), tonumber(count)
+  if count > 0 and first + count <= LAST then
+    blocks[#blocks + 1] = { first, count }
+  end
+end
+
+-- What getsubids(1) says. It is run for the same reason as newuidmap(1), of whose package it is (4.9): only shadow's own plugins can ask
+-- these sources. nil where it is not installed; no blocks, and why, where it fails.
+local function ask(kind)
+  local uid, _, name = core.idmap.who()
+  local argv = { "getsubids", timeout = 10 }
+  argv[#argv + 1] = kind == "gid" and "-g" or nil
+  argv[#argv + 1] = name or id(uid)
+  local ok, r = pcall(require("nslua.process").run, argv)
+  if not ok then
+    if errors.is(r, "ENOENT") then
+      return nil
+    end
+    error(r, 0)
+  elseif not r.ok then
+    return {}, r.timed_out and "no answer within 10 s" or r.stderr:match "([^\n]*)%s*$"
+  end
+  local blocks = {}
+  for line in r.stdout:gmatch "[^\n]+" do
+    local first, count = line:match "^%d+: .* (%d+) (%d+)$"
+    if first then
+      add_block(blocks, first, count)
+    end
+  end
+  return blocks, not blocks[1] and "it names none" or nil
+end
+
+---The blocks of subordinate ids that a user has: of the source that /etc/nsswitch.conf names, else of /etc/subuid or /etc/subgid. Both
+---files are keyed by the *user*; a line counts if its first field is exactly the name or exactly the decimal uid. subuid(5).
 ---@param kind "uid"|"gid"
 ---@return { [1]: integer, [2]: integer }[] blocks  { first, count }, in the order of the file
+---@return string? why  there are none, where getsubids(1) said
 function M.blocks(kind)
+  local found, why
+  if source() then
+    found, why = ask(kind)
+  end
+  if found then
+    return found, why
+  end
   local uid, _, name = core.idmap.who()
   local blocks = {}
   for line in read_file(kinds[kind].file):gmatch "[^\n]+" do
     local owner, first, count = line:match "^([^:]*):(%d+):(%d+)%s*$"
     if owner and (owner == name or owner == id(uid)) then
-      first, count = tonumber(first), tonumber(count)
-      if count > 0 and first + count <= LAST then
-        blocks[#blocks + 1] = { first, count }
-      end
+      add_block(blocks, first, count)
     end
   end
   return blocks
@@ -85,14 +134,24 @@ function M.own(kind)
   return blocks
 end
 
-local function no_blocks(call, kind)
+-- The first block of this user's; raises where there is none.
+local function first_block(call, kind)
+  local blocks, why = M.blocks(kind)
+  if blocks[1] then
+    return blocks[1]
+  end
   local uid, _, name = core.idmap.who()
-  errors.raise {
-    call = call,
-    errno = core.errno.EPERM,
-    message = ("no line for %s in %s"):format(name or id(uid), kinds[kind].file),
-    hint = ("usermod --add-sub%ss 100000-165535 %s"):format(kind, name or id(uid)),
-  }
+  name = name or id(uid)
+  local message = ("no line for %s in %s"):format(name, kinds[kind].file)
+  local hint = ("usermod --add-sub%ss 100000-165535 %s"):format(kind, name)
+  local from = source()
+  if from and why then
+    message = ("no sub%ss for %s: getsubids: %s"):format(kind, name, why)
+    hint = ("/etc/nsswitch.conf says \"subid: %s\": they are given there, not in %s"):format(from, kinds[kind].file)
+  elseif from then
+    hint = ("/etc/nsswitch.conf says \"subid: %s\", which getsubids(1) would ask, and it is not installed (Debian: apt install uidmap)"):format(from)
+  end
+  errors.raise { call = call, errno = core.errno.EPERM, message = message, hint = hint }
 end
 
 -- Each word gives ranges, and whether they are a single id that goes before the others.
@@ -104,11 +163,11 @@ local words = {
     return { { own, own, 1 } }
   end,
   auto = function(kind, _, call)
-    local first = M.blocks(kind)[1] or no_blocks(call, kind)
+    local first = first_block(call, kind)
     return { { 0, first[1], first[2] } }
   end,
   subids = function(kind, _, call)
-    local first = M.blocks(kind)[1] or no_blocks(call, kind)
+    local first = first_block(call, kind)
     return { { first[1], first[1], first[2] } }
   end,
   all = function(kind)
@@ -313,7 +372,9 @@ function M.hint(maps, detail, errno)
   if errno == core.errno.ENOENT and detail:match "^[^:]*" == k.tool then
     return ("%s(1) is not installed (Debian: apt install uidmap)"):format(k.tool)
   elseif detail:find(k.tool, 1, true) then
-    return ("%s grants the ranges it may write"):format(kinds[kind].file)
+    local from = source()
+    return from and ("the subid source of /etc/nsswitch.conf, %s, grants the ranges it may write"):format(from)
+      or ("%s grants the ranges it may write"):format(kinds[kind].file)
   elseif errno == core.errno.EACCES then
     return "this process is not dumpable (PR_SET_DUMPABLE): its /proc files belong to root"
   elseif errno == core.errno.EPERM and privilege.apparmor() then

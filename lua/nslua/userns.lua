@@ -49,9 +49,9 @@ end
 ---@field label? string  what messages call it
 
 ---Make a user namespace. It takes no rights to map one's own id ("root", "current"); ranges take CAP_SETUID and CAP_SETGID, or newuidmap(1),
----newgidmap(1) and a line for the user in /etc/subuid and /etc/subgid. "auto" maps the user's first block there from id 0 on, "subids" maps it to
----itself, "all" maps every id there is here to itself. Single ids go before ranges: { "root", "auto" } maps root to the caller, the rest to
----subordinate ids.
+---newgidmap(1) and a line for the user in /etc/subuid and /etc/subgid, or in the source that a `subid:` line of /etc/nsswitch.conf names (it is
+---asked by getsubids(1)). "auto" maps the user's first block there from id 0 on, "subids" maps it to itself, "all" maps every id there is here to
+---itself. Single ids go before ranges: { "root", "auto" } maps root to the caller, the rest to subordinate ids.
 ---@param options? nslua.NewUserns
 ---@return nslua.Userns
 function M.new(options)
