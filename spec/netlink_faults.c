@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * netlink_faults.c - a recvmsg(2) for LD_PRELOAD that makes the kernel's rare answers happen, for netlink_socket_spec.
+ * netlink_faults.c - a recvmsg(2) and a sendmsg(2) for LD_PRELOAD that make the kernel's rare answers happen, for netlink_socket_spec.
  * NSLUA_FAULT is "name:count": the fault happens in the first `count` calls it applies to.
  */
 #define _GNU_SOURCE
@@ -60,6 +60,17 @@ static int is_netlink(int fd)
 	socklen_t n = sizeof(domain);
 
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_NETLINK;
+}
+
+/* A kernel that echoes nothing is one that was never asked to (of links: before Linux 6.2). */
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	ssize_t (*real)(int, const struct msghdr *, int) = dlsym(RTLD_NEXT, "sendmsg");
+	struct nlmsghdr *h = m->msg_iov[0].iov_base;
+
+	if (is_netlink(fd) && (h->nlmsg_flags & NLM_F_ECHO) && fault("noecho"))
+		h->nlmsg_flags &= (unsigned short)~NLM_F_ECHO;
+	return real(fd, m, flags);
 }
 
 ssize_t recvmsg(int fd, struct msghdr *m, int flags)

@@ -489,6 +489,54 @@ describe("a netlink socket, when the kernel", function()
     local all = route:encode { family = "inet", table8 = 254 }
     assert(#nl:dump(26, 0, all) == 4000)
   ]])
+  -- What is there with the echoes of today's kernel, and without: the rows that add returns, and what they are compared with.
+  local adds = [[
+    local b = ns.netns.new { userns = rawget(a, "userns") }
+    -- an older link of the kind, and one of another: neither is the one that is made next
+    a.link:add { name = "old0", kind = "veth", peer = { name = "old1" } }
+    a.link:add { name = "br0", kind = "bridge", up = true }
+    local function is(row, name, found)
+      assert(row, "no row")
+      assert(row.name == name, row.name)
+      assert(row == found and row.index == found.index)
+      for key, value in pairs(found:decode()) do
+        assert(type(value) == "table" or key:find "^carrier" or key == "operstate" or row[key] == value, key)
+      end
+      row:json()
+      return row
+    end
+    local row = is(a.link:add { name = "v0", kind = "veth", mtu = 1400, peer = { name = "w0" } }, "v0", a.link:get "v0")
+    assert(row.kind == "veth" and row.mtu == 1400 and row.link == "w0")
+    -- without a name it is the youngest of its kind: not the bridge, not the far end
+    row = a.link:add { kind = "veth", peer = { name = "w1", mtu = 1300 } }
+    assert(row.name:find "^veth%d+$" and row.link == "w1" and row.mtu == 1500, row.name)
+    is(row, row.name, a.link:get(row.name))
+    row = a.link:add { kind = "bridge" }
+    assert(row.kind == "bridge" and row.name ~= "br0", row.name)
+    -- what the kernel takes no notice of while it makes a link, masters, other namespaces
+    row = is(a.link:add { name = "p0", kind = "veth", up = true, master = "br0", altnames = { "a-longer-name" }, alias = "x",
+      peer = { name = "p1", netns = b, up = true } }, "p0", a.link:get "p0")
+    assert(row.master == "br0" and row.up and row.altnames[1] == "a-longer-name" and row.alias == "x" and row.link_netnsid)
+    is(a.link:add { name = "far0", kind = "bridge", netns = b }, "far0", b.link:get "far0")
+    assert(b.link:get "p1".up and not a.link:get "far0")
+    is(a.link:replace { name = "v1", kind = "veth", peer = { name = "w2" } }, "v1", a.link:get "v1")
+    is(a.link:ensure { name = "v2", kind = "veth", peer = { name = "w3" } }, "v2", a.link:get "v2")
+    -- a link that cannot be made is an error, not the row of another
+    local ok, e = pcall(a.link.add, a.link, { name = "v0", kind = "veth" })
+    assert(not ok and ns.error.is(e, "EEXIST"), tostring(e))
+    -- the other objects, which were echoed earlier
+    row = a.address:add { "10.0.0.1/24", dev = "br0" }
+    assert(row == a.address:get { "10.0.0.1/24", dev = "br0" } and row.dev == "br0")
+    row = a.route:add { "10.9.0.0/16", via = "10.0.0.2", metric = 7 }
+    assert(row == a.route:get "10.9.0.0/16" and row.via == "10.0.0.2" and row.metric == 7)
+    assert(a.route:replace({ "10.9.0.0/16", via = "10.0.0.3", metric = 7 }).via == "10.0.0.3")
+    row = a.rule:add { from = "10.0.0.0/8", table = 100 }
+    assert(row == a.rule:get(row.priority) and row.from == "10.0.0.0/8" and row.table == 100)
+    local replies = assert(nl:request(16, 0x60c, link:encode { name = "raw0", linkinfo = { kind = "bridge" } }))
+    local echoes = #replies -- whether the fault was there at all
+  ]]
+  fault("echoes what it makes, the rows are these", "none:0", adds .. "assert(echoes == 1, echoes)")
+  fault("echoes nothing, add asks once for the row", "noecho:1000", adds .. "assert(echoes == 0, echoes)")
   fault("is waited for, a signal's hook can end it", "eintr:3", [[
     -- what a signal handler does: a hook, which runs at the next call
     local waiting
