@@ -13,7 +13,7 @@ local ACK, ECHO, CREATE_EXCL = 4, 8, 0x600
 local E = core.errno
 local pid = io.open("/proc/self/stat"):read "*n"
 
-local made, why = pcall(ns.netns.new, { lo = true })
+local made, why = pcall(helper.netns, { lo = true })
 if made then
   why:close()
 end
@@ -32,7 +32,7 @@ describe("a netlink socket", function()
   end
 
   before_each(function()
-    a = ns.netns.new { lo = true }
+    a = helper.netns { lo = true }
     nl = socket()
   end)
   after_each(function()
@@ -373,7 +373,7 @@ describe("a netlink socket, when the kernel", function()
       require "nslua.rtnl.link"
       require "nslua.rtnl.route"
       local link, route, E = schema.compile "link", schema.compile "route", core.errno
-      local a = ns.netns.new { lo = true }
+      local a = require("spec.helper").netns { lo = true }
       local nl = assert(core.netlink.open(a:raw_socket(16, 3, 0)))
       local lo = link:encode { index = 1 }
       local all = link:encode {}
