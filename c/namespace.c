@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "namespace.h"
@@ -59,6 +60,38 @@ static int ns_open(lua_State *L)
 	if (h->fd < 0)
 		return nslua_fail(L, path);
 	return checked(L, h, path, want);
+}
+
+/*
+ * namespace.by_id(id, flag [, inode]) -> fd of the namespace with that 64-bit id (decimal text), by a file handle of nsfs.
+ * The id alone is enough since Linux 6.19; 6.18 wants the inode too, and ESTALE is its answer without it, as it is for an id that no
+ * namespace has.  EOPNOTSUPP: this kernel opens no namespaces by handle.
+ */
+static int ns_by_id(lua_State *L)
+{
+	struct {
+		uint32_t bytes;
+		int32_t kind;
+		uint64_t id;
+		uint32_t type, inode;
+	} handle = { .bytes = sizeof(uint64_t) + 2 * sizeof(uint32_t), .kind = NSLUA_FILEID_NSFS }; /* open_by_handle_at(2) */
+	const char *text = luaL_checkstring(L, 1);
+	const struct nslua_nstype *want = nslua_checknstype(L, 2);
+	struct nslua_fd *h;
+
+	errno = 0;
+	handle.id = strtoull(text, NULL, 10);
+	if (errno)
+		return nslua_fail(L, "id");
+	if (!lua_isnoneornil(L, 3)) {
+		handle.type = (uint32_t)want->flag;
+		handle.inode = (uint32_t)luaL_checkinteger(L, 3);
+	}
+	h = nslua_newfd(L);
+	h->fd = (int)syscall(SYS_open_by_handle_at, NSLUA_FD_NSFS_ROOT, &handle, O_RDONLY | O_CLOEXEC);
+	if (h->fd < 0) /* before 6.18 that root is no file */
+		return nslua_failen(L, "open_by_handle_at", errno == EBADF ? EOPNOTSUPP : errno);
+	return checked(L, h, "the id", want);
 }
 
 /* namespace.dup(fd [, flag]) -> another fd of the namespace that an fd (handle or number) is. */
@@ -118,8 +151,8 @@ static int ns_host(lua_State *L)
 }
 
 static const luaL_Reg own_functions[] = {
-	{ "open", ns_open },   { "dup", ns_dup },         { "current", ns_current }, { "setns", ns_setns },
-	{ "host", ns_host },   { "unshare", ns_unshare }, { NULL, NULL },
+	{ "open", ns_open },       { "by_id", ns_by_id }, { "dup", ns_dup },   { "current", ns_current },
+	{ "setns", ns_setns },     { "host", ns_host },   { "unshare", ns_unshare }, { NULL, NULL },
 };
 
 int nslua_open_namespace(lua_State *L)

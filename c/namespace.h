@@ -28,6 +28,10 @@
 #define NSLUA_NS_GET_OWNER_UID _IO(0xb7, 0x4) /* 4.11 */
 #define NSLUA_NS_GET_ID _IOR(0xb7, 0xd, uint64_t) /* 6.18 */
 
+/* linux/exportfs.h, linux/fcntl.h: namespaces by file handle, 6.18 */
+#define NSLUA_FILEID_NSFS 0xf1
+#define NSLUA_FD_NSFS_ROOT -10003
+
 /* linux/pidfd.h */
 #define NSLUA_PIDFD_THREAD 0x80 /* 6.9: O_EXCL */
 #ifndef SYS_pidfd_open

@@ -5,6 +5,7 @@ local errors = require "nslua.error"
 local check = require "nslua.check"
 local privilege = require "nslua.privilege"
 local knamespace = core.namespace
+local E = core.errno
 
 local M = {}
 
@@ -275,10 +276,62 @@ local function from_fd(call, fd, t, flag)
   return M.wrap(t, opened(call, nil, {}, knamespace.dup(fd, flag)))
 end
 
+-- By its 64-bit id. A kernel that wants the inode too (6.18), or opens no namespace by handle, is served by looking for it.
+local function from_id(call, id, t, flag)
+  id = id:gsub("^0+(%d)", "%1")
+  local fd, message, errno = knamespace.by_id(id, flag)
+  if fd or errno == E.EINVAL or errno == E.ERANGE then
+    return M.wrap(t, opened(call, "id " .. id, {}, fd, message, errno))
+  end
+  for _, row in ipairs(M.list { type = t }) do
+    if row.id and tostring(row.id) == id then
+      fd = knamespace.by_id(id, flag, row.inode)
+      if fd then
+        return M.wrap(t, fd)
+      end
+      local place = row.pid or row.paths[1] -- where rights do not do for a handle
+      local handle = place and M.open(place, t, call)
+      if handle and tostring(handle.id) == id then
+        return handle
+      elseif handle then
+        handle:close()
+      end
+    end
+  end
+  local own = M.current(t)
+  local has_ids = own.id ~= nil
+  own:close()
+  return errors.raise { call = call, netns = "id " .. id, errno = has_ids and E.ENOENT or E.EOPNOTSUPP,
+    message = has_ids and ("no %s namespace with this id can be found"):format(t) or "namespaces have ids since Linux 6.18" }
+end
+
+local function of_number(open)
+  return function(call, digits, t, flag)
+    return open(call, tonumber(digits), t, flag)
+  end
+end
+local numbered = { pid = of_number(from_pid), fd = of_number(from_fd), id = from_id }
+
+---What "prefix:rest" stands for: "pid:12", "fd:3", "id:4711", or what a resolver makes of it. For M.open and for netns.lua, which owns names.
+---@param call string
+---@param text string
+---@param t string
+---@param flag integer
+---@return nslua.Namespace?  nil for text without a prefix that is known
+function M.prefixed(call, text, t, flag)
+  local prefix, rest = text:match "^(%l[%w_-]*):(.*)$"
+  if numbered[prefix] and rest:match "^%d+$" then
+    return numbered[prefix](call, rest, t, flag)
+  elseif prefix and M.resolvers[prefix] then
+    return M.open(M.resolvers[prefix](rest, t), t, call)
+  end
+end
+
 ---Open a namespace.
 ---
----`target`: a handle (returned as it is), a pid, "pid:12", "fd:3", "/path" (of /proc/PID/ns/X or a bind mount), "self" (this thread's own),
----an fd handle (of a namespace, or a pidfd), an object with a `pidfd`; for "net" any other text is a name in /run/netns.
+---`target`: a handle (returned as it is), a pid, "pid:12", "fd:3", "id:4711" (its 64-bit id, Linux 6.18), "/path" (of /proc/PID/ns/X or a bind
+---mount), "self" (this thread's own), an fd handle (of a namespace, or a pidfd), an object with a `pidfd`; for "net" any other text is a name in
+---/run/netns.
 ---A pid is held by a pidfd while it is looked at: never the namespace of another process that got its number.
 ---@param target any
 ---@param t string  type; "mnt" is "mount"
@@ -300,13 +353,9 @@ function M.open(target, t, call)
     elseif target == "self" and t ~= "net" then
       return M.current(t)
     end
-    local prefix, rest = target:match "^(%l[%w_-]*):(.*)$"
-    if prefix == "pid" and rest:match "^%d+$" then
-      return from_pid(call, tonumber(rest), t, flag)
-    elseif prefix == "fd" and rest:match "^%d+$" then
-      return from_fd(call, tonumber(rest), t, flag)
-    elseif prefix and M.resolvers[prefix] then
-      return M.open(M.resolvers[prefix](rest, t), t, call)
+    local handle = M.prefixed(call, target, t, flag)
+    if handle then
+      return handle
     elseif t == "net" then
       return require("nslua.netns").open(target)
     end
@@ -327,8 +376,7 @@ function M.open(target, t, call)
   return errors.misuse("%s: a handle, pid, path or name expected, got %s", call, kind)
 end
 
--- For netns.lua, which owns names.
-M.open_path, M.open_pid, M.open_fd = from_path, from_pid, from_fd
+M.open_path = from_path
 
 ---This thread's own namespace of a type.
 ---@param t string

@@ -255,13 +255,9 @@ function M.open(target)
     end
     return self
   end
-  local prefix, rest = target:match "^(%l[%w_-]*):(.*)$"
-  if prefix == "pid" and rest:match "^%d+$" then
-    return namespace.open_pid("netns.open", tonumber(rest), "net", NET)
-  elseif prefix == "fd" and rest:match "^%d+$" then
-    return namespace.open_fd("netns.open", tonumber(rest), "net", NET)
-  elseif prefix and namespace.resolvers[prefix] then
-    return namespace.open(namespace.resolvers[prefix](rest, "net"), "net", "netns.open")
+  local handle = namespace.prefixed("netns.open", target, "net", NET)
+  if handle then
+    return handle
   end
   local path = rundir.file(rundir.name("netns.open", target))
   local fd, message, errno = knamespace.open(path, NET)
