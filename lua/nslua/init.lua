@@ -14,6 +14,11 @@ local modules = {
   netlink = "nslua.netlink",
 }
 
+-- The same of floor 2, which is Lua 5.4.
+local upper = {
+  container = "nslua.container",
+}
+
 -- key -> module, function of it
 local functions = {
   run = { "nslua.process", "run" },
@@ -30,11 +35,16 @@ local functions = {
 ---@return number
 ns.clock = core.fd.clock
 
-return setmetatable(ns, {
+setmetatable(ns, {
   __index = function(t, key)
     local value
     if modules[key] then
       value = require(modules[key])
+    elseif upper[key] then
+      if _VERSION < "Lua 5.4" then
+        error(("ns.%s needs Lua 5.4, this is %s"):format(key, _VERSION), 2)
+      end
+      value = require(upper[key])
     elseif functions[key] then
       value = require(functions[key][1])[functions[key][2]]
     end
@@ -44,3 +54,13 @@ return setmetatable(ns, {
     return value
   end,
 })
+
+-- Handed down to floor 1: what "docker:web" stands for.
+local resolvers = require "nslua.resolvers"
+for _, engine in ipairs { "docker", "podman", "containerd" } do
+  resolvers[engine] = function(rest)
+    return ns.container.find(engine .. ":" .. rest)
+  end
+end
+
+return ns

@@ -234,9 +234,7 @@ function M.is(value, t)
   return (mt == Namespace or (mt ~= nil and classes[rawget(value, "type")] == mt)) and (t == nil or value.type == t)
 end
 
----@type table<string, fun(rest: string, type: string): any>
--- prefix -> what "prefix:rest" stands for: a target, resolved again. Floor 2 hands "docker" and the like down here.
-M.resolvers = {}
+M.resolvers = require "nslua.resolvers"
 
 -- Raise what the core said, with the hint; `netns` carries which one was meant.
 local function opened(call, what, act, fd, message, errno)
