@@ -63,7 +63,7 @@ void spawn_credentials(struct plan *p)
 	if (p->ngroups >= 0) {
 		if (spawn_set_groups(p->ngroups, p->groups) < 0)
 			die(p, "groups");
-	} else if (p->uid >= 0 || p->gid >= 0) {
+	} else if (p->ngroups != GROUPS_KEEP && (p->uid >= 0 || p->gid >= 0)) {
 		if (spawn_set_groups(0, NULL) < 0 && errno != EPERM)
 			die(p, "groups");
 	}

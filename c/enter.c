@@ -70,6 +70,9 @@ void spawn_join(struct plan *p)
 			}
 		}
 		if (pass == 1) {
+			/* Where setgroups is denied inside, the caller's groups can be dropped here only. */
+			if (!p->keep_ids && spawn_set_groups(0, NULL) < 0 && errno != EPERM)
+				die(p, "join user: setgroups");
 			if (setns(p->join[user].fd, CLONE_NEWUSER) < 0)
 				die(p, "join user");
 			if (!p->keep_ids)

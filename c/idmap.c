@@ -252,7 +252,7 @@ static int idmap_apply(lua_State *L)
 	return 1;
 }
 
-/* idmap.who() -> effective uid, effective gid, user name or nil. */
+/* idmap.who() -> effective uid, effective gid, user name or nil, login shell or nil. */
 static int idmap_who(lua_State *L)
 {
 	struct passwd pw, *found = NULL;
@@ -262,11 +262,11 @@ static int idmap_who(lua_State *L)
 	buf = lua_newuserdatauv(L, 16384, 0);
 	lua_pushinteger(L, (lua_Integer)uid);
 	lua_pushinteger(L, (lua_Integer)getegid());
-	if (getpwuid_r(uid, &pw, buf, 16384, &found) == 0 && found)
-		lua_pushstring(L, pw.pw_name);
-	else
-		lua_pushnil(L);
-	return 3;
+	if (getpwuid_r(uid, &pw, buf, 16384, &found) != 0 || !found)
+		return 2;
+	lua_pushstring(L, pw.pw_name);
+	lua_pushstring(L, pw.pw_shell);
+	return 4;
 }
 
 /* idmap.capable("sys_admin") -> whether the calling thread has it in its own user namespace.  capabilities(7). */

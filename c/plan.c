@@ -286,7 +286,9 @@ static void read_groups(struct reader *r, struct plan *p)
 
 	p->ngroups = -1;
 	lua_getfield(r->L, r->table, "groups");
-	if (!lua_isnil(r->L, -1)) {
+	if (lua_type(r->L, -1) == LUA_TSTRING) {
+		p->ngroups = GROUPS_KEEP;
+	} else if (!lua_isnil(r->L, -1)) {
 		luaL_checktype(r->L, -1, LUA_TTABLE);
 		n = (int)lua_rawlen(r->L, -1);
 		p->groups = block(r, sizeof(gid_t) * (size_t)n);
@@ -383,6 +385,7 @@ static int optional_fd(struct reader *r, const char *key)
 struct plan *nslua_readplan(lua_State *L, int arg)
 {
 	struct reader reader = { .L = L, .table = arg }, *r = &reader;
+	const char *argv0;
 	struct plan *p;
 
 	luaL_checktype(L, arg, LUA_TTABLE);
@@ -398,6 +401,9 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	p->fork = flag(r, "fork");
 	if (p->argv)
 		read_paths(r, p);
+	argv0 = text(r, "argv0");
+	if (argv0 && p->argv)
+		p->argv[0] = (char *)(uintptr_t)argv0;
 	read_joins(r, p);
 	p->unshare = (int)number(r, "unshare", 0);
 	read_maps(r, p);

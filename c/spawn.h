@@ -57,6 +57,8 @@ struct plan_persist {
 	const char *path; /* what it is bound onto */
 };
 
+#define GROUPS_KEEP -2
+
 enum plan_stdio { STDIO_INHERIT, STDIO_FD, STDIO_OUT /* stderr goes where stdout goes */ };
 
 #define PLAN_JOINS 16
@@ -105,7 +107,7 @@ struct plan {
 	/* who */
 	long uid, gid;
 	gid_t *groups;
-	int ngroups; /* -1: leave */
+	int ngroups; /* -1: none with another uid or gid, GROUPS_KEEP: as they are */
 	int keep_ids;  /* joining a user namespace does not make us its root */
 	int keep_caps; /* permitted capabilities survive the exec */
 	const char *context; /* label for the exec, or NULL */

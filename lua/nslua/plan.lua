@@ -39,7 +39,8 @@ local M = {}
 ---@field death_signal? string|integer  what the program gets when this process ends (default: KILL)
 ---@field uid? integer
 ---@field gid? integer
----@field groups? integer[]          supplementary groups (default with uid or gid: none)
+---@field groups? integer[]|"keep"   supplementary groups (default with uid or gid: none)
+---@field argv0? string              what the program sees as its name: that of a login shell begins with "-"
 ---@field env? table<string, string|number|false>  false unsets
 ---@field clear_env? boolean
 ---@field hostname? string           in a new UTS namespace, or in the one that is joined
@@ -61,9 +62,9 @@ local known = {
   propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string|userdata", cwd = "string|userdata",
   persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
   preserve_credentials = "boolean", context = "string", death_signal = "string|integer",
-  uid = "integer", gid = "integer", groups = "table", env = "table", clear_env = "boolean", hostname = "string", time = "table",
+  uid = "integer", gid = "integer", groups = "table|string", env = "table", clear_env = "boolean", hostname = "string", time = "table",
   init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
-  timeout = "number|string", check = "boolean", ready = "table",
+  timeout = "number|string", check = "boolean", ready = "table", argv0 = "string",
 }
 
 -- Keys that mean something to some calls only.
@@ -248,6 +249,22 @@ local function id(call, key, value)
     errors.misuse("%s: %s %s is no user or group id", call, key, tostring(value))
   end
   return value
+end
+
+local function groups(call, list)
+  if type(list) == "string" and list ~= "keep" then
+    errors.misuse("%s: groups: %s", call, check.unknown("word", list, { "keep" }))
+  elseif type(list) ~= "table" then
+    return list
+  end
+  local out = {}
+  for i, g in ipairs(list) do
+    if type(g) ~= "number" then
+      errors.misuse("%s: groups[%d] must be a group id, got %s", call, i, type(g))
+    end
+    out[i] = id(call, "group", g)
+  end
+  return out
 end
 
 local function add(bits, flag)
@@ -473,16 +490,8 @@ function M.prepare(call, plan, defaults)
       job.mount_proc = plan.mount_proc == true and "/proc" or plain(call, "mount_proc", plan.mount_proc)
     end
     job.mounts = plan.mounts and mounts(call, plan.mounts)
-    job.uid, job.gid = id(call, "uid", plan.uid), id(call, "gid", plan.gid)
-    if plan.groups then
-      job.groups = {}
-      for i, g in ipairs(plan.groups) do
-        if type(g) ~= "number" then
-          errors.misuse("%s: groups[%d] must be a group id, got %s", call, i, type(g))
-        end
-        job.groups[i] = id(call, "group", g)
-      end
-    end
+    job.argv0 = plan.argv0 and plain(call, "argv0", plan.argv0)
+    job.uid, job.gid, job.groups = id(call, "uid", plan.uid), id(call, "gid", plan.gid), groups(call, plan.groups)
     job.timeout = plan.timeout and units.duration(plan.timeout, call .. ": timeout")
     job.init = plan.init
     job.ready = plan.ready and ready(call, plan.ready)

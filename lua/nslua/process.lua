@@ -55,7 +55,7 @@ local function start(call, job, owner)
     child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
     deadline = job.timeout and began + job.timeout, captured = {}, first = job.first,
     note = note and ("%s (%s)"):format(note, core.strerror(errno)) or job.note,
-    terminal = job.foreground,
+    terminal = job.foreground, stops = job.stops or job.foreground ~= nil,
   }, Process)
   for key, fd in pairs(job.ours) do
     fd:nonblock(true)
@@ -87,11 +87,15 @@ local function add(self, key, text)
   end
 end
 
--- Stopped by its terminal (Ctrl-Z): stop with it, as the shell above expects, and go on together.
+-- Stopped, as by its terminal (Ctrl-Z): stop with it, as the shell above expects, and go on together.
 local function suspended(self)
-  core.process.foreground(self.terminal, true)
+  if self.terminal then
+    core.process.foreground(self.terminal, true)
+  end
   core.process.stop()
-  core.process.foreground(self.terminal, self.pid)
+  if self.terminal then
+    core.process.foreground(self.terminal, self.pid)
+  end
   self.child:kill(owned.signals.CONT, true)
 end
 
@@ -106,7 +110,7 @@ local function attend(self, deadline)
     local into = self.input and (self.pty or self.stdin)
     local result = self.returns
     local what, written, o, e, r = core.process.pump(child, into and into.fd, self.input, self.from, out and out.fd, err and err.fd,
-      result and result.fd, left, self.terminal ~= nil)
+      result and result.fd, left, self.stops)
     if what == nil then
       errors.check(self.call, nil, what, written, o)
     elseif what == "timeout" then
@@ -281,6 +285,7 @@ local function finish_run(call, job, owner)
   else
     -- At a terminal it stays in our group without a timeout: Ctrl-C reaches both, and it may ask for a password.
     job.group = job.timeout ~= nil or not at_terminal()
+    job.stops = job.stdin == "inherit" and not job.timeout -- it stands in for us: who stops it, stops us
   end
   local p = start(call, job, owner)
   local ok, result = pcall(p.wait, p)

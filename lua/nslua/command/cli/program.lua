@@ -1,0 +1,83 @@
+-- How a command that stands before a program starts it, as unshare(1) and nsenter(1) do.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local ns = require "nslua"
+local procfs = require "nslua.procfs"
+
+local M = {}
+
+local LAST_RESORT = "/bin/sh"
+local CLOEXEC = 0x80000 -- O_CLOEXEC, as fdinfo shows it
+
+---Put the program's words into a plan: those that were given, or the user's shell as a login shell.
+---@param plan nslua.Plan
+---@param operands string[]
+function M.words(plan, operands)
+  for i, word in ipairs(operands) do
+    plan[i] = word
+  end
+  if not plan[1] then
+    local shell = plan.env and plan.env.SHELL or not plan.clear_env and os.getenv "SHELL" or select(4, core.idmap.who())
+    plan[1] = shell and shell ~= "" and shell or LAST_RESORT
+    plan.argv0 = "-" .. plan[1]:match "[^/]*$"
+  end
+end
+
+---The fds beside 0, 1, 2 that this process was given: the program gets them too.
+---@return integer[]
+function M.fds()
+  local out = {}
+  for _, fd in ipairs(procfs.numbers "/proc/self/fd" or {}) do
+    local flags = fd > 2 and (procfs.read("/proc/self/fdinfo/" .. fd) or ""):match "flags:%s*(%d+)"
+    if flags and tonumber(flags, 8) & CLOEXEC == 0 then
+      out[#out + 1] = fd
+    end
+  end
+  return out
+end
+
+local started -- the name of the program, for messages
+
+local function start(plan, forks)
+  started = plan[1]
+  if not forks then
+    return ns.exec(plan)
+  end
+  plan.stdin, plan.stdout, plan.stderr = "inherit", "inherit", "inherit"
+  return require "nslua.command.cli.finish"(ns.run(plan))
+end
+
+---Become the program, or run it to its end. A user's shell that is not there, as in a container, is replaced by /bin/sh.
+---@param plan nslua.Plan
+---@param forks? boolean
+---@return integer status
+function M.start(plan, forks)
+  if not plan.argv0 or plan[1] == LAST_RESORT then
+    return start(plan, forks)
+  end
+  local ok, result = pcall(start, plan, forks)
+  if ok then
+    return result
+  elseif not (errors.is(result, "ENOENT") and result.step == "exec") then
+    error(result, 0)
+  end
+  if not forks then -- this process has moved already
+    plan = { env = plan.env, clear_env = plan.clear_env, fds = plan.fds }
+  end
+  plan[1], plan.argv0 = LAST_RESORT, "-sh"
+  return start(plan, forks)
+end
+
+---For Declaration:run: the message and the status of a program that could not be executed.
+---@param e nslua.Error
+---@return string? message
+---@return integer? status  127 where it is not there, 126 where it is no program
+function M.explain(e)
+  if e.step == "exec" then
+    local detail = e.detail and e.detail ~= started and (" (%s)"):format(e.detail) or ""
+    return ("failed to execute %s: %s%s"):format(started, e.message, detail), e.code == "ENOENT" and 127 or 126
+  end
+end
+
+return M
