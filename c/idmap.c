@@ -2,6 +2,7 @@
 /* idmap.c - writes uid_map, gid_map and setgroups: directly, or by newuidmap(1) and newgidmap(1).  user_namespaces(7). */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
@@ -269,6 +270,25 @@ static int idmap_who(lua_State *L)
 	return 4;
 }
 
+/* idmap.lookup("uid" | "gid", name) -> its id on this system, or nil.  getpwnam(3), getgrnam(3) */
+static int idmap_lookup(lua_State *L)
+{
+	static const char *const kinds[] = { "uid", "gid", NULL };
+	int kind = luaL_checkoption(L, 1, NULL, kinds);
+	const char *name = luaL_checkstring(L, 2);
+	char *buf = lua_newuserdatauv(L, 65536, 0);
+	struct passwd pw, *user = NULL;
+	struct group gr, *group = NULL;
+
+	if (kind == 0 && getpwnam_r(name, &pw, buf, 65536, &user) == 0 && user)
+		lua_pushinteger(L, (lua_Integer)user->pw_uid);
+	else if (kind == 1 && getgrnam_r(name, &gr, buf, 65536, &group) == 0 && group)
+		lua_pushinteger(L, (lua_Integer)group->gr_gid);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 /* idmap.capable("sys_admin") -> whether the calling thread has it in its own user namespace.  capabilities(7). */
 static int idmap_capable(lua_State *L)
 {
@@ -285,7 +305,7 @@ static int idmap_capable(lua_State *L)
 }
 
 static const luaL_Reg idmap_functions[] = {
-	{ "apply", idmap_apply }, { "who", idmap_who }, { "capable", idmap_capable }, { NULL, NULL },
+	{ "apply", idmap_apply }, { "who", idmap_who }, { "lookup", idmap_lookup }, { "capable", idmap_capable }, { NULL, NULL },
 };
 
 int nslua_open_idmap(lua_State *L)

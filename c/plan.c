@@ -441,6 +441,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	p->foreground = optional_fd(r, "foreground");
 	p->init = flag(r, "init");
 	p->give_mount = flag(r, "give_mount");
+	p->tell = flag(r, "tell");
 	if ((p->joined & CLONE_NEWNS) && !p->cwd && p->cwd_fd < 0) {
 		p->here = block(r, PATH_MAX);
 		if (!getcwd(p->here, PATH_MAX))

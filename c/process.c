@@ -250,7 +250,7 @@ static const luaL_Reg process_meta[] = {
 	{ "__gc", process_gc }, { "__tostring", process_tostring }, { NULL, NULL },
 };
 static const luaL_Reg process_functions[] = {
-	{ "spawn", nslua_spawn }, { "exec", nslua_exec }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
+	{ "spawn", nslua_spawn }, { "exec", nslua_exec }, { "forward", nslua_forward }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
 	{ "stop", nslua_stop }, { "exit", core_exit },       { NULL, NULL },
 };
 

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "idmap.h"
+#include "namespace.h"
 #include "spawn.h"
 
 #define STACK_SIZE (128 * 1024)
@@ -26,7 +28,7 @@ static int may_share(const struct plan *p)
 	(void)p;
 	return 0;
 #else
-	return !p->fork && !p->init && !p->give_mount && p->uid < 0 && p->gid < 0 && p->ngroups < 0 && !p->keep_caps && !p->context && !p->npersist &&
+	return !p->fork && !p->init && !p->give_mount && p->uid < 0 && p->gid < 0 && p->ngroups < 0 && !p->keep_caps && !p->context && !p->npersist && !p->tell &&
 	       !((p->unshare | p->joined) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME));
 #endif
 }
@@ -81,6 +83,23 @@ static void reap(int pidfd)
 		;
 }
 
+static void look_inside(struct plan *p, pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	for (int i = 0; nslua_nstypes[i].name; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, nslua_nstypes[i].proc);
+		p->inside[i] = stat(path, &st) == 0 ? st.st_ino : 0;
+	}
+}
+
+static void answer(int to, const struct report *r)
+{
+	while (send(to, r, sizeof(*r), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
 /* Listen until the program runs or its child is gone.  REPORT_FAIL and REPORT_NOTE are left in p->report. */
 static void attend(struct plan *p, int from, struct nslua_process *c, struct nslua_fd *gift)
 {
@@ -97,14 +116,17 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 			fd = -1;
 			break;
 		case REPORT_MAP: {
-			struct report answer = { .type = REPORT_MAP };
+			struct report done = { .type = REPORT_MAP };
 
-			if (nslua_idmap_apply(c->pid, p->uid_map, p->gid_map, p->setgroups, answer.detail, sizeof(answer.detail)) < 0)
-				answer.err = errno;
-			while (send(from, &answer, sizeof(answer), MSG_NOSIGNAL) < 0 && errno == EINTR)
-				;
+			if (nslua_idmap_apply(c->pid, p->uid_map, p->gid_map, p->setgroups, done.detail, sizeof(done.detail)) < 0)
+				done.err = errno;
+			answer(from, &done);
 			break;
 		}
+		case REPORT_INSIDE: /* with an init the program is a child of it, in the same namespaces */
+			look_inside(p, c->pid);
+			answer(from, &r);
+			break;
 		case REPORT_FD:
 			gift->fd = fd;
 			fd = -1;
@@ -135,9 +157,10 @@ static int push_failure(lua_State *L, const char *step, int err, const char *det
 }
 
 /*
- * process.spawn(plan) -> process, note | nil, note_errno, fd
+ * process.spawn(plan) -> process, note | nil, note_errno, fd, namespaces
  * The child runs its program when this returns.  On failure: nil, message, errno, step, detail.
  * With plan.fork the child returns false.  With plan.give_mount, fd is the mount namespace, and there is no program.
+ * With plan.tell, namespaces has the inodes by type.
  */
 int nslua_spawn(lua_State *L)
 {
@@ -229,7 +252,16 @@ int nslua_spawn(lua_State *L)
 		lua_pushvalue(L, lua_gettop(L) - 4);
 	else
 		lua_pushnil(L);
-	return 4;
+	if (!p->tell)
+		return 4;
+	lua_createtable(L, 0, PLAN_TYPES);
+	for (int i = 0; nslua_nstypes[i].name; i++) {
+		if (p->inside[i]) {
+			lua_pushinteger(L, (lua_Integer)p->inside[i]);
+			lua_setfield(L, -2, nslua_nstypes[i].name);
+		}
+	}
+	return 5;
 }
 
 /*

@@ -21,6 +21,7 @@ enum report_type {
 	REPORT_PID,  /* the program is another process: `pid`, and its pidfd comes along */
 	REPORT_NOTE, /* something was left as it was; the program runs all the same */
 	REPORT_FD,   /* what was asked for comes along */
+	REPORT_INSIDE, /* all is made and joined: look at my namespaces and answer */
 };
 struct report {
 	int type;
@@ -121,6 +122,7 @@ struct plan {
 	int group;      /* a process group of its own */
 	int foreground; /* and the terminal's foreground group: the fd of the terminal, or -1 */
 	int init;       /* a reaper as pid 1 */
+	int tell;       /* the caller wants to know the namespaces the program is in */
 	int give_mount; /* no program: hand out the mount namespace that was made (REPORT_FD) */
 
 	/* set by spawn.c before the fork */
@@ -131,6 +133,7 @@ struct plan {
 	sigset_t mask; /* the caller's */
 	int status;    /* the child's end of the status socket, -1: report in place */
 	struct report *report;
+	unsigned long long inside[PLAN_TYPES]; /* inodes, in the order of nslua_nstypes; 0: not seen */
 };
 
 /* plan.c: read the normalised table at `arg`; what it allocates is anchored in a table left on the stack. */
@@ -200,6 +203,7 @@ int nslua_write(lua_State *L); /* pump.c */
 int nslua_pump(lua_State *L);
 int nslua_spawn(lua_State *L); /* spawn.c */
 int nslua_exec(lua_State *L);
+int nslua_forward(lua_State *L); /* forward.c */
 int nslua_pty(lua_State *L); /* pty.c */
 int nslua_winsize(lua_State *L);
 int nslua_foreground(lua_State *L);

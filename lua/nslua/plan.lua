@@ -34,8 +34,11 @@ local M = {}
 ---@field cgroup? integer            a pid whose cgroups the program joins (v1, v2, both)
 ---@field binfmt? { mount: string, register: string? }  binfmt_misc of the new user namespace, and what to register. binfmt_misc(5)
 ---@field keep_caps? boolean         the program has the capabilities of the new or joined user namespace whatever its uid
----@field preserve_credentials? boolean  uid, gid and groups stay as they are when a user namespace is joined
+---@field preserve_credentials? boolean  uid, gid and groups stay as they are when a user namespace is joined or made
 ---@field context? string            label of the security module for the program
+---@field forward_signals? boolean   while it is waited for, HUP INT QUIT TERM USR1 USR2 WINCH CONT are passed on to the program; where it is
+---pid 1 and deaf to one, it is killed. Nothing may be captured then
+---@field tell_namespaces? boolean   the process has `namespaces` (spawn)
 ---@field death_signal? string|integer  what the program gets when this process ends (default: KILL)
 ---@field uid? integer
 ---@field gid? integer
@@ -61,7 +64,7 @@ local known = {
   join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
   propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string|userdata", cwd = "string|userdata",
   persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
-  preserve_credentials = "boolean", context = "string", death_signal = "string|integer",
+  preserve_credentials = "boolean", context = "string", death_signal = "string|integer", forward_signals = "boolean", tell_namespaces = "boolean",
   uid = "integer", gid = "integer", groups = "table|string", env = "table", clear_env = "boolean", hostname = "string", time = "table",
   init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
   timeout = "number|string", check = "boolean", ready = "table", argv0 = "string",
@@ -76,6 +79,8 @@ local only = {
   timeout = { run = true, spawn = true, output = true, fork = true, shell = true, text = "run, spawn and fork" },
   pty = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
   input = { run = true, spawn = true, output = true, text = "run and spawn" },
+  tell_namespaces = { spawn = true, text = "spawn" },
+  forward_signals = { run = true, spawn = true, text = "run and spawn" },
   death_signal = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
 }
 
@@ -367,15 +372,17 @@ local function maps(call, job, plan)
   if plan.map_users or plan.map_groups or plan.setgroups then
     local uid, gid = core.idmap.who()
     uid, gid = job.owner_uid or uid, job.owner_gid or gid
-    local users, groups = plan.map_users, plan.map_groups
+    local users, gids = plan.map_users, plan.map_groups
     if job.joined.user then -- there we are its root, whoever we are here
       uid, gid = 0, 0
-      users, groups = inner(call, "map_users", users), inner(call, "map_groups", groups)
-      groups = groups or type(plan.map_users) == "string" and users or nil
+      users, gids = inner(call, "map_users", users), inner(call, "map_groups", gids)
+      gids = gids or type(plan.map_users) == "string" and users or nil
     end
-    local resolved = idmap.resolve(users, groups, plan.setgroups, call, job.joined.user ~= nil)
+    local resolved = idmap.resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil)
     job.maps = resolved
-    job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)
+    if not plan.preserve_credentials then
+      job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)
+    end
   end
 end
 
@@ -493,13 +500,17 @@ function M.prepare(call, plan, defaults)
     job.argv0 = plan.argv0 and plain(call, "argv0", plan.argv0)
     job.uid, job.gid, job.groups = id(call, "uid", plan.uid), id(call, "gid", plan.gid), groups(call, plan.groups)
     job.timeout = plan.timeout and units.duration(plan.timeout, call .. ": timeout")
-    job.init = plan.init
+    job.init, job.tell = plan.init, plan.tell_namespaces
     job.ready = plan.ready and ready(call, plan.ready)
     namespaces(call, job, plan)
     persist(call, job, plan)
     maps(call, job, plan)
     view(call, job, plan)
     stdio.prepare(call, job, plan, defaults)
+    job.forward = plan.forward_signals
+    if job.forward and (next(job.captured) or job.input) then
+      errors.misuse("%s: forward_signals is for programs whose outputs are inherited", call)
+    end
     job.fds = plan.fds and stdio.keep(call, plan.fds)
   end)
   if not ok then

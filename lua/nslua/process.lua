@@ -23,6 +23,7 @@ local M = {}
 ---@field stdout nslua.Stream?
 ---@field stderr nslua.Stream?
 ---@field pty nslua.Stream?     both ways, where the plan said pty
+---@field namespaces table<string, integer>?  inode by type, where the plan said tell_namespaces
 local Process = { __name = "nslua.Process" }
 Process.__index = Process
 M.Process = Process
@@ -42,7 +43,7 @@ end
 -- Start what a prepared job says. Everything the child alone needs is closed when this returns.
 local function start(call, job, owner)
   local began = core.fd.clock()
-  local child, note, errno, step, detail = core.process.spawn(job)
+  local child, note, errno, step, detail = core.process.spawn(job) -- or: child, note, errno, nothing, namespaces
   if child == nil then
     local fields = spawnhint.explain(call, job, step, errno, detail) -- it looks at the namespaces, which are still open
     plan_of.release(job, true)
@@ -53,7 +54,7 @@ local function start(call, job, owner)
   plan_of.release(job)
   local self = setmetatable({
     child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
-    deadline = job.timeout and began + job.timeout, captured = {}, first = job.first,
+    deadline = job.timeout and began + job.timeout, captured = {}, first = job.first, forward = job.forward, namespaces = detail,
     note = note and ("%s (%s)"):format(note, core.strerror(errno)) or job.note,
     terminal = job.foreground, stops = job.stops or job.foreground ~= nil,
   }, Process)
@@ -102,6 +103,14 @@ end
 -- Feed and drain until the child ends or `deadline` comes. Returns what child:reap() says, or nil at the deadline.
 local function attend(self, deadline)
   local child = self.child
+  if self.forward then
+    local ended, as, errno = core.process.forward(child, self.first, deadline and math.max(0, deadline - core.fd.clock()))
+    errors.check(self.call, nil, ended, as, errno)
+    self.killed_as = as or self.killed_as
+    if not ended then
+      return nil
+    end
+  end
   while true do
     local left = deadline and math.max(0, deadline - core.fd.clock())
     local out = self.captured.stdout and self.stdout

@@ -63,6 +63,9 @@ function M.of(process, what, number, timed_out)
     timed_out = timed_out or false, elapsed = core.fd.clock() - process.began, call = process.call, program = process.program,
     note = process.note, status = what == "exited" and number or nil, signal = what == "killed" and owned.signal_name(number) or nil,
   }, Result)
+  if r.signal == "KILL" and process.killed_as then
+    r.signal = owned.signal_name(process.killed_as)
+  end
   r.ok = r.status == 0 and not r.timed_out
   for _, key in ipairs { "stdout", "stderr" } do
     r[key] = process.captured[key] and table.concat(process.captured[key])

@@ -69,15 +69,24 @@ function M.start(plan, forks)
   return start(plan, forks)
 end
 
----For Declaration:run: the message and the status of a program that could not be executed.
+-- What unshare(1) and nsenter(1) call the steps of a plan that have another name there.
+local steps = { uid = "setuid", gid = "setgid", groups = "setgroups", cwd = "change directory", root = "change root directory" }
+
+---For Declaration:run: the message and the status of a program that could not be executed, or of a step before that.
 ---@param e nslua.Error
 ---@return string? message
 ---@return integer? status  127 where it is not there, 126 where it is no program
 function M.explain(e)
+  if e.step and e.step ~= "exec" then
+    return ("%s failed: %s%s%s"):format(steps[e.step] or e.step, e.message, e.detail and (" (%s)"):format(e.detail) or "",
+      e.hint and "; " .. e.hint or "")
+  end
   if e.step == "exec" then
     local detail = e.detail and e.detail ~= started and (" (%s)"):format(e.detail) or ""
     return ("failed to execute %s: %s%s"):format(started, e.message, detail), e.code == "ENOENT" and 127 or 126
   end
+  return (("%s: %s"):format(e.call, e.message):gsub("^exec: ", ""):gsub("^run: ", "")) .. (e.detail and (" (%s)"):format(e.detail) or "")
+    .. (e.hint and "; " .. e.hint or "")
 end
 
 return M
