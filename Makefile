@@ -48,7 +48,7 @@ $(BUILD)/nslua.o: lua/nslua/init.lua
 $(BUILD)/files.c: tools/embed.lua $(LUA_SRC) $(shell find lua -type d)
 	@mkdir -p $(@D)
 	@echo embed $(words $(LUA_SRC)) files
-	@$(LUA) tools/embed.lua lua $(LUA_SRC) > $@.tmp
+	@$(LUA) tools/embed.lua lua "$$($(LUA) -v 2>&1)" $(LUA_SRC) > $@.tmp
 	@mv $@.tmp $@
 $(BUILD)/files.o: $(BUILD)/files.c
 	$(CC) $(CFLAGS) -Ic -c -o $@ $<

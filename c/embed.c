@@ -27,12 +27,20 @@ static const struct host_file *find_file(const char *module)
 	return NULL;
 }
 
-/* Push the text of nslua's own module: the file below $NSLUA_LUA if there is one, else the copy in the program. */
-static int push_source(lua_State *L, const struct host_file *f)
+/* The folder whose files go before those in the program, or NULL. */
+static const char *folder_of_user(void)
 {
 	const char *folder = use_env ? getenv("NSLUA_LUA") : NULL;
 
-	if (folder && *folder) {
+	return folder && *folder ? folder : NULL;
+}
+
+/* Push the text of nslua's own module: the file below $NSLUA_LUA if there is one, else the copy in the program. */
+static int push_source(lua_State *L, const struct host_file *f)
+{
+	const char *folder = folder_of_user();
+
+	if (folder) {
 		lua_getglobal(L, "io");
 		lua_getfield(L, -1, "open");
 		lua_pushfstring(L, "%s/nslua/%s", folder, f->chunk + sizeof(HOST_CHUNKS) - 1);
@@ -70,10 +78,15 @@ static int search(lua_State *L)
 		lua_pushfstring(L, "no '%s' in the nslua program", name);
 		return 1;
 	}
-	push_source(L, f);
-	text = lua_tolstring(L, -1, &length);
-	if (!text || luaL_loadbufferx(L, text, length, f->chunk, "t") != LUA_OK)
-		return luaL_error(L, "error loading module '%s': %s", name, lua_tostring(L, -1));
+	/* Bytecode has no mark of the release within a version, but is of that release. */
+	if (folder_of_user() || strcmp(host_files_release, LUA_RELEASE) != 0 ||
+	    luaL_loadbufferx(L, f->compiled, f->compiled_length, f->chunk, "b") != LUA_OK) {
+		lua_settop(L, 1);
+		push_source(L, f);
+		text = lua_tolstring(L, -1, &length);
+		if (!text || luaL_loadbufferx(L, text, length, f->chunk, "t") != LUA_OK)
+			return luaL_error(L, "error loading module '%s': %s", name, lua_tostring(L, -1));
+	}
 	lua_pushstring(L, f->chunk + 1);
 	return 2;
 }

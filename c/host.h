@@ -12,7 +12,10 @@ struct host_file {
 	const char *chunk;  /* "@[nslua]/rtnl/link.lua": no file of a user can have that name */
 	const char *source;
 	size_t length;
+	const char *compiled;
+	size_t compiled_length;
 };
+extern const char host_files_release[]; /* the Lua that compiled them: "Lua 5.4.4" */
 extern const struct host_file host_files[];
 extern const size_t host_file_count;
 
