@@ -149,11 +149,6 @@ static void step_exec(struct plan *p)
 			execve("/bin/sh", p->argv - 1, p->envp);
 			spawn_die(p, "exec", ENOEXEC, *path);
 		}
-		if (errno == ENOENT && access(*path, F_OK) == 0) { /* there, but what it starts with is not */
-			err = ENOENT;
-			detail = *path;
-			break;
-		}
 		if (errno == EACCES) {
 			/* Said if nothing better comes; but a folder of PATH that cannot be searched only hides what is not there. */
 			if (!p->paths[1] || access(*path, F_OK) == 0) {
@@ -166,6 +161,9 @@ static void step_exec(struct plan *p)
 			break;
 		}
 	}
+	for (char **path = p->paths; err == ENOENT && !detail && *path; path++)
+		if (access(*path, F_OK) == 0) /* there, but what it starts with is not */
+			detail = *path;
 	spawn_die(p, "exec", err, detail);
 }
 

@@ -86,7 +86,9 @@ static int core_strerror(lua_State *L)
 /* The same table both ways: errno.EEXIST == 17, errno[17] == "EEXIST". */
 static void push_errno(lua_State *L)
 {
-	lua_newtable(L);
+	int n = sizeof(errnames) / sizeof(errnames[0]);
+
+	lua_createtable(L, n, n);
 	for (size_t i = 0; i < sizeof(errnames) / sizeof(errnames[0]); i++) {
 		lua_pushinteger(L, errnames[i].number);
 		lua_setfield(L, -2, errnames[i].name);

@@ -196,6 +196,25 @@ function M.class(t, class)
   classes[t] = class
 end
 
+-- A handle of a class whose module is not loaded yet is given it when something of it is asked for; that it is joined asks nothing.
+local function settle(self)
+  if not classes[self.type] then
+    require(self.type == "net" and "nslua.netns" or "nslua.userns")
+  end
+  return setmetatable(self, classes[self.type])
+end
+
+local Unsettled = { __name = "nslua.Namespace", __eq = Namespace.__eq }
+function Unsettled:__index(key)
+  return settle(self)[key]
+end
+function Unsettled:__tostring()
+  return tostring(settle(self))
+end
+function Unsettled:__close()
+  settle(self):close()
+end
+
 ---@type table<nslua.Namespace, true>
 -- Every handle that is not collected, open or closed.
 M.live = setmetatable({}, { __mode = "k" })
@@ -206,9 +225,6 @@ M.live = setmetatable({}, { __mode = "k" })
 ---@param fields? table  name, label, userns, ...
 ---@return nslua.Namespace
 function M.wrap(t, fd, fields)
-  if not classes[t] and (t == "net" or t == "user") then
-    require(t == "net" and "nslua.netns" or "nslua.userns")
-  end
   local self = fields or {}
   self.type = t
   self.fd = fd
@@ -219,7 +235,7 @@ function M.wrap(t, fd, fields)
   end
   self.device, self.inode = device, inode
   M.live[self] = true
-  return setmetatable(self, classes[t] or Namespace)
+  return setmetatable(self, classes[t] or (t == "net" or t == "user") and Unsettled or Namespace)
 end
 
 ---Whether a value is a handle of a namespace (of that type).
@@ -231,7 +247,7 @@ function M.is(value, t)
     return false
   end
   local mt = getmetatable(value)
-  return (mt == Namespace or (mt ~= nil and classes[rawget(value, "type")] == mt)) and (t == nil or value.type == t)
+  return (mt == Namespace or mt == Unsettled or (mt ~= nil and classes[rawget(value, "type")] == mt)) and (t == nil or value.type == t)
 end
 
 M.resolvers = require "nslua.resolvers"

@@ -3,9 +3,7 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local check = require "nslua.check"
-local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
-local inside = require "nslua.inside"
 local privilege = require "nslua.privilege"
 local rundir = require "nslua.rundir"
 local units = require "nslua.units"
@@ -68,10 +66,20 @@ function M.with(target, fn)
   return finish(pcall(fn, handle))
 end
 
-for _, name in ipairs { "raw_socket", "socket", "lo_up", "read", "sysctl", "call" } do
-  methods[name] = inside[name]
+-- What is done inside stands in a file of its own, loaded when first asked for: not every program that names a namespace does it.
+local from_inside = { "raw_socket", "socket", "lo_up", "read", "sysctl", "call" }
+for _, name in ipairs(from_inside) do
+  methods[name] = function(...)
+    local inside = require "nslua.inside"
+    for _, other in ipairs(from_inside) do
+      methods[other] = inside[other]
+    end
+    return inside[name](...)
+  end
 end
-M.allow_call = inside.allow_call
+function M.allow_call(yes)
+  require("nslua.inside").allow_call(yes)
+end
 
 ---Queue the writes that `fn` makes on this namespace's collections and send them together; one error for all that failed, in `.errors`.
 ---A request that fails does not stop the others. An error of `fn` itself (a misspelt key, a link name that is looked up in vain) ends the
@@ -194,7 +202,7 @@ function M.new(options)
   if options.userns then
     -- A copy: the handle given may be closed before this one.
     userns = namespace.open(options.userns, "user", "netns.new"):copy()
-    local ok, made = pcall(keeper.netns, userns.fd, 1)
+    local ok, made = pcall(require("nslua.keeper").netns, userns.fd, 1)
     if not ok then
       userns:close()
       error(made, 0)

@@ -4,14 +4,11 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local check = require "nslua.check"
 local units = require "nslua.units"
-local idmap = require "nslua.idmap"
-local cgroup = require "nslua.cgroup"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
 local privilege = require "nslua.privilege"
 local spawnhint = require "nslua.spawnhint"
 local stdio = require "nslua.stdio"
-local sysview = require "nslua.sysview"
 
 local M = {}
 
@@ -378,7 +375,7 @@ local function maps(call, job, plan)
       users, gids = inner(call, "map_users", users), inner(call, "map_groups", gids)
       gids = gids or type(plan.map_users) == "string" and users or nil
     end
-    local resolved = idmap.resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil)
+    local resolved = require("nslua.idmap").resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil)
     job.maps = resolved
     if not plan.preserve_credentials then
       job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)
@@ -391,7 +388,9 @@ local function view(call, job, plan)
   local net = job.joined.net
   if plan.sys == false or (job.joined.mount and not job.contained) or not (net or plan.sys) then
     return
-  elseif job.contained and net and not has(job.unshare, flags.mount) then
+  end
+  local sysview = require "nslua.sysview"
+  if job.contained and net and not has(job.unshare, flags.mount) then
     job.sys, job.etc = true, sysview.etc_of(net)
     job.unshare, job.propagation = job.unshare + flags.mount, propagations.slave
   elseif has(job.unshare, flags.mount) then -- a mount namespace of its own is made anyway
@@ -435,7 +434,7 @@ end
 -- Cgroups, the owner, binfmt_misc, capabilities, the label.
 local function surroundings(call, job, plan)
   if plan.cgroup then
-    job.cgroup = cgroup.entries(call, plan.cgroup)
+    job.cgroup = require("nslua.cgroup").entries(call, plan.cgroup)
     for _, fd in ipairs(job.cgroup) do
       job.held[#job.held + 1] = fd
     end

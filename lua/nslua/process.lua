@@ -6,11 +6,7 @@ local units = require "nslua.units"
 local plan_of = require "nslua.plan"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
-local outcome = require "nslua.result"
-local stream = require "nslua.stream"
-local shell = require "nslua.shell"
 local spawnhint = require "nslua.spawnhint"
-local carry = require "nslua.carry"
 local privilege = require "nslua.privilege"
 
 local unpack = unpack or table.unpack -- luacheck: ignore 113
@@ -60,7 +56,7 @@ local function start(call, job, owner)
   }, Process)
   for key, fd in pairs(job.ours) do
     fd:nonblock(true)
-    self[key] = stream.new(fd, key)
+    self[key] = require("nslua.stream").new(fd, key)
     if job.captured[key] then
       self.captured[key] = {}
     end
@@ -152,7 +148,7 @@ local function attend(self, deadline)
 end
 
 local function finish(self, how, number, timed_out)
-  self.over = self.over or outcome.of(self, how, number, timed_out)
+  self.over = self.over or require("nslua.result").of(self, how, number, timed_out)
   owned.remove(self.entry)
   if self.terminal then
     core.process.foreground(self.terminal, true)
@@ -395,6 +391,7 @@ end
 
 -- In the copy: run fn, send what it returns or raises, end. Nothing of the script above is unwound or finalised here.
 local function forked(writer, fn, ...)
+  local carry = require "nslua.carry"
   os.exit = function(status) -- luacheck: ignore 122
     core.process.exit(status == nil and 0 or status == true and 0 or status == false and 1 or status)
   end
@@ -483,7 +480,7 @@ function Process:result(timeout)
   if kind == "" then
     errors.raise { call = "fork", message = "the child ended without a result: " .. r:reason(), result = r }
   end
-  local values, n = carry.unpack(text:sub(2))
+  local values, n = require("nslua.carry").unpack(text:sub(2))
   if kind == "e" then
     error(values[1], 0)
   end
@@ -555,7 +552,7 @@ end
 ---@param plan? nslua.Plan
 ---@return integer status  of the shell; 128 + n where signal n ended it
 function M.methods.shell(handle, plan)
-  local copy, reader = shell.plan(inside("shell", handle, plan or {}), handle)
+  local copy, reader = require("nslua.shell").plan(inside("shell", handle, plan or {}), handle)
   local ok, result = pcall(M.run, copy, handle)
   if reader then
     reader:close()

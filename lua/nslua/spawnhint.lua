@@ -1,7 +1,6 @@
 -- A step of a plan that failed, as an error object that names it, what it was about and what would grant it.
 
 local core = require "nslua.core"
-local idmap = require "nslua.idmap"
 local namespace = require "nslua.namespace"
 local privilege = require "nslua.privilege"
 
@@ -84,7 +83,7 @@ local function hint(job, step, errno, detail)
   elseif made then
     return privilege.hint(errno, { new = { made }, grant = grant(job) })
   elseif step == "map users" then
-    return idmap.hint(job.maps, detail, errno)
+    return require("nslua.idmap").hint(job.maps, detail, errno)
   elseif step == "stdio" then
     return few_fds(job, errno) or privilege.hint(errno, {})
   elseif errno == E.EPERM and step == "mount_proc" then
