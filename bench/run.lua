@@ -19,11 +19,17 @@ local function program(rounds, command)
   return floor("exec", rounds, command)
 end
 
+local target = ns.spawn { "sleep", "86400", unshare = "net" } -- ends with this script
+local function nsenter(tool)
+  return program(100, ("%s -t %d -n true"):format(tool, target.pid))
+end
+
 local MININET = "unshare -n mn --switch lxbr --controller none --test none --topo single,64"
 
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
+  { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
   { work = "500 x netns.new() and close | C", budget = 1.1, nslua = lua("netns-new", 500), floor = floor("netns-new", 500) },
   { work = "netns:call(empty) | a pair of setns in C", budget = 4, nslua = lua("call", 50000), floor = floor("setns-pair", 50000) },
   { work = "netns:run{/bin/true, sys=false} | C", budget = 1.3, nslua = lua("run", 200), floor = floor("run", 200) },

@@ -208,6 +208,13 @@ static int core_open(lua_State *L)
 	return open_path(L, path, flags[mode], (int)luaL_optinteger(L, 3, 0666));
 }
 
+/* fd.inherits(number) -> whether a program that is executed gets it: it is open, and not to be closed then. */
+static int core_inherits(lua_State *L)
+{
+	lua_pushboolean(L, fcntl((int)luaL_checkinteger(L, 1), F_GETFD) == 0);
+	return 1;
+}
+
 /* fd.adopt(number) -> handle that owns it. */
 static int core_adopt(lua_State *L)
 {
@@ -320,7 +327,7 @@ static const luaL_Reg fd_meta[] = {
 	{ "__gc", fd_close }, { "__close", fd_close }, { "__tostring", fd_tostring }, { NULL, NULL },
 };
 static const luaL_Reg fd_functions[] = {
-	{ "open", core_open }, { "adopt", core_adopt }, { "pipe", core_pipe },
+	{ "open", core_open }, { "adopt", core_adopt }, { "inherits", core_inherits }, { "pipe", core_pipe },
 	{ "poll", core_poll }, { "clock", core_clock }, { NULL, NULL },
 };
 

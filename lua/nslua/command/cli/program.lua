@@ -3,12 +3,12 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
-local procfs = require "nslua.procfs"
 
 local M = {}
 
+collectgarbage "stop" -- what becomes another program in a moment leaves nothing worth collecting
+
 local LAST_RESORT = "/bin/sh"
-local CLOEXEC = 0x80000 -- O_CLOEXEC, as fdinfo shows it
 
 ---Put the program's words into a plan: those that were given, or the user's shell as a login shell.
 ---@param plan nslua.Plan
@@ -24,13 +24,13 @@ function M.words(plan, operands)
   end
 end
 
----The fds beside 0, 1, 2 that this process was given: the program gets them too.
+---The fds beside 0, 1, 2 that this process was given: the program gets them too. What this process opens closes on exec.
 ---@return integer[]
 function M.fds()
   local out = {}
-  for _, fd in ipairs(procfs.numbers "/proc/self/fd" or {}) do
-    local flags = fd > 2 and (procfs.read("/proc/self/fdinfo/" .. fd) or ""):match "flags:%s*(%d+)"
-    if flags and tonumber(flags, 8) & CLOEXEC == 0 then
+  for _, name in ipairs(core.file.list "/proc/self/fd" or {}) do
+    local fd = tonumber(name)
+    if fd > 2 and core.fd.inherits(fd) then
       out[#out + 1] = fd
     end
   end
@@ -44,6 +44,7 @@ local function start(plan, forks)
   if not forks then
     return ns.exec(plan)
   end
+  collectgarbage "restart"
   plan.stdin, plan.stdout, plan.stderr = "inherit", "inherit", "inherit"
   return require "nslua.command.cli.finish"(ns.run(plan))
 end

@@ -15,6 +15,7 @@ end
 ---@param how { forward: boolean?, status: integer? }
 ---@return integer status
 return function(plan, how)
+  collectgarbage "restart" -- cli/program.lua has stopped it
   local file <close> = how.status and assert(io.open(("/dev/fd/%d"):format(how.status), "a")) or nil
   for i = #plan.fds, 1, -1 do
     if plan.fds[i] == how.status then -- ours: a reader of it would else wait for the program
