@@ -144,6 +144,44 @@ describe("a Docker container", function()
     assert.truthy(outer.up)
   end)
 
+  it("is found by its name, with the daemon stopped, and entered with its own programs or the host's", function()
+    local pid = start("web", "--hostname box -e A=one", "httpd -f -p 80 -h /www")
+    local id = check "inspect -f '{{.Id}}' web"
+    -- The daemon's files where they are by default, in a mount namespace of this command.
+    local function nsenter(arguments)
+      local script = ([[mkdir -p /run/docker && mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/docker /run/docker/containerd 2>/dev/null
+        mount --bind %s/data /var/lib/docker && mount --bind %s/exec/containerd /run/docker/containerd && exec %s/%s nsenter %s]]):format(dir, dir,
+        h.sh "pwd", HOST, arguments)
+      local r = ns.run{ "sh", "-c", script, join = { mount = daemon.pid }, unshare = "mount", propagation = "private", cwd = "/", timeout = 10 }
+      return r.stdout .. r.stderr, r.status
+    end
+    local daemons = { daemon.pid, tonumber((h.sh(("cat %s/exec/containerd/*.pid"):format(dir)))) }
+    for _, daemon_pid in ipairs(daemons) do
+      h.sh("kill -STOP " .. daemon_pid)
+    end
+    finally(function()
+      for _, daemon_pid in ipairs(daemons) do
+        h.sh("kill -CONT " .. daemon_pid)
+      end
+      docker "rm -f web"
+    end)
+    for _, name in ipairs{ "web", "docker:web", id, "docker:" .. id:sub(1, 8), "containerd:moby/" .. id } do
+      assert.equal("box\n", (nsenter(("-t %s -a -e busybox hostname"):format(name))), name)
+    end
+    assert.equal(h.sh(("readlink /proc/%d/ns/net"):format(pid)) .. "\n", (nsenter "-t web -n readlink /proc/self/ns/net"))
+    assert.equal("one\n", (nsenter [[-t web -a -e busybox sh -c 'echo $A']]))
+    local out, status = nsenter "-t wbe -n true"
+    assert.matches("no such container", out)
+    assert.equal(1, status)
+    for _, daemon_pid in ipairs(daemons) do
+      h.sh("kill -CONT " .. daemon_pid)
+    end
+    check "stop -t 0 web"
+    out, status = nsenter "-t web -n true"
+    assert.matches("docker:web %(%x+%) is not running", out)
+    assert.equal(1, status)
+  end)
+
   it("notices that the container is gone", function()
     local pid = start("web", "", "httpd -f -p 80 -h /www")
     local c <close> = ns.netns.open(pid)

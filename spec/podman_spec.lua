@@ -57,6 +57,15 @@ describe("a podman container", function()
     assert.equal(h.sh(("nsenter -t %d -n ip -j addr"):format(pid)), (c:run{ "ip", "-j", "addr", timeout = 10 }:check().stdout:gsub("\n$", "")))
     local client <close> = ns.netns.new{ lo = true, label = "client" }
     ns.connect(client, c, { "10.88.0.1/24", "10.88.0.2/24" })
+    -- By its name, from podman's files where they are by default, in a mount namespace of this command.
+    local script = ([[mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/containers/storage /run/containers/storage &&
+      mount --bind %s/root /var/lib/containers/storage && mount --bind %s/run /run/containers/storage &&
+      exec %s/build/bin/nslua nsenter "$@"]]):format(dir, dir, h.sh "pwd")
+    for _, name in ipairs{ "web", "podman:web" } do
+      local r = ns.run{ "sh", "-c", script, "sh", "-t", name, "-n", "readlink", "/proc/self/ns/net", join = { mount = place.pid }, unshare = "mount",
+        cwd = "/", timeout = 10 }
+      assert.equal(h.sh(("readlink /proc/%d/ns/net"):format(pid)), (r:check().stdout:gsub("\n$", "")))
+    end
     local page = client:run{ "busybox", "wget", "-qO-", "http://10.88.0.2/", timeout = 10 }
     assert.equal("hello\n", page:check().stdout)
   end)

@@ -40,6 +40,7 @@ M.pages = {
     { file = "census.lua", only = {}, classes = set "nslua.NamespaceRow" } },
   { "User namespaces", { file = "userns.lua", prefix = "ns.userns" },
     { file = "idmap.lua", only = {}, classes = set "nslua.IdRange nslua.IdMap nslua.IdMaps" } },
+  { "Containers", { file = "container/init.lua", prefix = "ns.container" } },
   { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
 }
 

@@ -8,6 +8,7 @@ local state = require "nslua.container.state"
 
 local M = {}
 
+---@package
 ---@class nslua.container.Entry
 ---@field engine string
 ---@field container string  id

@@ -14,8 +14,12 @@ local function places()
   return out
 end
 
--- One for containers that are to stay, one for those that end with the machine or with themselves (--rm).
-local lists = { "containers.json", "volatile-containers.json" }
+-- The lists of containers: of those that are to stay, and of those that end with the machine or with themselves (--rm), which may stand
+-- with the run time state. containers-storage.conf(5)
+local function lists(place, folder)
+  return { place.graph .. "/" .. folder .. "/containers.json", place.graph .. "/" .. folder .. "/volatile-containers.json",
+    place.run .. "/" .. folder .. "/volatile-containers.json" }
+end
 
 ---@param files nslua.container.Files
 ---@return nslua.container.Entry[]
@@ -23,8 +27,8 @@ function M.list(files)
   local out = {}
   for _, place in ipairs(places()) do
     for _, folder in ipairs(files:list(place.graph)) do
-      for _, name in ipairs(folder:find "%-containers$" and lists or {}) do -- of each storage driver: "overlay-containers"
-        for _, entry in ipairs(files:json(("%s/%s/%s"):format(place.graph, folder, name)) or {}) do
+      for _, path in ipairs(folder:find "%-containers$" and lists(place, folder) or {}) do -- of each storage driver: "overlay-containers"
+        for _, entry in ipairs(files:json(path) or {}) do
           local id = type(entry) == "table" and type(entry.id) == "string" and entry.id:match "^%x+$"
           if id then
             out[#out + 1] = { engine = "podman", container = id, names = type(entry.names) == "table" and entry.names or {},

@@ -1,0 +1,216 @@
+-- ns.container.find: containers by the state files of their engines, laid out as docker, podman and containerd lay them out.
+
+local helper = require "spec.helper"
+local ns = require "nslua"
+local core = require "nslua.core"
+
+local root = helper.is_root()
+local HOST = "build/bin/nslua"
+
+local A = ("a1b2"):rep(16)
+local B = ("a1c3"):rep(16)
+
+describe("container.find", function()
+  local dir
+  before_each(function()
+    dir = helper.sh "mktemp -d"
+  end)
+  after_each(function()
+    helper.close_held()
+    helper.sh("rm -rf " .. dir)
+  end)
+
+  local function write(path, text)
+    helper.sh(("mkdir -p %s%s"):format(dir, path:match "^(.*)/"))
+    local f = assert(io.open(dir .. path, "w"))
+    f:write(text)
+    f:close()
+  end
+
+  local function docker(id, name, pid, place)
+    write(("%s/containers/%s/config.v2.json"):format(place or "/var/lib/docker", id),
+      ('{"StreamConfig":{},"State":{"Running":%s,"Paused":false,"Pid":%d,"ExitCode":0},"ID":"%s","Created":"2026-01-02T03:04:05Z","Args":[],'
+      .. '"Config":{"Hostname":"web","Labels":{}},"Name":"/%s","Driver":"overlay2"}'):format(tostring(pid ~= 0), pid, id, name))
+  end
+  local function podman(list, volatile, driver)
+    local storage = ("/var/lib/containers/storage/%s-containers/"):format(driver or "overlay")
+    local entries = {}
+    for _, c in ipairs(list) do
+      entries[#entries + 1] = ('{"id":"%s","names":["%s"],"image":"","layer":"%s","metadata":"{}","created":"2026-01-02T03:04:05Z"}')
+        :format(c.id, c.name, A)
+      if c.pid then
+        write(("/run/containers/storage/%s-containers/%s/userdata/pidfile"):format(driver or "overlay", c.id), tostring(c.pid))
+      end
+    end
+    write(storage .. (volatile and "volatile-containers.json" or "containers.json"), "[" .. table.concat(entries, ",") .. "]")
+  end
+  local function containerd(namespace, id, pid, base)
+    write(("%s/io.containerd.runtime.v2.task/%s/%s/init.pid"):format(base or "/run/containerd", namespace, id), tostring(pid))
+  end
+
+  -- A process in a cgroup that is named by the id, as the engines make them. Without root: the cgroup that this one is in, if it has a name.
+  local function process(id)
+    local p = helper.held(ns.spawn { "sleep", "600" })
+    if not root then
+      local name = (helper.sh "cat /proc/self/cgroup"):match "/([%w_.-]+)\n" or (helper.sh "cat /proc/self/cgroup"):match "/([%w_.-]+)$"
+      return p.pid, name
+    end
+    local place = helper.sh "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -printf '%h\n'":match "[^\n]*pids" or "/sys/fs/cgroup"
+    local made = ("%s/nslua-%d/%s"):format(place, p.pid, id)
+    local out = helper.sh(("mkdir -p %s && echo %d > %s/cgroup.procs"):format(made, p.pid, made))
+    helper.held { close = function()
+      p:close()
+      helper.sh(("rmdir -p %s 2>/dev/null"):format(made))
+    end }
+    assert(out == "", out)
+    return p.pid, id
+  end
+
+  local function find(name)
+    return helper.held(ns.container.find(name, { root = dir }))
+  end
+  -- The error object of a name.
+  local function refused(name, code)
+    local ok, e = pcall(ns.container.find, name, { root = dir })
+    assert.is_false(ok)
+    assert.is_true(ns.error.is(e, code), tostring(e))
+    return tostring(e), e
+  end
+
+  -- By engine: lay out one container.
+  local engines = {
+    docker = function(id, name, pid)
+      docker(id, name, pid)
+    end,
+    podman = function(id, name, pid)
+      podman { { id = id, name = name, pid = pid } }
+    end,
+  }
+
+  for engine, lay in pairs(engines) do
+    it(engine .. ": by name, id and the beginning of an id", function()
+      local pid, id = process(A)
+      if not id then
+        pending "not root, and this process's cgroup has no name"
+        return
+      end
+      lay(id, "web", pid)
+      for _, name in ipairs(root and { "web", A, "a1b2", "a1b2a1b2a1b2" } or { "web", id }) do
+        for _, prefix in ipairs { "", engine .. ":", engine .. "://" } do
+          local c = find(prefix .. name)
+          assert.same({ engine, "web", id, pid }, { c.engine, c.name, c.container, c.pid })
+          assert.is_true(core.namespace.pidfd_alive(c.pidfd))
+          local own = helper.held(ns.namespace.open(c, "net"))
+          assert.equal(helper.sh(("readlink /proc/%d/ns/net"):format(pid)), ("net:[%d]"):format(own.inode))
+        end
+      end
+    end)
+  end
+
+  it("podman: those of --rm, and of every storage driver", function()
+    local pid, id = process(A)
+    if not id then
+      pending "not root, and this process's cgroup has no name"
+      return
+    end
+    podman({ { id = id, name = "gone-soon", pid = pid } }, true)
+    podman({ { id = B, name = "other" } }, false, "vfs")
+    assert.equal(pid, find "gone-soon".pid)
+    refused("other", "ESRCH")
+  end)
+
+  it("containerd: by id, in whichever of its namespaces; docker's are docker's first", function()
+    local pid, id = process(A)
+    if not id then
+      pending "not root, and this process's cgroup has no name"
+      return
+    end
+    containerd("default", id, pid)
+    assert.equal("default/" .. id, find(id).name)
+    assert.equal(pid, find("containerd:default/" .. id).pid)
+    containerd("k8s.io", "other", 1)
+    docker(id, "web", pid)
+    assert.equal("docker", find(id).engine)
+    assert.equal("containerd", find("containerd:" .. id).engine)
+    containerd("moby", id, pid, "/run/docker/containerd/daemon")
+    assert.equal("docker", find(id).engine)
+  end)
+
+  it("docker: data where daemon.json puts it", function()
+    write("/etc/docker/daemon.json", '{ "data-root": "/srv/docker" }')
+    docker(A, "web", 0, "/srv/docker")
+    assert.matches("docker:web %(a1b2a1b2a1b2%) is not running", (refused("web", "ESRCH")))
+  end)
+
+  it("says who else is called so", function()
+    docker(A, "web", 0)
+    podman { { id = B, name = "web" } }
+    local text, e = refused("web", "ENOTUNIQ")
+    assert.matches("docker:web %(a1b2a1b2a1b2, not running%), podman:web %(a1c3a1c3a1c3, not running%)", text)
+    assert.equal(2, #e.candidates)
+    assert.matches("podman:web", (refused("podman:web", "ESRCH")))
+    refused("a1", "ENOTUNIQ")
+    refused("a1b", "ESRCH")
+    docker(("b1"):rep(32), "a1b2", 0) -- a name goes before the beginning of an id
+    assert.matches("docker:a1b2 ", (refused("a1b2", "ESRCH")))
+  end)
+
+  it("says that there is none, and what could not be read", function()
+    docker(A, "web", 0)
+    local text = refused("wbe", "ENOENT")
+    assert.matches("no such container", text)
+    assert.matches("no such podman container", (refused("podman:web", "ENOENT")))
+    refused("", "ENOENT")
+    refused("docker:", "ENOENT")
+    write("/var/lib/docker/containers/" .. B .. "/config.v2.json", '{"Name":"/broken')
+    assert.matches("config%.v2%.json: ", (refused("broken", "ENOENT")))
+    if not root then
+      helper.sh(("chmod 0 %s/var/lib/docker/containers"):format(dir))
+      assert.matches("not readable: /var/lib/docker/containers: Permission denied", (refused("web", "ENOENT")))
+      helper.sh(("chmod 755 %s/var/lib/docker/containers"):format(dir))
+    end
+    assert.has_error(function()
+      ns.container.find "dcoker:web"
+    end)
+    assert.has_error(function()
+      ns.container.find(12)
+    end)
+  end)
+
+  it("does not take another process for the container's that had its pid", function()
+    local p = helper.held(ns.spawn { "sleep", "600" })
+    docker(A, "web", p.pid)
+    local text = refused("web", "ESRCH")
+    assert.matches(("not running: pid %d, which it had, is another process now"):format(p.pid), text)
+    p:kill "KILL"
+    p:wait()
+    assert.matches("docker:web %(a1b2a1b2a1b2%) is not running", (refused("web", "ESRCH")))
+  end)
+
+  it("is what docker: and podman: mean where a namespace is named", function()
+    for _, engine in ipairs { "docker", "podman", "containerd" } do
+      local ok, e = pcall(ns.netns.open, engine .. ":no-such-box")
+      assert.is_false(ok)
+      assert.matches("no such " .. engine .. " container", tostring(e))
+    end
+  end)
+
+  it("names the package that is missing", function()
+    docker(A, "web", 0)
+    local out = helper.sh(([[%s -e 'package.preload.dkjson = function() error "none" end
+      print(pcall(ns.container.find, "web", { root = %q }))']]):format(HOST, dir))
+    assert.matches("lua%-dkjson", out)
+  end)
+
+  it("needs Lua 5.4, and says so", function()
+    if not helper.has "lua5.1" then
+      pending "lua5.1 is not installed"
+      return
+    end
+    local out = helper.sh [[lua5.1 -e '
+      package.path = "./lua/?.lua;./lua/?/init.lua"
+      package.loaded["nslua.core"] = { fd = {} }
+      print(pcall(function() return require("nslua").container end))']]
+    assert.matches("ns.container needs Lua 5.4, this is Lua 5.1", out)
+  end)
+end)
