@@ -178,6 +178,40 @@ describe("a plan", function()
     end)
   end)
 
+  it("names the program otherwise than it is found", function()
+    assert.equal("-tool\n", ns.run { "sh", "-c", "tr '\\0' '\\n' </proc/$$/cmdline | head -n 1", argv0 = "-tool" }.stdout)
+    assert.has_error(function()
+      ns.run { "true", argv0 = "a\0b" }
+    end)
+  end)
+
+  it("keeps the groups with another uid", function()
+    for _, word in ipairs { "all", "" } do
+      assert.has_error(function()
+        ns.run { "true", groups = word }
+      end)
+    end
+    if not root then
+      pending "not root: cannot take another uid"
+      return
+    end
+    local out = helper.sh(("setpriv --groups 4,24 env %s -e %q"):format(helper.lua, [[local ns = require 'nslua'
+      for _, groups in ipairs { 'keep', { 5 } } do io.write(ns.run { 'id', '-G', uid = 7, groups = groups }.stdout) end
+      io.write(ns.run { 'id', '-G', uid = 7 }.stdout)]]))
+    assert.equal("0 4 24\n0 5\n0", out)
+  end)
+
+  it("drops the caller's groups where the user namespace that is joined denies setting them", function()
+    if not root then
+      pending "not root: has no groups to drop"
+      return
+    end
+    local p = helper.held(ns.spawn { "sleep", "600", unshare = "user", map_users = "root", setgroups = "deny" })
+    local out = helper.sh(("setpriv --groups 4,24 env %s -e %q"):format(helper.lua,
+      ("io.write(require 'nslua'.run { 'grep', 'Groups', '/proc/self/status', join = { user = %d } }.stdout)"):format(p.pid)))
+    assert.matches("^Groups:%s*$", out)
+  end)
+
   it("enters the cgroups of a process", function()
     if not root then
       pending "not root: cgroups of other processes"

@@ -44,6 +44,27 @@ describe("namespaces of each type", function()
       end
     end)
 
+    it("open: a " .. t .. " namespace by its 64-bit id, and by no other", function()
+      local own = ns.namespace.current(t)
+      local id = own.id
+      if not id then
+        own:close()
+        assert.matches("Linux 6.18", fails("EOPNOTSUPP", ns.namespace.open, "id:1", t))
+        return
+      end
+      local h = ns.namespace.open(("id:%s"):format(tostring(id)), t)
+      assert.equal(own, h)
+      assert.equal(t, h.type)
+      h:close()
+      own:close()
+      assert.matches("no " .. t .. " namespace with this id", fails("ENOENT", ns.namespace.open, "id:999999999999", t))
+      fails("ERANGE", ns.namespace.open, "id:99999999999999999999999", t)
+      local another = ns.namespace.current(t == "net" and "uts" or "net")
+      local ok = pcall(ns.namespace.open, "id:" .. tostring(another.id), t)
+      another:close()
+      assert.is_false(ok)
+    end)
+
     it("tell of " .. t .. " what ioctl_nsfs(2) tells", function()
       local h = ns.namespace.current(t)
       local device = helper.sh(("stat -Lc %%d /proc/self/ns/%s"):format(word))
