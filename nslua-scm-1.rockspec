@@ -94,6 +94,7 @@ build = {
     ["nslua.container.podman"] = "lua/nslua/container/podman.lua",
     ["nslua.container.state"] = "lua/nslua/container/state.lua",
     ["nslua.error"] = "lua/nslua/error.lua",
+    ["nslua.exec"] = "lua/nslua/exec.lua",
     ["nslua.holders"] = "lua/nslua/holders.lua",
     ["nslua.idmap"] = "lua/nslua/idmap.lua",
     ["nslua"] = "lua/nslua/init.lua",

@@ -342,7 +342,7 @@ describe("credentials", function()
     local state
     repeat
       local f = io.open("/proc/" .. child .. "/stat")
-      state = f and f:read "*a":match "%) (%u)" or "gone"
+      state = f and (f:read "*a" or ""):match "%) (%u)" or "gone" -- nothing to read: it ended meanwhile
       if f then
         f:close()
       end

@@ -43,7 +43,7 @@ describe("a podman container", function()
     place:kill "KILL"
     place:wait()
     place:close()
-    h.sh("find /sys/fs/cgroup -depth -type d -name libpod_parent -exec rmdir {} + ; rm -rf " .. dir)
+    h.sh("find /sys/fs/cgroup -depth -type d -path '*libpod_parent*' -exec rmdir {} + ; rm -rf " .. dir)
     assert.falsy(h.state():find "podman", "a mount of podman is left")
   end)
 

@@ -32,6 +32,7 @@ M.pages = {
     { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
   { "Processes",
     { file = "process.lua", prefix = "ns", class = "handle", only = set "run spawn fork" },
+    { file = "exec.lua", prefix = "ns" },
     { file = "plan.lua", only = {} },
     { file = "stream.lua", only = {} } },
   { "Namespaces of every type",

@@ -7,6 +7,7 @@ local plan_of = require "nslua.plan"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
 local spawnhint = require "nslua.spawnhint"
+local stdio = require "nslua.stdio"
 local privilege = require "nslua.privilege"
 
 local unpack = unpack or table.unpack -- luacheck: ignore 113
@@ -255,18 +256,7 @@ end
 
 local run_defaults = { stdin = "null", stdout = "capture", stderr = "capture" }
 local spawn_defaults = { stdin = "null", stdout = "inherit", stderr = "inherit" }
-local exec_defaults = { stdin = "inherit", stdout = "inherit", stderr = "inherit" }
 local fork_defaults = { stdin = "inherit", stdout = "inherit", stderr = "inherit", fork = true }
-
-local function refuse_pipes(call, plan)
-  for _, key in ipairs { "stdin", "stdout", "stderr" } do
-    local word = type(plan) == "table" and plan[key]
-    if word == "pipe" or word == "capture" and call == "exec" then
-      errors.misuse("%s: %s = %q is for %s: %s", call, key, word, word == "pipe" and "spawn" or "run",
-        call == "exec" and "exec does not return" or call .. " returns when the program has ended")
-    end
-  end
-end
 
 -- Whether the plan's stdin is the terminal that this script has in the foreground.
 local function on_terminal(job)
@@ -309,7 +299,7 @@ end
 ---@param owner? table  the handle it runs in (the methods of handles pass it)
 ---@return nslua.Result
 function M.run(plan, owner)
-  refuse_pipes("run", plan)
+  stdio.refuse_pipes("run", plan)
   local result = finish_run("run", plan_of.prepare("run", plan, run_defaults), owner)
   return plan.check and result:check() or result
 end
@@ -365,26 +355,12 @@ function M.spawn(plan, owner)
   return p
 end
 
----Become the program: no process more, and nothing of this one is left. What it owned (programs, handles) is ended first.
----Its stdin, stdout and stderr are this process's. A new or joined pid namespace is for the program's children, as of unshare(1) without
----fork. Raises where it fails; a step before may have moved this process by then (`step` says which failed).
----@param plan nslua.Plan
-function M.exec(plan)
-  refuse_pipes("exec", plan)
-  local job = plan_of.prepare("exec", plan, exec_defaults)
-  owned.terminate_all()
-  local _, _, errno, step, detail = core.process.exec(job)
-  local fields = spawnhint.explain("exec", job, step, errno, detail)
-  plan_of.release(job, true)
-  errors.raise(fields)
-end
-
 ---Run a program and return what it printed, without the newlines at the end. Raises where it fails.
 ---@param plan nslua.Plan
 ---@param owner? table
 ---@return string
 function M.output(plan, owner)
-  refuse_pipes("output", plan)
+  stdio.refuse_pipes("output", plan)
   local result = finish_run("output", plan_of.prepare("output", plan, run_defaults), owner):check()
   return (result.stdout:gsub("\n+$", ""))
 end
@@ -545,7 +521,7 @@ end
 ---ns.exec in this namespace.
 ---@param plan nslua.Plan
 function M.methods.exec(handle, plan)
-  return M.exec(inside("exec", handle, plan))
+  return require("nslua.exec").exec(inside("exec", handle, plan))
 end
 
 ---An interactive shell (or the plan's program) in the namespace, on this script's terminal.

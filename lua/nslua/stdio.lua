@@ -124,4 +124,17 @@ function M.prepare(call, job, plan, defaults)
   stream(call, job, "stderr", plan.stderr or defaults.stderr)
 end
 
+---Refuse a pipe, or a capture, to a call that would leave nobody to read it.
+---@param call string
+---@param plan nslua.Plan
+function M.refuse_pipes(call, plan)
+  for _, key in ipairs { "stdin", "stdout", "stderr" } do
+    local word = type(plan) == "table" and plan[key]
+    if word == "pipe" or word == "capture" and call == "exec" then
+      errors.misuse("%s: %s = %q is for %s: %s", call, key, word, word == "pipe" and "spawn" or "run",
+        call == "exec" and "exec does not return" or call .. " returns when the program has ended")
+    end
+  end
+end
+
 return M
