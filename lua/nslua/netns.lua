@@ -112,11 +112,13 @@ function methods:nsid_of(other)
   end)
 end
 
----The ids of other namespaces here.
----@return integer[] ids  sorted
-function methods:nsids()
+---The ids of other namespaces here; with `target`, an id, those that namespace has for others: `id` there, and `current` here (nil: none).
+---@param options? { target: integer }
+---@return integer[]|{ id: integer, current: integer? }[] ids  sorted
+function methods:nsids(options)
+  check.options("netns.nsids", options or {}, { target = "integer" })
   namespace.fd_of(self, "netns.nsids")
-  return require("nslua.rtnl.nsid").list(self)
+  return require("nslua.rtnl.nsid").list(self, options and options.target)
 end
 
 -- The far ends, in namespaces this script has open or is in, of the veths here: { handle, index, address }.

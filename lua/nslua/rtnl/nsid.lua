@@ -68,17 +68,21 @@ function M.set(handle, other, id)
   return given
 end
 
----Every id that `handle` has for other namespaces.
+---Every id that `handle` has for other namespaces; or that the one with id `target` has, as `handle` sees them.
 ---@param handle table
----@return integer[] ids  ascending
-function M.list(handle)
+---@param target? integer
+---@return integer[]|{ id: integer, current: integer? }[]  ascending
+function M.list(handle, target)
   local S = schema.compile "nsid"
-  local dump = netlink.dump(handle, "netns.nsids", "nsid", S, GET, S:encode {})
+  local dump = netlink.dump(handle, "netns.nsids", "nsid", S, GET, S:encode { target_nsid = target })
   local out = {}
   for row in dump:each(S, M.class) do
-    out[#out + 1] = row.nsid
+    local current = row.current_nsid
+    out[#out + 1] = target and { id = row.nsid, current = current ~= NONE and current or nil } or row.nsid
   end
-  table.sort(out)
+  table.sort(out, target and function(a, b)
+    return a.id < b.id
+  end or nil)
   return out
 end
 

@@ -1,0 +1,170 @@
+-- nslua netns exec, shell: programs in named namespaces.
+
+local errors = require "nslua.error"
+local ns = require "nslua"
+local verbs = require "nslua.command.netns.verbs"
+
+local M = {}
+
+local fail = verbs.fail
+
+local function plan_of(words)
+  return { stdin = "inherit", stdout = "inherit", stderr = "inherit", table.unpack(words) }
+end
+
+-- What ip netns exec says of a program that cannot be run.
+local function explain(e, words)
+  if not errors.is(e) then
+    error(e, 0)
+  elseif e.step == "exec" then
+    return fail(1, 'exec of "%s" failed: %s', words[1], e.message)
+  end
+  return fail(1, "%s", require "nslua.command.cli.options".line(e))
+end
+
+local function open(name)
+  local ok, handle = pcall(ns.netns.open, name)
+  if ok then
+    return handle
+  elseif not errors.is(handle) then
+    error(handle, 0)
+  elseif handle.code == "EINVAL" then
+    return nil, fail(255, 'setting the network namespace "%s" failed: %s', name, require "nslua.core".strerror(handle.errno))
+  end
+  return nil, fail(255, 'Cannot open network namespace "%s": %s', name, require "nslua.core".strerror(handle.errno))
+end
+
+-- One after the other, as ip does it; how they end does not matter to it.
+local function serial(names, words)
+  for _, name in ipairs(names) do
+    print("\nnetns: " .. verbs.shown(name))
+    io.stdout:flush()
+    local handle <close> = open(name)
+    if handle then
+      local ok, e = pcall(handle.run, handle, plan_of(words))
+      if not ok then
+        explain(e, words)
+      end
+    end
+  end
+  return 0
+end
+
+-- Copy the lines that are there, each behind its name.
+local function copy(stream, to, name)
+  while stream and not stream.over do
+    local line, reason = stream:read("l", 0)
+    if not line then
+      stream.over = reason ~= "timeout"
+      return
+    end
+    to:write(name, ": ", line, "\n")
+    to:flush()
+  end
+end
+
+---Run the program in every namespace, `jobs` at a time.
+---@param names string[]
+---@param words string[]
+---@param jobs integer
+---@return integer status  1 if one of them failed
+local function parallel(names, words, jobs)
+  local running, at, status = {}, 0, 0
+  local all <close> = setmetatable(running, { __close = function() -- luacheck: ignore 211
+    for _, job in ipairs(running) do
+      job.process:close()
+      job.handle:close()
+    end
+  end })
+  while true do
+    while #running < jobs and names[at + 1] do
+      at = at + 1
+      local handle = open(names[at])
+      local ok, process = pcall(function()
+        return handle and handle:spawn { stdout = "pipe", stderr = "pipe", table.unpack(words) }
+      end)
+      if ok and process then
+        running[#running + 1] = { handle = handle, process = process, name = verbs.shown(names[at]) }
+      else
+        status = 1
+        if not ok then
+          explain(process, words)
+        end
+        if handle then
+          handle:close()
+        end
+      end
+    end
+    if #running == 0 then
+      return status
+    end
+    local list = {}
+    for _, job in ipairs(running) do
+      for _, key in ipairs { "stdout", "stderr" } do
+        if not job.process[key].over then
+          list[#list + 1] = job.process[key]
+        end
+      end
+      list[#list + 1] = job.process
+    end
+    ns.wait(list)
+    for i = #running, 1, -1 do
+      local job = running[i]
+      copy(job.process.stdout, io.stdout, job.name)
+      copy(job.process.stderr, io.stderr, job.name)
+      local result = job.process:wait(0)
+      if result then
+        copy(job.process.stdout, io.stdout, job.name)
+        copy(job.process.stderr, io.stderr, job.name)
+        status = result.ok and status or 1
+        job.process:close()
+        job.handle:close()
+        table.remove(running, i)
+      end
+    end
+  end
+end
+
+function M.exec(o)
+  if o.all then
+    if not o[1] then
+      return fail(1, "No command specified")
+    end
+    local names = {}
+    for i, row in ipairs(ns.netns.list()) do
+      names[i] = row.name
+    end
+    if not o.jobs then
+      return serial(names, o)
+    end
+    local jobs = o.jobs:match "^%d+$" and math.tointeger(tonumber(o.jobs))
+    if not jobs or jobs < 1 then
+      return fail(255, "--jobs: '%s' is no number of programs", o.jobs)
+    end
+    return parallel(names, o, jobs)
+  end
+  local name = table.remove(o, 1)
+  if not name then
+    return fail(1, "No netns name specified")
+  elseif not o[1] then
+    return fail(1, "No command specified")
+  end
+  local handle <close>, status = open(name)
+  if not handle then
+    return status
+  end
+  local plan = { table.unpack(o) }
+  plan.fds = require "nslua.command.cli.program".fds()
+  local ok, e = pcall(handle.exec, handle, plan)
+  return not ok and explain(e, o)
+end
+
+function M.shell(o)
+  if not o[1] then
+    return fail(1, "No netns name specified")
+  end
+  local handle <close>, status = open(o[1])
+  return handle and handle:shell() or status
+end
+
+return M
