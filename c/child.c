@@ -53,15 +53,15 @@ void spawn_parent_death(struct plan *p)
 		_exit(127);
 }
 
-/* Hand the mount namespace of this child to the caller, who keeps it as an fd, and go. */
-static void give_mount(struct plan *p)
+/* The caller keeps the mount namespace that was made for the next program. */
+static void give_view(struct plan *p)
 {
 	int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		die(p, "mount namespace");
-	spawn_say(p, REPORT_FD, "mount", 0, NULL, 0, fd);
-	_exit(0);
+		return; /* it will be made again */
+	spawn_say(p, REPORT_FD, "view", 0, NULL, 0, fd);
+	close(fd);
 }
 
 /* Paths of cgroups are of the caller's view, and a new cgroup namespace has its root where the process is: first of all. */
@@ -204,8 +204,8 @@ int spawn_run(void *plan)
 		spawn_propagation(p);
 	if (!inside_view)
 		step_view(p);
-	if (p->give_mount)
-		give_mount(p);
+	if (p->give_view)
+		give_view(p);
 	if (p->hostname && sethostname(p->hostname, strlen(p->hostname)) < 0)
 		die(p, "hostname");
 	step_fork(p, bind_later ? &binder : NULL);

@@ -394,7 +394,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	r->anchor = lua_gettop(L);
 	p = block(r, sizeof(*p));
 	p->report = block(r, sizeof(*p->report));
-	p->status = -1;
+	p->status = p->gift = -1;
 
 	read_argv(r, p);
 	read_env(r, p);
@@ -440,7 +440,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	p->group = flag(r, "group");
 	p->foreground = optional_fd(r, "foreground");
 	p->init = flag(r, "init");
-	p->give_mount = flag(r, "give_mount");
+	p->give_view = flag(r, "give_view");
 	p->tell = flag(r, "tell");
 	if ((p->joined & CLONE_NEWNS) && !p->cwd && p->cwd_fd < 0) {
 		p->here = block(r, PATH_MAX);

@@ -20,22 +20,15 @@ static void fill(struct report *r, int type, const char *step, int err, const ch
 	snprintf(r->detail, sizeof(r->detail), "%s", detail ? detail : "");
 }
 
-/* Tell the maker; fd (or -1) goes along. */
-void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd)
+static void send_report(int to, struct report *r, int fd)
 {
-	struct report r;
-	struct iovec v = { &r, sizeof(r) };
+	struct iovec v = { r, sizeof(*r) };
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
-	if (p->status < 0) {
-		fill(p->report, type, step, err, detail, pid);
-		return;
-	}
-	fill(&r, type, step, err, detail, pid);
 	if (fd >= 0) {
 		struct cmsghdr *c;
 
@@ -48,8 +41,22 @@ void spawn_say(struct plan *p, int type, const char *step, int err, const char *
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(int));
 	}
-	while (sendmsg(p->status, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
+	while (sendmsg(to, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
+}
+
+/* Tell the maker; fd (or -1) goes along, where there is a socket for it. */
+void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd)
+{
+	int to = fd >= 0 && p->gift >= 0 ? p->gift : p->status;
+	struct report r;
+
+	if (to < 0) {
+		fill(p->report, type, step, err, detail, pid);
+		return;
+	}
+	fill(&r, type, step, err, detail, pid);
+	send_report(to, &r, fd);
 }
 
 void spawn_die(struct plan *p, const char *step, int err, const char *detail)

@@ -28,7 +28,7 @@ static int may_share(const struct plan *p)
 	(void)p;
 	return 0;
 #else
-	return !p->fork && !p->init && !p->give_mount && p->uid < 0 && p->gid < 0 && p->ngroups < 0 && !p->keep_caps && !p->context && !p->npersist && !p->tell &&
+	return !p->fork && !p->init && p->uid < 0 && p->gid < 0 && p->ngroups < 0 && !p->keep_caps && !p->context && !p->npersist && !p->tell &&
 	       !((p->unshare | p->joined) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME));
 #endif
 }
@@ -159,7 +159,7 @@ static int push_failure(lua_State *L, const char *step, int err, const char *det
 /*
  * process.spawn(plan) -> process, note | nil, note_errno, fd, namespaces
  * The child runs its program when this returns.  On failure: nil, message, errno, step, detail.
- * With plan.fork the child returns false.  With plan.give_mount, fd is the mount namespace, and there is no program.
+ * With plan.fork the child returns false.  With plan.give_view, fd is the program's mount namespace.
  * With plan.tell, namespaces has the inodes by type.
  */
 int nslua_spawn(lua_State *L)
@@ -185,7 +185,7 @@ int nslua_spawn(lua_State *L)
 		return push_failure(L, "pidfd", errno, "");
 	p->parent_fd = parent->fd;
 	p->deathsig = gettid() == p->parent;
-	if (!may_share(p)) {
+	if (!may_share(p) || p->give_view) {
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 			err = errno;
 			drop(parent);
@@ -193,7 +193,7 @@ int nslua_spawn(lua_State *L)
 		}
 		ours->fd = pair[0];
 		theirs->fd = pair[1];
-		p->status = theirs->fd;
+		*(may_share(p) ? &p->gift : &p->status) = theirs->fd;
 	}
 	if (p->fork)
 		fflush(NULL); /* or what is buffered would be written twice */
@@ -224,7 +224,7 @@ int nslua_spawn(lua_State *L)
 		c->fd = pidfd;
 		c->pid = pid;
 		c->group = p->group && !p->init;
-		if (p->status >= 0)
+		if (ours->fd >= 0)
 			attend(p, ours->fd, c, gift);
 	}
 	drop(ours);
@@ -233,7 +233,7 @@ int nslua_spawn(lua_State *L)
 
 	if (pid < 0)
 		return push_failure(L, "fork", err, "");
-	if (p->report->type == REPORT_FAIL || p->give_mount) {
+	if (p->report->type == REPORT_FAIL) {
 		nslua_reap(c, 0);
 		close(c->fd);
 		c->fd = -1;

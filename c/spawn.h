@@ -123,7 +123,7 @@ struct plan {
 	int foreground; /* and the terminal's foreground group: the fd of the terminal, or -1 */
 	int init;       /* a reaper as pid 1 */
 	int tell;       /* the caller wants to know the namespaces the program is in */
-	int give_mount; /* no program: hand out the mount namespace that was made (REPORT_FD) */
+	int give_view;  /* hand out the mount namespace that was made (REPORT_FD) */
 
 	/* set by spawn.c before the fork */
 	pid_t parent;
@@ -132,6 +132,7 @@ struct plan {
 	int death_signal; /* and what it is */
 	sigset_t mask; /* the caller's */
 	int status;    /* the child's end of the status socket, -1: report in place */
+	int gift;      /* and of one for fds alone, -1: they go by the status socket */
 	struct report *report;
 	unsigned long long inside[PLAN_TYPES]; /* inodes, in the order of nslua_nstypes; 0: not seen */
 };

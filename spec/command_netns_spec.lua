@@ -38,8 +38,8 @@ end
 
 -- Wording that differs: of whom the help is, which of two errnos says that a process is gone; and what ours marks.
 local function common(text)
-  return (text:gsub("Usage:.-auto | POSITIVE%-INT\n", "usage\n"):gsub("%f[%d]%d%d%d+", "PID"):gsub("No such process", "No such file or directory"):gsub(" %(stale%)", "")
-    :gsub("try \"[^\"]*\"", "try"):gsub("build/bin/nslua", "ip"))
+  return (text:gsub("Usage:.-auto | POSITIVE%-INT\n", "usage\n"):gsub("%f[%d]%d%d%d+", "PID")
+    :gsub("No such process", "No such file or directory"):gsub(" %(stale%)", ""):gsub("try \"[^\"]*\"", "try"):gsub("build/bin/nslua", "ip"))
 end
 
 describe("nslua netns", function()

@@ -7,7 +7,6 @@ local units = require "nslua.units"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
 local privilege = require "nslua.privilege"
-local spawnhint = require "nslua.spawnhint"
 local stdio = require "nslua.stdio"
 
 local M = {}
@@ -397,15 +396,18 @@ local function view(call, job, plan)
     job.sys = true
     job.etc = net and sysview.etc_of(net)
   elseif net then
-    local fd, note, errno, step, detail = sysview.of(net, job.join)
+    local kept = call ~= "exec" and not sysview.in_chroot()
+    local fd, note = nil, nil
+    if kept then
+      fd, note = sysview.kept(net)
+    end
     if fd then
       job.join[#job.join + 1] = { fd = fd, type = flags.mount, name = "mount" }
       job.note = note
-    elseif note then
-      errors.raise(spawnhint.explain(call, job, step, errno, detail))
-    else
-      job.sys, job.etc = true, sysview.etc_of(net)
+    else -- made by this program's child, and kept for the next unless it belongs to a user namespace that is made with it
+      job.sys, job.etc, job.view_key = true, sysview.etc_of(net)
       job.unshare, job.propagation = job.unshare + flags.mount, propagations.slave
+      job.give_view = kept and not has(job.unshare, flags.user)
     end
   else
     errors.misuse("%s: sys = true needs a network namespace to join, or unshare = \"net,mount\"", call)

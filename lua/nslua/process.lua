@@ -40,7 +40,7 @@ end
 -- Start what a prepared job says. Everything the child alone needs is closed when this returns.
 local function start(call, job, owner)
   local began = core.fd.clock()
-  local child, note, errno, step, detail = core.process.spawn(job) -- or: child, note, errno, nothing, namespaces
+  local child, note, errno, step, detail = core.process.spawn(job) -- or: child, note, errno, its view, namespaces
   if child == nil then
     local fields = spawnhint.explain(call, job, step, errno, detail) -- it looks at the namespaces, which are still open
     plan_of.release(job, true)
@@ -48,11 +48,17 @@ local function start(call, job, owner)
   elseif child == false then
     return false
   end
+  if note then
+    note = ("%s (%s)"):format(note, core.strerror(errno))
+  end
+  if step then -- the program's mount namespace, for the next one
+    require("nslua.sysview").keep(job.joined.net, step, job.view_key, note)
+  end
   plan_of.release(job)
   local self = setmetatable({
     child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
     deadline = job.timeout and began + job.timeout, captured = {}, first = job.first, forward = job.forward, namespaces = detail,
-    note = note and ("%s (%s)"):format(note, core.strerror(errno)) or job.note,
+    note = note or job.note,
     terminal = job.foreground, stops = job.stops or job.foreground ~= nil,
   }, Process)
   for key, fd in pairs(job.ours) do

@@ -5,8 +5,6 @@ local core = require "nslua.core"
 
 local M = {}
 
-local SLAVE = 0x80000 -- MS_SLAVE: what the host mounts later is seen too
-
 -- What /etc/netns/NAME is now; another answer later makes the view anew.
 local function etc_of(handle)
   local name = rawget(handle, "name")
@@ -29,46 +27,34 @@ local function etc_of(handle)
 end
 M.etc_of = etc_of
 
--- A chroot of ours is no root of a mount namespace: joining one would lead out of it.
-local function in_chroot()
+---Whether no view can be kept: a chroot of ours is no root of a mount namespace, and joining one would lead out of it.
+---@return boolean
+function M.in_chroot()
   return core.mount.is_root "/" == false
 end
 
----The mount namespace of a handle's view.
+---The view that is kept for a handle, if it is still that of its /etc/netns/NAME.
 ---@param handle nslua.Netns
----@param join table[]      what a plan joins, user and net among it
----@return nslua.fd? fd     nil where the view must be made for each program
----@return string? note     what could not be
----@return integer? errno   where even making it failed, with the step and the detail
----@return string? step
----@return string? detail
-function M.of(handle, join)
-  local etc, key = etc_of(handle)
+---@return nslua.fd?
+---@return string? note  what could not be
+function M.kept(handle)
   local fd = rawget(handle, "sys_mount")
-  if fd and handle.sys_key == key then
-    return fd, handle.sys_note
-  elseif in_chroot() then
+  if not fd then
     return nil
+  elseif handle.sys_key == select(2, etc_of(handle)) then
+    return fd, handle.sys_note
   end
-  if fd then
-    fd:close()
-    handle.sys_mount = nil
-  end
-  local only = {}
-  for _, j in ipairs(join) do
-    if j.name == "net" or j.name == "user" then
-      only[#only + 1] = j
-    end
-  end
-  local ok, note, errno, made, detail = core.process.spawn {
-    join = only, unshare = core.namespace.flags.mount, propagation = SLAVE, sys = true, etc = etc, give_mount = true,
-  }
-  if ok == nil then
-    return nil, note, errno, made, detail
-  end
-  note = note and ("%s (%s)"):format(note, core.strerror(errno))
-  handle.sys_mount, handle.sys_key, handle.sys_note = made, key, note
-  return made, note
+  fd:close()
+  handle.sys_mount = nil
+end
+
+---Keep a view that has been made for a program.
+---@param handle nslua.Netns
+---@param fd nslua.fd     its mount namespace
+---@param key string      what /etc/netns/NAME was then
+---@param note? string
+function M.keep(handle, fd, key, note)
+  handle.sys_mount, handle.sys_key, handle.sys_note = fd, key, note
 end
 
 return M

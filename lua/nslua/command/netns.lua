@@ -24,7 +24,7 @@ local declaration = options.declare {
     { "exec", usage = "<name> <program> ...", operands = "netns", help = "run a program in it, with its /sys and /etc/netns/<name>" },
     { "shell", usage = "<name>", operands = "netns", help = "a shell in it, whose prompt says so" },
     { "monitor", usage = "[--all]", help = "tell of names that come and go; with --all of every change in every namespace" },
-    { "list-id", usage = "[target-nsid <id>] [nsid <id>]", help = "the ids namespaces have here, or in the one with that id" },
+    { "list-id", usage = "[target-nsid <id> | nsid <id>] ...", help = "the ids namespaces have here, or in the one with that id" },
     { "help", help = "print ip-netns(8)'s summary" },
   },
 }

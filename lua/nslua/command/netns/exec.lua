@@ -153,9 +153,9 @@ function M.exec(o)
   if not handle then
     return status
   end
-  local plan = { table.unpack(o) }
-  plan.fds = require "nslua.command.cli.program".fds()
-  local ok, e = pcall(handle.exec, handle, plan)
+  local program = require "nslua.command.cli.program" -- first: it lets nothing be collected until the program runs
+  local plan = { join = { net = handle }, fds = program.fds(), table.unpack(o) }
+  local ok, e = pcall(ns.exec, plan)
   return not ok and explain(e, o)
 end
 

@@ -4,7 +4,6 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local host = require "nslua.host"
 local ns = require "nslua"
-local schema = require "nslua.schema"
 
 local M = {}
 
@@ -57,6 +56,7 @@ local INDENT = "    "
 
 -- As ip -p prints it: every object of a list on lines of its own.
 local function json(o, rows)
+  local schema = require "nslua.schema"
   local out = {}
   for i, row in ipairs(rows) do
     local keys, parts = {}, {}
