@@ -26,7 +26,7 @@ VERSION := $(shell sed -n 's/.*_VERSION = "nslua \(.*\)".*/\1/p' lua/nslua/init.
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARN) -MMD -MP $(INCLUDE)
 
 # These are the host; everything else in c/ is the module.
-HOST     = nslua interrupt embed getopt
+HOST     = nslua interrupt embed getopt regex
 HOST_OBJ = $(patsubst %,$(BUILD)/%.o,$(HOST) files)
 CORE_OBJ = $(patsubst c/%.c,$(BUILD)/%.o,$(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)))
 LUA_SRC  = $(shell find lua -name '*.lua' | sort)

@@ -20,6 +20,7 @@ build = {
       sources = {
         "c/address.c",
         "c/batch.c",
+        "c/census.c",
         "c/child.c",
         "c/class.c",
         "c/clone.c",

@@ -195,7 +195,7 @@ static int loop(lua_State *L)
 static const luaL_Reg functions[] = {
 	{ "modules", modules }, { "source", source },   { "getenv", host_getenv },
 	{ "files", files },     { "loop", loop },       { "traceback", host_traceback },
-	{ "is_terminal", is_terminal }, { "getopt", host_getopt }, { "die_of", host_die_of },
+	{ "is_terminal", is_terminal }, { "getopt", host_getopt }, { "regex", host_regex }, { "die_of", host_die_of },
 	{ NULL, NULL },
 };
 

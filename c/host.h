@@ -32,6 +32,7 @@ _Noreturn void host_finish(lua_State *L, int status); /* close the state, flush,
 void host_embed_open(lua_State *L, int use_environment);
 int luaopen_nslua_host(lua_State *L);
 int host_getopt(lua_State *L); /* getopt.c */
+int host_regex(lua_State *L);  /* regex.c */
 
 /* nslua.c */
 int host_traceback(lua_State *L);        /* the message handler: text and traceback, for error objects too */

@@ -289,6 +289,20 @@ static int idmap_lookup(lua_State *L)
 	return 1;
 }
 
+/* idmap.name(uid) -> the user's name on this system, or nil.  getpwuid(3) */
+static int idmap_name(lua_State *L)
+{
+	uid_t uid = (uid_t)luaL_checknumber(L, 1);
+	char *buf = lua_newuserdatauv(L, 65536, 0);
+	struct passwd pw, *user = NULL;
+
+	if (getpwuid_r(uid, &pw, buf, 65536, &user) == 0 && user)
+		lua_pushstring(L, user->pw_name);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 /* idmap.capable("sys_admin") -> whether the calling thread has it in its own user namespace.  capabilities(7). */
 static int idmap_capable(lua_State *L)
 {
@@ -305,7 +319,7 @@ static int idmap_capable(lua_State *L)
 }
 
 static const luaL_Reg idmap_functions[] = {
-	{ "apply", idmap_apply }, { "who", idmap_who }, { "lookup", idmap_lookup }, { "capable", idmap_capable }, { NULL, NULL },
+	{ "apply", idmap_apply }, { "who", idmap_who }, { "lookup", idmap_lookup }, { "name", idmap_name }, { "capable", idmap_capable }, { NULL, NULL },
 };
 
 int nslua_open_idmap(lua_State *L)

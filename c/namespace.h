@@ -57,6 +57,8 @@ const struct nslua_nstype *nslua_checknstype(lua_State *L, int arg);
 int nslua_nsfs_type(int fd); /* CLONE_NEW* flag, or -1/errno: EINVAL where fd is no namespace */
 extern const luaL_Reg nslua_nsfs_functions[];
 
+int nslua_census(lua_State *L); /* census.c */
+
 /* pidfd.c */
 int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type); /* fd, or -1/errno */
 int nslua_thread_ns(const struct nslua_nstype *type);           /* fd of this thread's own, or -1/errno */

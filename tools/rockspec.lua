@@ -11,7 +11,7 @@ local function lines(command)
 end
 
 -- The program is built by make; LuaRocks builds the module.
-local program = { ["c/nslua.c"] = true, ["c/interrupt.c"] = true, ["c/embed.c"] = true, ["c/getopt.c"] = true }
+local program = { ["c/nslua.c"] = true, ["c/interrupt.c"] = true, ["c/embed.c"] = true, ["c/getopt.c"] = true, ["c/regex.c"] = true }
 
 print [[
 -- Made by tools/rockspec.lua.

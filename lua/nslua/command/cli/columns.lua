@@ -1,0 +1,202 @@
+-- Tables of columns, as lsns(8) and its like print them: aligned, as a tree, raw, or JSON.
+
+local core = require "nslua.core"
+local host = require "nslua.host"
+local schema = require "nslua.schema"
+
+local M = {}
+
+---@class nslua.cli.Column
+---@field name string       "NPROCS"; in lower case the key of JSON
+---@field right? boolean    aligned to the right
+---@field tree? boolean     has the branches of the tree
+---@field trunc? boolean    cut where the terminal ends
+---@field number? boolean   a number in JSON
+
+---@class nslua.cli.Line
+---@field [string] any      text by the name of the column; a list of texts takes a line each
+---@field parent? nslua.cli.Line
+---@field children? nslua.cli.Line[]
+
+-- What a terminal must not see, as \x1b.
+local function safe(text)
+  return (text:gsub("[%c\127]", function(c)
+    return ("\\x%02x"):format(c:byte())
+  end))
+end
+M.safe = safe
+
+-- Characters, near enough: a column of a terminal each.
+local function width(text)
+  return utf8.len(text) or #text
+end
+
+local function clip(text, n)
+  if width(text) <= n then
+    return text
+  end
+  local stop = utf8.offset(text, n + 1)
+  return stop and text:sub(1, stop - 1) or text:sub(1, n)
+end
+
+-- Depth first, as the lines are printed; each gets its branches: "│ └─".
+local function ordered(lines, columns)
+  local tree = false
+  for _, column in ipairs(columns) do
+    tree = tree or column.tree
+  end
+  local out = {}
+  if not tree then
+    for i, line in ipairs(lines) do
+      out[i] = { line, "", "" }
+    end
+    return out
+  end
+  local function walk(list, stem, top)
+    for i, line in ipairs(list) do
+      local last = i == #list
+      out[#out + 1] = { line, top and "" or stem .. (last and "└─" or "├─"), top and "" or stem .. (last and "  " or "│ ") }
+      walk(line.children or {}, top and "" or stem .. (last and "  " or "│ "))
+    end
+  end
+  local roots = {}
+  for _, line in ipairs(lines) do
+    if not line.parent then
+      roots[#roots + 1] = line
+    end
+  end
+  walk(roots, "", true)
+  return out
+end
+
+local function texts(value)
+  if type(value) ~= "table" then
+    value = { value == nil and "" or tostring(value) }
+  end
+  return #value > 0 and value or { "" }
+end
+
+local function raw(columns, lines, options)
+  if not options.noheadings then
+    local names = {}
+    for i, column in ipairs(columns) do
+      names[i] = column.name
+    end
+    io.write(table.concat(names, " "), "\n")
+  end
+  for _, line in ipairs(lines) do
+    local cells = {}
+    for i, column in ipairs(columns) do
+      cells[i] = table.concat(texts(line[column.name]), "\n"):gsub("[%s%c\\\127]", function(c)
+        return ("\\x%02x"):format(c:byte())
+      end)
+    end
+    io.write(table.concat(cells, " "), "\n")
+  end
+end
+
+-- Nested as the tree is; keys in the order of the columns, as lsns(8) has them.
+local function json(name, columns, lines, options)
+  local out = {}
+  local function object(line, indent, nested)
+    local parts = {}
+    for i, column in ipairs(columns) do
+      local value = line[column.name]
+      if type(value) == "table" then
+        value = #value > 0 and table.concat(value, "\n") or nil
+      end
+      local text = (value == nil or value == "") and "null" or column.number and math.tointeger(tonumber(value)) and tostring(value)
+        or schema.json(tostring(value))
+      parts[i] = ("%s   %s: %s"):format(indent, schema.json(column.name:lower()), text)
+    end
+    if nested and line.children then
+      local children = {}
+      for i, child in ipairs(line.children) do
+        children[i] = object(child, indent .. "      ", nested)
+      end
+      parts[#parts + 1] = ('%s   "children": [\n%s      %s\n%s   ]'):format(indent, indent, table.concat(children, ","), indent)
+    end
+    return "{\n" .. table.concat(parts, ",\n") .. "\n" .. indent .. "}"
+  end
+  local nested = false
+  for _, column in ipairs(columns) do
+    nested = nested or column.tree
+  end
+  for _, line in ipairs(lines) do
+    if not (nested and line.parent) then
+      out[#out + 1] = object(line, "      ", nested)
+    end
+  end
+  local more = ""
+  for _, entry in ipairs(options.more or {}) do
+    more = more .. (',\n   %s: %s'):format(schema.json(entry[1]), schema.json(entry[2]))
+  end
+  io.write(('{\n   %s: [\n%s%s   ]%s\n}\n'):format(schema.json(name), #out > 0 and "      " .. table.concat(out, ",") .. "\n" or "", "", more))
+end
+
+---Print lines.
+---@param name string  of the list in JSON
+---@param columns nslua.cli.Column[]
+---@param lines nslua.cli.Line[]
+---@param options { json: boolean?, raw: boolean?, noheadings: boolean?, notruncate: boolean?, more: table[]? }  `more`: further keys of JSON
+function M.print(name, columns, lines, options)
+  if options.json then
+    return json(name, columns, lines, options)
+  elseif options.raw then
+    return raw(columns, lines, options)
+  end
+  local list, widths = ordered(lines, columns), {}
+  local cells = {}
+  for i, column in ipairs(columns) do
+    widths[i] = options.noheadings and 0 or width(column.name)
+  end
+  for l, entry in ipairs(list) do
+    cells[l] = { height = 1 }
+    for i, column in ipairs(columns) do
+      local cell = {}
+      for k, text in ipairs(texts(entry[1][column.name])) do
+        cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. safe(text)
+        widths[i] = math.max(widths[i], width(cell[k]))
+      end
+      cells[l][i] = cell
+      cells[l].height = math.max(cells[l].height, #cell)
+    end
+  end
+  -- A terminal that is too narrow: what may be cut is cut.
+  if host.is_terminal(1) and not options.notruncate then
+    local total = -1
+    for _, w in ipairs(widths) do
+      total = total + w + 1
+    end
+    local _, limit = core.process.winsize(1)
+    for i, column in ipairs(columns) do
+      if column.trunc and limit and limit > 0 and total > limit then
+        local cut = math.min(total - limit, widths[i] - width(column.name))
+        widths[i], total = widths[i] - cut, total - cut
+      end
+    end
+  end
+  local function row(get, height)
+    for k = 1, height do
+      local out = {}
+      for i, column in ipairs(columns) do
+        local text = clip(get(i)[k] or "", widths[i])
+        local pad = (" "):rep(widths[i] - width(text))
+        out[i] = column.right and pad .. text or text .. pad
+      end
+      io.write((table.concat(out, " "):gsub("%s+$", "")), "\n")
+    end
+  end
+  if not options.noheadings then
+    row(function(i)
+      return { columns[i].name }
+    end, 1)
+  end
+  for l = 1, #list do
+    row(function(i)
+      return cells[l][i]
+    end, cells[l].height)
+  end
+end
+
+return M
