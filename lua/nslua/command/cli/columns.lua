@@ -10,6 +10,7 @@ local M = {}
 ---@field name string       "NPROCS"; in lower case the key of JSON
 ---@field right? boolean    aligned to the right
 ---@field tree? boolean     has the branches of the tree
+---@field hint? integer     its width where a cell is as wide as the heading
 ---@field trunc? boolean    cut where the terminal ends
 ---@field number? boolean   a number in JSON
 
@@ -146,9 +147,9 @@ function M.print(name, columns, lines, options)
     return raw(columns, lines, options)
   end
   local list, widths = ordered(lines, columns), {}
-  local cells = {}
+  local cells, filled = {}, {}
   for i, column in ipairs(columns) do
-    widths[i] = options.noheadings and 0 or width(column.name)
+    widths[i] = width(column.name)
   end
   for l, entry in ipairs(list) do
     cells[l] = { height = 1 }
@@ -157,9 +158,15 @@ function M.print(name, columns, lines, options)
       for k, text in ipairs(texts(entry[1][column.name])) do
         cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. safe(text)
         widths[i] = math.max(widths[i], width(cell[k]))
+        filled[i] = filled[i] or width(cell[k]) == width(column.name)
       end
       cells[l][i] = cell
       cells[l].height = math.max(cells[l].height, #cell)
+    end
+  end
+  for i, column in ipairs(columns) do
+    if column.hint and widths[i] == width(column.name) and filled[i] then
+      widths[i] = column.hint
     end
   end
   -- A terminal that is too narrow: what may be cut is cut.
@@ -182,9 +189,9 @@ function M.print(name, columns, lines, options)
       for i, column in ipairs(columns) do
         local text = clip(get(i)[k] or "", widths[i])
         local pad = (" "):rep(widths[i] - width(text))
-        out[i] = column.right and pad .. text or text .. pad
+        out[i] = column.right and pad .. text or i == #columns and text or text .. pad
       end
-      io.write((table.concat(out, " "):gsub("%s+$", "")), "\n")
+      io.write(table.concat(out, " "), "\n")
     end
   end
   if not options.noheadings then

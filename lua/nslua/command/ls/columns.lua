@@ -71,7 +71,7 @@ local function container(row)
 end
 
 column("NS", "inode number of the namespace", { right = true, number = true }, function(row) return row.inode end)
-column("TYPE", "its type", nil, function(row) return words[row.type] end)
+column("TYPE", "its type", { hint = 5 }, function(row) return words[row.type] end)
 column("PATH", "a path of it in /proc", nil, function(row)
   return row.pid and ("/proc/%d/ns/%s"):format(row.pid, words[row.type]) or nil
 end)

@@ -96,7 +96,7 @@ local function processes(o, inode)
     local c = columns.known[name]
     list[i] = { name = name, right = c.right, number = c.number, trunc = c.trunc, tree = name == "COMMAND" and not o.list and not o.raw }
   end
-  table_of.print("processes", list, lines, o)
+  table_of.print("namespaces", list, lines, o) -- as lsns(8) calls it
   return 0
 end
 
@@ -142,7 +142,7 @@ local function show(o, wanted, filter, before)
       end
     end
   end
-  local tree = not (o.list or o.raw) and (o.tree or not o.json and "process")
+  local tree = not (o.list or o.raw) and (o.tree or "process")
   if tree == "process" then
     by_process(lines)
   elseif tree then
@@ -152,7 +152,7 @@ local function show(o, wanted, filter, before)
   for i, name in ipairs(wanted) do
     local c = columns.known[name]
     local branches = tree and name == (tree == "process" and "COMMAND" or "NS")
-    list[i] = { name = name, right = c.right and not branches, number = c.number, trunc = c.trunc, tree = branches }
+    list[i] = { name = name, right = c.right and not branches, number = c.number, hint = c.hint, trunc = c.trunc, tree = branches }
   end
   o.more = rows.complete and {} or { { "complete", false }, { "unreadable", rows.unreadable } }
   table_of.print("namespaces", list, lines, o)
@@ -205,7 +205,7 @@ return function(declaration, o)
   if o.tree and o.tree ~= "process" then
     table.sort(types)
   end
-  local wanted, unknown = usual, nil
+  local wanted, unknown = usual
   if o["output-all"] then
     wanted = columns.order
   elseif o.output then

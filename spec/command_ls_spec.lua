@@ -1,0 +1,172 @@
+-- `nslua ls` beside Debian's lsns(8), and what lsns misses.
+
+local helper = require "spec.helper"
+
+local OURS = "build/bin/nslua ls"
+
+-- In a pid namespace of its own, with a few namespaces: the same processes for both tools. $L is the tool.
+local function inside(script, user)
+  local name = os.tmpname()
+  local f = assert(io.open(name, "w"))
+  f:write(script)
+  f:close()
+  local out = helper.sh(("unshare %s -p -f -m --mount-proc sh %s"):format(user or (helper.is_root() and "" or "-r"), name))
+  os.remove(name)
+  return out
+end
+
+local MAKE = [[
+unshare -n -u sleep 101 & A=$!
+unshare -Urnm sleep 102 & B=$!
+unshare -i sh -c 'sleep 103; :' & C=$!
+unshare -T -C sleep 104 & D=$!
+i=0; until [ $(pgrep -c '^sleep$') = 4 ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+]]
+
+local function both(words, more)
+  local script = MAKE .. ([[
+F=$(mktemp)
+lsns %s >$F 2>&1; echo "exit $?" >>$F; echo ===== >>$F
+%s %s %s >>$F 2>&1; echo "exit $?" >>$F
+cat $F; rm $F; kill $A $B $C $D
+]]):format(words, OURS, words, more or "-Q 'NPROCS > 0'")
+  local theirs, ours = inside(script):match "^(.-)=====\n(.*)$"
+  return (theirs:gsub("%s+$", "")), (ours:gsub("%s+$", ""):gsub("nslua ls:", "lsns:"))
+end
+
+describe("nslua ls", function()
+  for _, words in ipairs { "", "-l", "-n", "-r", "-J", "-t net", "-t uts", "-t mnt -t user", "-t net -J", "-o NS,TYPE,PATH,PID,PPID,UID",
+    "-l -o COMMAND,NS",    "-t pid -o NS,PNS,ONS", "--noheadings --list -t ipc", "-u -t user", "-p 1", "-p 1 -J", "-p 3 -n", "-r -o NS,COMMAND",
+    "-J -o ns,ppid,uid,user -t ipc", "-t net -o NS,NETNSID,NSFS", "-t net -r" } do
+    it("prints what lsns prints: lsns " .. words, function()
+      local theirs, ours = both(words)
+      assert.is_true(#theirs > 40, theirs)
+      -- words without blanks are for programs: lsns has the tree's branches in them, escaped
+      theirs = theirs:gsub("\\xe2\\x94\\x%x%x\\x20", ""):gsub("\\xe2\\x94\\x%x%x\\xe2\\x94\\x80", "")
+      assert.equal(theirs, ours)
+    end)
+  end
+
+  it("lists the processes of a namespace as lsns does", function()
+    local script = MAKE .. [[
+I=$(stat -Lc %i /proc/$C/ns/ipc)
+for t in lsns "]] .. OURS .. [["; do $t $I; echo "exit $?"; $t -J $I | tr -d ' \n'; echo; $t -l -n $I; echo ==; done; kill $A $B $C $D]]
+    local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
+    assert.is_true(#theirs > 200, theirs)
+    assert.equal(theirs, ours)
+  end)
+
+  it("says what is wrong, and exits as lsns does", function()
+    for _, words in ipairs { "-t foo", "-o FOO", "1", "--no-such-option", "-Z", "-p x" } do
+      local theirs, ours = both(words, "")
+      assert.equal(theirs:match "exit %d+$", ours:match "exit %d+$", words .. "\n" .. theirs .. "\n" .. ours)
+    end
+    local theirs, ours = both("-t foo", "")
+    assert.equal(theirs, ours)
+    theirs, ours = both("1", "")
+    assert.equal(theirs, ours)
+  end)
+
+  it("draws the owners' tree", function()
+    local out = inside(MAKE .. OURS .. " -T -t user -t net -n -o NS,TYPE,COMMAND; kill $A $B $C $D")
+    assert.matches("\n├─%d+ +net ", out)
+    assert.matches("\n  [^ ]+─%d+ +net +sleep 102", (out:gsub("│ ", "  ")))
+  end)
+
+  it("filters by expressions, also on columns that are not printed", function()
+    local function lines(expression)
+      return (inside(MAKE .. ("%s -n -l -o COMMAND -Q '%s' | sort -u | tr '\\n' '|'; kill $A $B $C $D"):format(OURS, expression)))
+    end
+    assert.equal("sleep 101|", lines 'TYPE == "uts" && NPROCS == 1')
+    assert.equal("sleep 101|sleep 102|", lines 'TYPE eq "net" and COMMAND =~ "^sl[e]+p"')
+    assert.equal("sleep 102|", lines 'TYPE == "net" && !(COMMAND !~ "102")')
+    assert.equal("sleep 101|sleep 102|", lines '(COMMAND =~ "101" || COMMAND =~ "102$") && PID > 1 and not TYPE == "ipc"')
+    for _, wrong in ipairs { "NPROCS >", "FOO == 1", "(PID", 'COMMAND =~ "["', "PID 3", "&&" } do
+      local out, _, status = helper.sh(("%s -Q '%s'"):format(OURS, wrong))
+      assert.equal(1, status, wrong)
+      assert.matches("failed to parse filter", out)
+    end
+  end)
+
+  it("finds what only a thread, an fd, a socket or a mount elsewhere holds, and says so", function()
+    if not helper.has "python3" then
+      pending "no python3 to hide namespaces with"
+      return
+    end
+    local out = inside([[
+D=$(mktemp -d)
+cat >$D/hide.py <<'EOS'
+import ctypes, os, socket, threading, time, sys
+libc = ctypes.CDLL(None, use_errno=True)
+NEWNET, NEWUTS = 0x40000000, 0x04000000
+def inode(p): return os.stat(p).st_ino
+home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+assert libc.unshare(NEWNET) == 0
+fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY); print("fd", os.fstat(fd).st_ino)
+assert libc.unshare(NEWNET) == 0
+print("socket", inode("/proc/thread-self/ns/net")); s = socket.socket()
+assert libc.setns(home, NEWNET) == 0
+def run():
+    assert libc.unshare(NEWUTS) == 0
+    print("thread", inode("/proc/thread-self/ns/uts")); sys.stdout.flush()
+    time.sleep(60)
+threading.Thread(target=run, daemon=True).start()
+time.sleep(60)
+EOS
+python3 $D/hide.py >$D/out & H=$!
+touch $D/mnt
+unshare -m sh -c "mount --make-rprivate /; unshare -n mount --bind /proc/self/ns/net $D/mnt; stat -Lc 'mount %i' $D/mnt >$D/m; exec sleep 60" & M=$!
+i=0; until grep -q thread $D/out && grep -q mount $D/m || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+cat $D/out $D/m; echo ==
+]] .. OURS .. [[ -n -l -r -o NS,NPROCS,FOUND,COMMAND; echo ==; ]] .. OURS .. [[ --no-fds -n -r -o NS; echo ==
+]] .. OURS .. [[ -P -n -o NS
+kill $H $M; rm -r $D]])
+    local hidden, list, without, persistent = out:match "^(.-)==\n(.-)==\n(.-)==\n(.*)$"
+    assert.is_truthy(hidden, out)
+    local n = 0
+    for how, inode in hidden:gmatch "(%l+) (%d+)" do
+      n = n + 1
+      local nprocs, found, command = list:match("%f[%d]" .. inode .. " (%d+) (%S+) (%S+)")
+      assert.equal("0", nprocs, how .. "\n" .. list)
+      assert.equal(how, found)
+      assert.is_truthy(command:find("[" .. (how == "mount" and "mounted" or how), 1, true), command)
+      assert.equal(how == "thread" or how == "mount", without:find(inode, 1, true) ~= nil, how)
+      assert.is_truthy(persistent:find(inode, 1, true))
+    end
+    assert.equal(4, n, hidden)
+  end)
+
+  it("prints again with --watch, marks what is new, and ends at Ctrl-C", function()
+    local out = inside([[F=$(mktemp)
+]] .. OURS .. [[ -n -t uts --watch=0.2 >$F 2>/dev/null & W=$!
+i=0; until [ $(wc -l <$F) -ge 2 ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+unshare -u sleep 107 & S=$!
+i=0; until grep -q '+ sleep 107' $F || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+kill -INT $W; wait $W; echo "exit $?"; kill $S; grep -c '+ sleep' $F; rm $F]])
+    assert.equal("exit 130\n1", out)
+  end)
+
+  it("shows no control bytes of a command", function()
+    local out = inside([[unshare -u sh -c "exec -a x sleep 1" 2>/dev/null; cp /bin/sleep "/tmp/e$(printf '\033')x"; unshare -u "/tmp/e$(printf '\033')x" 60 & P=$!
+sleep 0.3; ]] .. OURS .. [[ -n -t uts -o COMMAND; kill $P; rm /tmp/e*x]])
+    assert.is_truthy(out:find("e\\x1bx 60", 1, true), out)
+  end)
+
+  it("says that a list is not complete", function()
+    local out = inside("sleep 60 & setpriv --reuid 65534 --clear-groups " .. OURS .. " -J -t uts | tail -4; kill $!")
+    if not helper.is_root() then
+      pending "not root: nobody else to look at"
+      return
+    end
+    assert.matches('"complete": false', out)
+    assert.matches('"unreadable": [1-9]', out)
+  end)
+
+  it("tells its columns", function()
+    local out = helper.sh(OURS .. " -H")
+    for name in helper.sh "lsns --help":gsub("^.*columns:", ""):gmatch "\n +(%u+) " do
+      assert.matches("%f[%w]" .. name .. "%f[%W]", out)
+    end
+    assert.equal(16, select(2, helper.sh(OURS .. " --output-all -t user | head -1"):gsub("%S+", "")))
+  end)
+end)
