@@ -113,6 +113,7 @@ static const struct {
 	{ "file", nslua_open_file },
 	{ "process", nslua_open_process },
 	{ "netlink", nslua_open_netlink },
+	{ "watch", nslua_open_watch },
 	{ NULL, NULL },
 };
 

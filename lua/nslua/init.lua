@@ -29,6 +29,7 @@ local functions = {
   unshare = { "nslua.namespace", "unshare" },
   setns = { "nslua.namespace", "setns" },
   connect = { "nslua.connect", "connect" },
+  monitor = { "nslua.monitor", "monitor" },
 }
 
 ---Seconds of the monotonic clock.

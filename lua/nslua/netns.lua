@@ -121,6 +121,19 @@ function methods:nsids(options)
   return require("nslua.rtnl.nsid").list(self, options and options.target)
 end
 
+---Listen for changes in this namespace: `a:monitor{ "link", "address" }`. See ns.monitor.
+---@param options? table
+---@return nslua.Monitor
+function methods:monitor(options)
+  namespace.fd_of(self, "netns.monitor")
+  local copy = {}
+  for key, value in pairs(options or {}) do
+    copy[key] = value
+  end
+  copy.netns = { self }
+  return require("nslua.monitor").monitor(copy)
+end
+
 -- The far ends, in namespaces this script has open or is in, of the veths here: { handle, index, address }.
 local function far_ends(self, here)
   local out = {}

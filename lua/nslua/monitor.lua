@@ -1,0 +1,458 @@
+-- ns.monitor: what changes in network namespaces, as the kernel tells it.
+
+local core = require "nslua.core"
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local namespace = require "nslua.namespace"
+local netns = require "nslua.netns"
+local rtnl = require "nslua.rtnl"
+local rundir = require "nslua.rundir"
+local units = require "nslua.units"
+local verbs = require "nslua.rtnl.verbs"
+
+local M = {}
+
+local E = core.errno
+local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
+local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
+
+-- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
+local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 } }
+
+---@class nslua.Event
+---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
+---@field what? string     "link", "address", "route", "rule", "neighbour"
+---@field object? table    its row, an independent value
+---@field netns string     name or label of the namespace, or "net:[4026532000]"
+---@field inode integer    of the namespace
+---@field nsid? integer    id it has in this process's namespace; nil: none
+
+---@class nslua.Monitor
+local Monitor = { __name = "nslua.Monitor" }
+Monitor.__index = Monitor
+
+local function push(self, event)
+  self.queue[#self.queue + 1] = event
+end
+
+local function event(source, action, what, object)
+  return { action = action, what = what, object = object, netns = source.name, inode = source.inode, nsid = source.nsid }
+end
+
+-- The rows of a moment: names of links are asked anew after a link has changed.
+local function row_of(source, what, bytes)
+  local collection = source.handle[what]
+  local object = collection.object
+  if what == "link" or not source.set then
+    source.set = verbs.rowset(collection)
+  end
+  return (object.schema or verbs.schema(object)):row(bytes, object.class, what == "link" and verbs.rowset(collection) or source.set)
+end
+
+local function dump(self, source)
+  for _, what in ipairs(self.objects) do
+    for _, row in ipairs(source.handle[what]:list()) do
+      push(self, event(source, "existing", what, row))
+    end
+  end
+end
+
+-- What the kernel has for us. After an overrun nothing that is queued can be trusted: the state is read again.
+local function drain(self, source)
+  while true do
+    local kind, bytes, errno = source.socket:receive(0)
+    if kind then
+      local known = source.kinds[kind]
+      if known then
+        push(self, event(source, known.action, known.what, row_of(source, known.what, bytes)))
+      end
+    elseif errno == E.ENOBUFS then
+      repeat
+        local more, _, why = source.socket:receive(0)
+      until not more and why ~= E.ENOBUFS
+      push(self, event(source, "overrun"))
+      dump(self, source)
+    elseif errno and errno ~= E.EINTR then
+      return errors.check("monitor", { netns = source.name }, kind, bytes, errno)
+    else
+      return
+    end
+  end
+end
+
+-- Listen in a namespace. `owned`: the handle is closed with the source.
+local function add(self, handle, owned, name)
+  local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+  local socket = errors.check("monitor", { netns = handle:describe() }, core.netlink.open(fd))
+  local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), kinds = {}, names = 0 }
+  local ok, id = pcall(self.here.nsid_of, self.here, handle)
+  source.nsid = ok and id or nil
+  socket:buffer(self.buffer)
+  for _, what in ipairs(self.objects) do
+    local object = handle[what].object
+    source.kinds[object.new] = { action = "new", what = what }
+    source.kinds[object.del] = { action = "delete", what = what }
+    for _, group in ipairs(groups[what]) do
+      errors.check("monitor", { netns = source.name }, socket:join(group))
+    end
+  end
+  errors.check("monitor", nil, core.watch.add(self.group, socket:pollfd()))
+  self.sources[source.inode] = source
+  return source
+end
+
+local function remove(self, source)
+  self.sources[source.inode] = nil
+  source.socket:close()
+  if source.owned then
+    source.handle:close()
+  end
+end
+
+-- A namespace that was found; nil where this process may not listen in it.
+local function found(self, handle, name)
+  local source = self.sources[handle.inode]
+  if source then
+    handle:close()
+  else
+    local ok, made = pcall(add, self, handle, true, name)
+    if not ok then
+      handle:close()
+      return nil
+    end
+    source = made
+    source.found = true
+  end
+  return source
+end
+
+-- A name: a namespace from the moment it is mounted there. Until then it is looked at again.
+local function look(self, name, quiet)
+  local state = rundir.state(name)
+  if state == "alive" then
+    self.pending[name] = nil
+    local ok, handle = pcall(netns.open, name)
+    if ok then
+      local inode = handle.inode
+      local source
+      if self.names_only then
+        handle:close()
+      else
+        source = found(self, handle, name)
+      end
+      self.named[name] = inode
+      if source then
+        source.names = source.names + 1
+      end
+      if not quiet then
+        push(self, { action = "netns_new", netns = name, inode = inode, nsid = source and source.nsid })
+        if source and self.existing then
+          dump(self, source)
+        end
+      end
+    end
+  elseif state == "stale" and not quiet then
+    self.pending[name] = self.pending[name] or core.fd.clock() + 1
+  else
+    self.pending[name] = nil
+  end
+end
+
+local function gone(self, name)
+  local inode = self.named[name]
+  self.pending[name] = nil
+  if not inode then
+    return
+  end
+  self.named[name] = nil
+  local source = self.sources[inode]
+  if source then
+    drain(self, source)
+    source.names = source.names - 1
+    if source.found and source.names == 0 and not source.seen then
+      remove(self, source) -- its socket would keep it alive
+    end
+  end
+  push(self, { action = "netns_gone", netns = name, inode = inode })
+end
+
+-- /run/netns, or /run where that is not there yet.
+local function watch(self)
+  if self.directory then
+    self.directory:close()
+  end
+  self.directory = core.watch.directory(rundir.path)
+  self.waits = not self.directory
+  self.directory = self.directory or core.watch.directory "/run"
+  if self.directory then
+    core.watch.add(self.group, self.directory)
+  end
+end
+
+local function names(self)
+  local there = {}
+  for _, name in ipairs(rundir.names "monitor") do
+    there[name] = true
+    if not self.named[name] then
+      look(self, name)
+    end
+  end
+  local known = {}
+  for name in pairs(self.named) do
+    known[#known + 1] = name
+  end
+  for _, name in ipairs(known) do
+    if not there[name] then
+      gone(self, name)
+    end
+  end
+end
+
+local function changes(self)
+  local list, lost = core.watch.changes(self.directory)
+  if self.waits or lost then
+    if lost or core.file.stat(rundir.path) then
+      watch(self)
+      names(self)
+    end
+    return
+  end
+  for _, change in ipairs(list) do
+    if change[2] then
+      look(self, change[1])
+    else
+      gone(self, change[1])
+    end
+  end
+end
+
+-- Namespaces without a name: those of processes.
+local function scan(self)
+  self.next_scan = core.fd.clock() + self.interval
+  local alive = {}
+  for _, row in ipairs(namespace.list { type = "net", fds = false }) do
+    alive[row.inode] = row.pid or false
+    local source = self.sources[row.inode]
+    if not source and row.pid then
+      local ok, handle = pcall(netns.open, row.pid)
+      source = ok and found(self, handle) or nil
+      if source and self.scanned then
+        push(self, event(source, "netns_new"))
+        if self.existing then
+          dump(self, source)
+        end
+      end
+    end
+    if source then
+      source.seen = row.pid ~= nil
+    end
+  end
+  local lost = {}
+  for inode, source in pairs(self.sources) do
+    if source.found and source.names == 0 and not alive[inode] then
+      lost[#lost + 1] = source
+    end
+  end
+  for _, source in ipairs(lost) do
+    drain(self, source)
+    remove(self, source)
+    push(self, event(source, "netns_gone"))
+  end
+  self.scanned = true
+end
+
+-- Seconds until something is to be looked at again without being told to.
+local function timer(self)
+  local now, at = core.fd.clock(), self.next_scan
+  if next(self.pending) then
+    at = math.min(at or now + 1, now + 0.002)
+  end
+  return at and math.max(0, at - now)
+end
+
+local function work(self)
+  local now = core.fd.clock()
+  if self.directory then
+    changes(self)
+  end
+  local list = {}
+  for name in pairs(self.pending) do
+    list[#list + 1] = name
+  end
+  for _, name in ipairs(list) do
+    if self.pending[name] < now then
+      self.pending[name] = nil -- a file that was left behind
+    else
+      look(self, name)
+    end
+  end
+  if self.next_scan and self.next_scan <= now then
+    scan(self)
+  end
+  local sources = {}
+  for _, source in pairs(self.sources) do
+    sources[#sources + 1] = source
+  end
+  table.sort(sources, function(a, b)
+    return a.inode < b.inode
+  end)
+  for _, source in ipairs(sources) do
+    drain(self, source)
+  end
+end
+
+local function open_of(self, call)
+  if not self.group then
+    errors.misuse("%s: the monitor is closed", call)
+  end
+end
+
+---The next event.
+---@param seconds? number|string  how long to wait for it (default: for ever; 0: do not wait)
+---@return nslua.Event?           nil where the time ran out
+function Monitor:next(seconds)
+  open_of(self, "monitor.next")
+  local deadline = seconds and core.fd.clock() + units.duration(seconds, "monitor.next: seconds")
+  while true do
+    if self.at <= #self.queue then
+      local e = self.queue[self.at]
+      self.queue[self.at] = false
+      self.at = self.at + 1
+      return e
+    end
+    self.queue, self.at = {}, 1
+    work(self)
+    if #self.queue == 0 then
+      local left = deadline and deadline - core.fd.clock()
+      if left and left <= 0 then
+        return nil
+      end
+      local own = timer(self)
+      core.fd.poll({ { self.group:number(), "r" } }, left and own and math.min(left, own) or left or own)
+    end
+  end
+end
+
+---Iterate over events, until none comes for that long.
+---@param seconds? number|string
+---@return fun(): nslua.Event?
+function Monitor:each(seconds)
+  return function()
+    return self:next(seconds)
+  end
+end
+
+---Stop listening.
+---@return true
+function Monitor:close()
+  if self.group then
+    for _, source in pairs(self.sources) do
+      remove(self, source)
+    end
+    for _, key in ipairs { "directory", "group", "here" } do
+      if self[key] then
+        self[key]:close()
+        self[key] = nil
+      end
+    end
+  end
+  return true
+end
+Monitor.__close, Monitor.__gc = Monitor.close, Monitor.close
+
+---One fd for all of it: for ns.wait, cqueues, luv, LuaSocket. When it is readable, or timeout() is over, call next(0) until it gives nil.
+---@return integer
+function Monitor:pollfd()
+  open_of(self, "monitor.pollfd")
+  return self.group:number()
+end
+Monitor.getfd = Monitor.pollfd
+
+---@return string
+function Monitor:events() -- luacheck: ignore 212
+  return "r"
+end
+
+---@return number? seconds
+function Monitor:timeout()
+  return self.at <= #self.queue and 0 or timer(self)
+end
+
+function Monitor:__tostring()
+  return ("monitor%s"):format(self.group and "" or " (closed)")
+end
+
+local known = { netns = "string|table", names = "boolean", existing = "boolean", buffer = "integer", interval = "number|string" }
+
+---Listen for changes: `ns.monitor{ "link", "address", netns = "all" }`.
+---
+---What is listed (default: link, address and route) is listened for in the current namespace; in those of `netns = { a, b }`; or with "all" in
+---every one that has a name or a process: names are seen as they come (netns_new, netns_gone), others by a look every `interval` seconds
+---(default 1). `names = true` listens for nothing else than names that come and go. `existing = true` gives what is there first, without a
+---gap. `buffer` is the size of the kernel's queue in bytes.
+---@param options? table
+---@return nslua.Monitor
+function M.monitor(options)
+  options = options or {}
+  if type(options) ~= "table" then
+    errors.misuse("monitor: a table expected, got %s", type(options))
+  end
+  local named = {}
+  local self = setmetatable({ sources = {}, queue = {}, at = 1, pending = {}, named = {}, objects = {},
+    existing = options.existing, names_only = options.names,
+    buffer = options.buffer or BUFFER, interval = units.duration(options.interval or 1, "monitor: interval") }, Monitor)
+  for key, value in pairs(options) do
+    if type(key) == "number" then
+      if not groups[value] then
+        errors.misuse("monitor: %s", check.unknown("object", value, rtnl.names))
+      end
+      self.objects[#self.objects + 1] = value
+    else
+      named[key] = value
+    end
+  end
+  check.options("monitor", named, known)
+  if options.names then
+    self.objects = {}
+  elseif #self.objects == 0 then
+    self.objects = { "link", "address", "route" }
+  end
+  if type(options.netns) == "string" and options.netns ~= "all" then
+    errors.misuse("monitor: netns is \"all\", a handle or a list of handles, got %q", options.netns)
+  end
+  local ok, err = pcall(function()
+    self.group = errors.check("monitor", nil, core.watch.group())
+    self.here = netns.current()
+    if options.names then
+      watch(self)
+      for _, name in ipairs(rundir.names "monitor") do
+        look(self, name, true)
+      end
+    elseif options.netns == "all" then
+      watch(self)
+      add(self, netns.current(), true)
+      for _, name in ipairs(rundir.names "monitor") do
+        look(self, name, true)
+      end
+      scan(self)
+    else
+      local list = namespace.is(options.netns) and { options.netns } or options.netns
+      for _, target in ipairs(list or { netns.current() }) do
+        local handle = netns.open(target)
+        add(self, handle, not list or not rawequal(handle, target))
+      end
+    end
+    if self.existing then
+      for _, source in pairs(self.sources) do
+        dump(self, source)
+      end
+    end
+  end)
+  if not ok then
+    self:close()
+    error(err, 0)
+  end
+  return self
+end
+
+return M

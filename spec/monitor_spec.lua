@@ -1,0 +1,211 @@
+-- ns.monitor: events of one namespace, of several, of all; what is there first; what was lost.
+
+local helper = require "spec.helper"
+local ns = require "nslua"
+local core = require "nslua.core"
+
+local root = helper.is_root()
+
+-- Events up to a pause, as "action what name".
+local function collect(monitor, seconds)
+  local out = {}
+  for e in monitor:each(seconds or 0.3) do
+    local o = e.object
+    out[#out + 1] = ("%s %s %s"):format(e.action, e.what or e.netns, o and tostring(o.name or o.address or o.dst) or "")
+  end
+  return out
+end
+
+local function has(list, text)
+  for i, line in ipairs(list) do
+    if line == text then
+      return i
+    end
+  end
+end
+
+describe("a monitor", function()
+  after_each(helper.close_held)
+
+  it("tells what changes in a namespace, in order, with the row of it", function()
+    local a = helper.held(helper.netns { label = "a" })
+    local m = helper.held(a:monitor { "link", "address", "route" })
+    assert.is_nil(m:next(0))
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1" }, up = true }
+    a.link:change("v1", { up = true })
+    a.address:add { "10.9.0.1/24", dev = "v0" }
+    a.link:delete "v0"
+    local e = m:next(1)
+    assert.equal("new", e.action)
+    assert.equal("link", e.what)
+    assert.equal("a", e.netns)
+    assert.equal(a.inode, e.inode)
+    local first = e.object
+    local list = collect(m)
+    assert.is_truthy(has(list, "new address 10.9.0.1/24") < has(list, "delete link v0"))
+    assert.is_truthy(has(list, "new route 10.9.0.0/24"))
+    assert.is_truthy(has(list, "delete link v1"))
+    assert.matches("^v[01]$", first.name) -- a row of its own: it outlives the next event
+    assert.is_nil(m:next(0))
+  end)
+
+  it("gives what is there first, and nothing twice or never", function()
+    local a = helper.held(helper.netns())
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1" } }
+    local m = helper.held(a:monitor { "link", existing = true })
+    a.link:add { name = "w0", kind = "veth", peer = { name = "w1" } }
+    local list = collect(m)
+    for _, line in ipairs { "existing link lo", "existing link v0", "existing link v1", "new link w0", "new link w1" } do
+      assert.is_truthy(has(list, line), line)
+    end
+    assert.is_nil(has(list, "existing link w0"))
+  end)
+
+  it("listens in several namespaces with one fd", function()
+    local a, b = helper.held(helper.netns { label = "a" }), helper.held(helper.netns { label = "b" })
+    local m = helper.held(ns.monitor { "link", netns = { a, b } })
+    a.link:add { name = "x0", kind = "veth", peer = { name = "x1" } }
+    b.link:add { name = "y0", kind = "veth", peer = { name = "y1" } }
+    assert.equal(m, ns.wait({ m }, 1)[1])
+    local where = {}
+    for e in m:each(0.3) do
+      where[e.object.name] = e.netns
+    end
+    assert.same({ x0 = "a", x1 = "a", y0 = "b", y1 = "b" }, where)
+    assert.is_nil(ns.wait({ m }, 0.05))
+  end)
+
+  it("says what was lost, and reads the state again", function()
+    local a = helper.held(helper.netns())
+    a:lo_up()
+    local m = helper.held(a:monitor { "route", buffer = 4096 })
+    a:batch(function()
+      for i = 1, 300 do
+        a.route:add { ("10.%d.%d.0/24"):format(i < 256 and 0 or 1, i % 256), dev = "lo" }
+      end
+    end)
+    local overrun, existing, seen = false, 0, {}
+    for e in m:each(0.3) do
+      if e.action == "overrun" then
+        overrun, existing, seen = true, 0, {}
+      elseif e.object.table == "main" then
+        existing = existing + (e.action == "existing" and 1 or 0)
+        seen[e.object.dst] = true
+      end
+    end
+    local n = 0
+    for _ in pairs(seen) do
+      n = n + 1
+    end
+    assert.is_true(overrun)
+    assert.is_true(existing >= 300)
+    assert.equal(300, n)
+  end)
+
+  it("refuses what it does not know, and is closed once", function()
+    assert.has_error(function()
+      ns.monitor { "lnk" }
+    end, "monitor: unknown object 'lnk' (did you mean 'link'?)")
+    assert.has_error(function()
+      ns.monitor { "link", netns = "blue" }
+    end)
+    assert.has_error(function()
+      ns.monitor { "link", intervall = 1 }
+    end)
+    local m = ns.monitor { "link" }
+    assert.is_true(m:close())
+    assert.is_true(m:close())
+    assert.has_error(function()
+      m:next(0)
+    end)
+  end)
+
+  it("leaves no fd", function()
+    local a = helper.held(helper.netns())
+    local function one()
+      local m = a:monitor { "link", "address", existing = true }
+      m:next(0)
+      m:close()
+      pcall(ns.monitor, { "link", netns = { a, "no-such-name" } })
+    end
+    one()
+    local before = helper.fd_count()
+    for _ = 1, 20 do
+      one()
+    end
+    assert.equal(before, helper.fd_count())
+  end)
+
+  it("knows its fd and its time, as event loops ask", function()
+    local a = helper.held(helper.netns())
+    local m = helper.held(a:monitor { "link" })
+    assert.equal("r", m:events())
+    assert.equal(m:pollfd(), m:getfd())
+    assert.is_nil(m:timeout())
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1" } }
+    assert.is_truthy(core.fd.poll({ { m:pollfd(), "r" } }, 1))
+    assert.equal("link", m:next(0).what)
+    assert.equal(0, m:timeout()) -- the rest is here already
+  end)
+
+  if not root then
+    pending "not root: names in /run/netns"
+    return
+  end
+
+  local NAME = "nslua-spec-monitor"
+
+  it("tells of names from the moment there is a namespace, and until it goes", function()
+    for _, add in ipairs { function() ns.netns.add(NAME):close() end, function() helper.sh("ip netns add " .. NAME) end } do
+      local m = helper.held(ns.monitor { names = true })
+      add()
+      local function mine()
+        for e in m:each(2) do
+          if e.netns == NAME then
+            return e
+          end
+        end
+      end
+      local e = mine()
+      assert.equal("netns_new", e.action)
+      local n = ns.netns.open(NAME)
+      assert.equal(n.inode, e.inode)
+      n:close()
+      ns.netns.delete(NAME)
+      e = mine()
+      assert.equal("netns_gone", e.action)
+      helper.close_held()
+    end
+  end)
+
+  it("follows all namespaces: named ones, those of processes, new ones", function()
+    local m = helper.held(ns.monitor { "link", netns = "all", interval = 0.1 })
+    local n = helper.held(ns.netns.add(NAME))
+    local p = helper.held(ns.spawn { "sleep", "60", unshare = "net" })
+    local hidden = helper.held(ns.netns.open(p.pid))
+    local seen = {}
+    local function await(action, inode, what)
+      local deadline = ns.clock() + 5
+      while ns.clock() < deadline and not seen[action .. inode .. (what or "")] do
+        local e = m:next(0.5)
+        if e then
+          seen[e.action .. e.inode .. (e.object and e.object.name or "")] = e
+        end
+      end
+      return seen[action .. inode .. (what or "")]
+    end
+    assert.equal(NAME, (await("netns_new", n.inode) or {}).netns)
+    assert.is_truthy(await("netns_new", hidden.inode))
+    n.link:add { name = "v0", kind = "veth", peer = { name = "v1" } }
+    hidden.link:add { name = "w0", kind = "veth", peer = { name = "w1" } }
+    assert.equal(NAME, (await("new", n.inode, "v0") or {}).netns)
+    assert.is_truthy(await("new", hidden.inode, "w0"))
+    local inode, other = n.inode, hidden.inode
+    n:close()
+    ns.netns.delete(NAME)
+    hidden:close()
+    p:close()
+    assert.is_truthy(await("netns_gone", inode))
+    assert.is_truthy(await("netns_gone", other))
+  end)
+end)
