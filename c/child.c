@@ -221,6 +221,10 @@ int spawn_run(void *plan)
 	spawn_parent_death(p);
 	if (p->tell)
 		tell_inside(p);
+	if (p->fork) { /* no exec closes it, and the plan may ask for its number */
+		close(p->parent_fd);
+		p->parent_fd = -1;
+	}
 	spawn_stdio(p);
 	sigprocmask(SIG_SETMASK, &p->mask, NULL);
 	if (p->fork)

@@ -211,13 +211,16 @@ int nslua_spawn(lua_State *L)
 		err = errno;
 	if (pid == 0) {
 		drop(ours);
-		spawn_run(p); /* returns for plan->fork only */
+		spawn_run(p); /* returns for plan->fork only; its kept fds may have taken any number */
+		parent->fd = -1;
+		theirs->fd = p->status;
 		drop(theirs);
-		drop(parent);
 		lua_pushboolean(L, 0);
 		return 1;
 	}
-	drop(theirs); /* which leaves a free number for a pidfd: a child that nobody could wait for must not be */
+	/* Numbers for two more pidfds, of a forked child and of who goes on in its place: a child that nobody could wait for must not be. */
+	drop(theirs);
+	drop(parent);
 	if (pid > 0) {
 		if (p->fork)
 			pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -228,7 +231,6 @@ int nslua_spawn(lua_State *L)
 			attend(p, ours->fd, c, gift);
 	}
 	drop(ours);
-	drop(parent);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 
 	if (pid < 0)

@@ -62,8 +62,12 @@ void spawn_stdio(struct plan *p)
 	for (int i = 0; i < p->nkeep; i++)
 		if (p->keep[i].as >= above)
 			above = p->keep[i].as + 1;
-	if (p->status >= 0 && p->status < above)
-		p->status = lift(p, p->status, above);
+	if (p->status >= 0 && p->status < above) {
+		int old = p->status;
+
+		p->status = lift(p, old, above);
+		close(old); /* one end only: the maker listens until it is closed */
+	}
 	for (int i = 0; i < 3; i++) {
 		source[i] = p->pty >= 0 ? p->pty : p->stdio[i] == STDIO_FD ? p->stdio_fd[i] : i;
 		/* The caller started with it closed, and some handle of ours may have the number now: such close on exec. */
