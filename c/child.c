@@ -76,18 +76,20 @@ static void step_cgroup(struct plan *p)
 }
 
 /* A pid namespace can be bound once somebody is in it, who waits until that is done. */
-static void bind_pid(struct plan *p, struct outside *binder, int go)
+static void bind_pid(struct plan *p, int go)
 {
-	spawn_ask(p, binder, REPORT_BIND, CLONE_NEWPID, "persist");
+	spawn_ask(p, &p->binder, REPORT_BIND, CLONE_NEWPID, "persist");
 	if (write(go, "", 1) < 0)
 		die(p, "persist");
+	spawn_dismiss(&p->binder);
 }
 
-static void await_go(struct outside *binder, int go[2])
+static void await_go(struct plan *p, int go[2])
 {
 	char byte;
 
-	close(binder->to);
+	close(p->binder.to);
+	p->binder.pid = 0; /* not this process's to wait for */
 	close(go[1]);
 	if (read(go[0], &byte, 1) != 1)
 		_exit(127); /* what was wrong has been said */
@@ -95,26 +97,26 @@ static void await_go(struct outside *binder, int go[2])
 }
 
 /* A process of ours inside the pid (and time) namespace: our maker's own child, so that it can be waited for. */
-static void step_fork(struct plan *p, struct outside *binder)
+static void step_fork(struct plan *p, int bind_later)
 {
 	int pidfd = -1, go[2];
 	pid_t pid;
 
 	if (p->in_place || (!((p->unshare | p->joined) & CLONE_NEWPID) && !(p->unshare & CLONE_NEWTIME) && !p->init))
 		return;
-	if (binder && pipe2(go, O_CLOEXEC) < 0)
+	if (bind_later && pipe2(go, O_CLOEXEC) < 0)
 		die(p, "persist");
 	pid = spawn_fork(CLONE_PARENT, &pidfd);
 	if (pid < 0)
 		die(p, "fork");
 	if (pid) {
 		spawn_say(p, REPORT_PID, "fork", 0, NULL, pid, pidfd);
-		if (binder)
-			bind_pid(p, binder, go[1]);
+		if (bind_later)
+			bind_pid(p, go[1]);
 		_exit(0);
 	}
-	if (binder)
-		await_go(binder, go);
+	if (bind_later)
+		await_go(p, go);
 	spawn_parent_death(p);
 	if (!p->init)
 		return;
@@ -182,7 +184,6 @@ int spawn_run(void *plan)
 	int moved = p->joined & CLONE_NEWNS, bind_later = 0;
 	/* The /proc of a joined mount namespace knows this process once it is in the pid namespace joined with it. */
 	int inside_view = moved && (p->joined & CLONE_NEWPID);
-	struct outside binder;
 
 	if (!p->in_place) /* exec itself sets handlers to default, and what was ignored before us stays so */
 		step_signals();
@@ -190,15 +191,15 @@ int spawn_run(void *plan)
 	step_cgroup(p);
 	spawn_take_trees(p);
 	if (p->npersist)
-		spawn_leave(p, &binder, "persist");
+		spawn_leave(p, &p->binder, "persist");
 	spawn_join(p);
 	spawn_unshare(p);
 	if (p->npersist) {
-		spawn_ask(p, &binder, REPORT_BIND, ~CLONE_NEWPID, "persist");
+		spawn_ask(p, &p->binder, REPORT_BIND, ~CLONE_NEWPID, "persist");
 		for (int i = 0; i < p->npersist; i++)
 			bind_later |= p->persist[i].type == CLONE_NEWPID;
 		if (!bind_later)
-			spawn_dismiss(&binder);
+			spawn_dismiss(&p->binder);
 	}
 	if (p->unshare & CLONE_NEWNS)
 		spawn_propagation(p);
@@ -208,7 +209,7 @@ int spawn_run(void *plan)
 		give_view(p);
 	if (p->hostname && sethostname(p->hostname, strlen(p->hostname)) < 0)
 		die(p, "hostname");
-	step_fork(p, bind_later ? &binder : NULL);
+	step_fork(p, bind_later);
 	if (inside_view)
 		step_view(p);
 	spawn_mounts(p);

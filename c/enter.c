@@ -110,18 +110,17 @@ static void step_user(struct plan *p)
 {
 	/* In one that was joined, maps are written from inside of it: the caller is outside.  In place there is no other caller. */
 	int apart = p->uid_map && ((p->joined & CLONE_NEWUSER) || p->in_place);
-	struct outside writer;
 
 	if (apart)
-		spawn_leave(p, &writer, "map users");
+		spawn_leave(p, &p->writer, "map users");
 	become_owner(p);
 	if (unshare(CLONE_NEWUSER) < 0)
 		die(p, "unshare user");
 	if (p->uid_map)
 		prctl(PR_SET_DUMPABLE, 1); /* else the files of /proc/PID belong to root */
 	if (apart) {
-		spawn_ask(p, &writer, REPORT_MAP, 0, "map users");
-		spawn_dismiss(&writer);
+		spawn_ask(p, &p->writer, REPORT_MAP, 0, "map users");
+		spawn_dismiss(&p->writer);
 	} else if (p->uid_map) {
 		spawn_say(p, REPORT_MAP, "map users", 0, NULL, 0, -1);
 		await_maps(p);

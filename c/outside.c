@@ -81,9 +81,13 @@ void spawn_ask(struct plan *p, struct outside *o, int what, int types, const cha
 		spawn_die(p, step, r.err, r.detail);
 }
 
+/* The copy goes and is waited for: nobody else would, where this process is pid 1 or goes on. */
 void spawn_dismiss(struct outside *o)
 {
+	if (o->pid <= 0)
+		return;
 	close(o->to);
 	while (waitpid(o->pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
+	o->pid = 0;
 }

@@ -62,6 +62,8 @@ void spawn_say(struct plan *p, int type, const char *step, int err, const char *
 void spawn_die(struct plan *p, const char *step, int err, const char *detail)
 {
 	spawn_say(p, REPORT_FAIL, step, err, detail, 0, -1);
+	spawn_dismiss(&p->writer); /* the younger first: it holds the other's socket too */
+	spawn_dismiss(&p->binder);
 	if (p->in_place && getpid() == p->parent)
 		longjmp(*p->back, 1);
 	_exit(127);

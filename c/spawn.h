@@ -58,6 +58,12 @@ struct plan_persist {
 	const char *path; /* what it is bound onto */
 };
 
+/* outside.c: a copy of the child that stays where the child was, for what can only be done from there. */
+struct outside {
+	pid_t pid; /* 0: none, or it has gone */
+	int to;
+};
+
 #define GROUPS_KEEP -2
 
 enum plan_stdio { STDIO_INHERIT, STDIO_FD, STDIO_OUT /* stderr goes where stdout goes */ };
@@ -126,6 +132,7 @@ struct plan {
 	int give_view;  /* hand out the mount namespace that was made (REPORT_FD) */
 
 	/* set by spawn.c before the fork */
+	struct outside binder, writer; /* of the child: for `persist`, for maps */
 	pid_t parent;
 	int parent_fd; /* pidfd of the caller */
 	int deathsig;  /* PDEATHSIG can be trusted: the caller is the main thread */
@@ -151,11 +158,7 @@ pid_t spawn_fork(unsigned long flags, int *pidfd);
 void spawn_die(struct plan *p, const char *step, int err, const char *detail) __attribute__((noreturn));
 void spawn_say(struct plan *p, int type, const char *step, int err, const char *detail, pid_t pid, int fd);
 
-/* outside.c: a copy that stays where this process was, for what can only be done from there. */
-struct outside {
-	pid_t pid;
-	int to;
-};
+/* outside.c */
 void spawn_leave(struct plan *p, struct outside *o, const char *step);
 void spawn_ask(struct plan *p, struct outside *o, int what, int types, const char *step);
 void spawn_dismiss(struct outside *o);

@@ -142,6 +142,40 @@ describe("a plan", function()
     end)
   end)
 
+  it("waits for the helpers of a plan that fails, also where nobody else would", function()
+    local text = ([[
+      local ns, core = require "nslua", require "nslua.core"
+      local function children() -- zombies too
+        local f = core.fd.open("/proc/thread-self/children", "r")
+        local n = 0
+        for _ in (f:read() or ""):gmatch "%%d+" do
+          n = n + 1
+        end
+        f:close()
+        return n
+      end
+      local function fds()
+        collectgarbage()
+        collectgarbage()
+        return #core.file.list "/proc/self/fd"
+      end
+      local missing = { unshare = "%s,pid", %spersist = { net = "/no/such/file" } }
+      local late = { unshare = "%s,pid", %spersist = { pid = "/no/such/file" } }
+      local maps = { "/no/such/program", unshare = "user", map_users = "root" }
+      pcall(ns.exec, maps)
+      local before = fds()
+      missing[1], late[1] = "true", "true"
+      print(pcall(ns.run, missing), pcall(ns.run, late), pcall(ns.exec, missing), pcall(ns.exec, maps))
+      print(children(), fds() - before)]]):format(unshared, MAPS, unshared, MAPS)
+    local name = os.tmpname()
+    local f = assert(io.open(name, "w"))
+    f:write(text)
+    f:close()
+    local out = helper.sh(("unshare -r --pid --fork --mount-proc env %s %s"):format(helper.lua, name))
+    os.remove(name)
+    assert.equal("0\t0", out:match "[^\n]+$", out)
+  end)
+
   it("gives the user namespace another owner", function()
     if not root then
       pending "not root: cannot become another owner"
