@@ -112,6 +112,18 @@ describe("rules", function()
     assert.is_true(not ok and errors.is(e, "EEXIST"))
   end)
 
+  it("are not deleted or changed by a key that fits all of them", function()
+    local before = #a.rule:list()
+    for _, key in ipairs { {}, { family = "inet6" }, { from = "all" }, { to = "any", family = "inet" } } do
+      for _, verb in ipairs { "delete", "change", "ensure" } do
+        local ok, e = pcall(a.rule[verb], a.rule, key, verb == "change" and { table = 5 } or nil)
+        assert.is_false(ok)
+        assert.matches("rule_spec.lua:%d+: rule." .. verb .. ": the key matches every rule", tostring(e))
+      end
+    end
+    assert.equal(before, #a.rule:list())
+  end)
+
   it("of one family do not hide those of the other", function()
     a.rule:add { priority = 50, table = 5, family = "inet6" }
     assert.equal("inet6", a.rule:get(50).family)

@@ -313,6 +313,20 @@ end
 
 rule.key_words = key_words
 
+-- A table that says nothing of a rule fits every one, first of all the one that finds this host's own addresses.
+local function must_match(call, key)
+  if type(key) ~= "table" then
+    return
+  end
+  local anything = { all = true, any = true, default = true }
+  for word, value in pairs(key_words(call, key)) do
+    if word ~= "family" and not ((word == "from" or word == "to") and anything[value]) then
+      return
+    end
+  end
+  errors.misuse("%s: the key matches every rule: name one by its priority, from, to, table ...", call)
+end
+
 function rule.find(self, call, key)
   local found
   if type(key) == "userdata" then
@@ -415,6 +429,7 @@ rule.unchecked = { family = true }
 function methods:ensure(t)
   local call = "rule.ensure"
   plain_words(call, t)
+  must_match(call, t)
   return rule.find(self, call, t) or write(self, call, t)
 end
 
@@ -424,6 +439,7 @@ end
 function methods:change(key, t)
   local call = "rule.change"
   verbs.options(call, t, rule.writers)
+  must_match(call, key)
   local row = verbs.existing(self, call, key)
   local words = { family = row.family, proto = row.proto_number }
   for word in pairs(rule.writers) do
@@ -449,6 +465,7 @@ end
 function methods:delete(key, options)
   local call = "rule.delete"
   local absent = verbs.absent_ok(call, options)
+  must_match(call, key)
   local row = type(key) == "userdata" and key or verbs.existing(self, call, key, absent)
   if row then
     remove_row(self, call, row, key, absent)
