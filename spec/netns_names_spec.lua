@@ -227,6 +227,30 @@ describe("/run/netns", function()
     assert.equal("1\n1", out)
   end)
 
+  it("is emptied by several at once", function()
+    local out = fresh_run(lua .. [==[ -e '
+      local ns = require "nslua"
+      for i = 1, 60 do ns.netns.add("n" .. i):close() end
+      local going, sum = {}, 0
+      for i = 1, 4 do going[i] = ns.fork(function() return #ns.netns.delete_all() end) end
+      for i = 1, 4 do sum = sum + going[i]:result(20) end
+      print(sum, #ns.netns.list())']==])
+    assert.equal("60\t0", out)
+  end)
+
+  it("has names that look like something else", function()
+    local out = fresh_run(lua .. [==[ -e '
+      local ns = require "nslua"
+      local pid = require "nslua.core".file.readlink "/proc/self"
+      ns.unshare "net"
+      local here = ns.netns.current()
+      here:set_nsid(here, 4)
+      ns.netns.add("pid:" .. pid):close()
+      local row = ns.netns.list()[1]
+      print(row.name == "pid:" .. pid, row.id, #ns.netns.delete_all())']==])
+    assert.equal("true\tnil\t1", out)
+  end)
+
   it("may be missing", function()
     assert.equal("0\t0", (fresh_run(lua .. [[ -e 'local ns = require "nslua" print(#ns.netns.list(), #ns.netns.delete_all())']])))
   end)

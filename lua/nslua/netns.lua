@@ -305,13 +305,18 @@ function M.delete(name)
 end
 
 ---Remove every name.
----@return string[] deleted
+---@return string[] deleted  not what somebody else removed meanwhile
 function M.delete_all()
-  local names = rundir.names "netns.delete_all"
-  for _, name in ipairs(names) do
-    rundir.unbind("netns.delete_all", name)
+  local deleted = {}
+  for _, name in ipairs(rundir.names "netns.delete_all") do
+    local ok, err = pcall(rundir.unbind, "netns.delete_all", name)
+    if ok then
+      deleted[#deleted + 1] = name
+    elseif not errors.is(err, "ENOENT") then
+      error(err, 0)
+    end
   end
-  return names
+  return deleted
 end
 
 ---Give a namespace that exists a name.
@@ -343,7 +348,7 @@ function M.list()
       local row = { name = name, alive = state == "alive", inode = state == "alive" and st.inode or nil }
       if row.alive then
         here = here or M.current()
-        local ok, id = pcall(here.nsid_of, here, name)
+        local ok, id = pcall(here.nsid_of, here, rundir.file(name)) -- a name may look like "pid:1"
         row.id = ok and id or nil
       end
       out[#out + 1] = row
