@@ -78,7 +78,6 @@ describe("ns.wait", function()
     assert.is_nil(ns.wait({ r }, "20ms"))
     assert.is_true(ns.clock() - start >= 0.020)
     assert.is_nil(ns.wait({ r }, 0))
-    assert.is_nil(ns.wait({ r }, 0 / 0))
   end)
 
   it("honours an object's own timeout", function()
@@ -90,5 +89,11 @@ describe("ns.wait", function()
   it("refuses what is no list", function()
     assert.has_error(function() ns.wait(1) end)
     assert.has_error(function() ns.wait({}, "soon") end)
+    for what, arguments in pairs { ["is no number"] = { {}, 0 / 0 }, ["nothing to wait for, and no time"] = { {} },
+      ["%[1%] must have pollfd"] = { { 5 } }, ["%[1%] must have pollfd%(%)"] = { { {} }, 0 } } do
+      local ok, e = pcall(ns.wait, arguments[1], arguments[2])
+      assert.is_false(ok)
+      assert.matches("fd_spec.lua:%d+: wait: .*" .. what, e)
+    end
   end)
 end)

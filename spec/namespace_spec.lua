@@ -174,6 +174,19 @@ describe("namespace.open", function()
     assert.matches("is not a pid", select(2, pcall(ns.namespace.open, -1, "net")))
     assert.matches("a uts namespace expected", select(2, pcall(ns.namespace.open, ns.namespace.current "ipc", "uts")))
     assert.matches("handle, pid, path or name expected, got boolean", select(2, pcall(ns.namespace.open, true, "net")))
+    local closed = core.fd.open("/dev/null", "r")
+    closed:close()
+    for what, try in pairs { ["join: 1.5 is not a pid"] = function() ns.run { "true", join = 1.5 } end,
+      ["join: %-1 is not a pid"] = function() ns.run { "true", join = -1 } end, ["setns: 1.5 is not a pid"] = function() ns.setns(1.5, "net,uts") end,
+      ["not a file descriptor"] = function() ns.namespace.open("fd:99999999999", "net") end,
+      ["closed fd"] = function() ns.namespace.open(closed, "net") end } do
+      assert.matches("namespace_spec.lua:%d+: .*" .. what, tostring(select(2, pcall(try))))
+    end
+    local f = io.open "/proc/self/ns/net" -- a Lua file is an fd, too
+    local h = ns.namespace.open(f, "net")
+    assert.equal(inode_of("self", "net"), h.inode)
+    h:close()
+    f:close()
   end)
 
   it("has handles that close once and are closed then", function()

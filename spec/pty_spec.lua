@@ -82,8 +82,10 @@ describe("a pty", function()
   it("can be changed in size", function()
     local p = held(ns.spawn { "bash", "-c", "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done", pty = true })
     expect(p, "ready")
-    for _, bad in ipairs { { 65536, 80 }, { 24, -1 } } do
-      assert.is_false((pcall(p.resize, p, bad[1], bad[2])))
+    for _, bad in ipairs { { 65536, 80 }, { 24, -1 }, { "x", 80 } } do
+      local ok, e = pcall(p.resize, p, bad[1], bad[2])
+      assert.is_false(ok)
+      assert.matches("pty_spec.lua:%d+: resize: ", e)
     end
     p:resize(30, 90)
     expect(p, "30 90")

@@ -67,6 +67,18 @@ describe("ns.spawn", function()
     assert.has_error(function() q.stdout:read "x" end)
   end)
 
+  it("takes text and numbers only", function()
+    local p = ns.spawn { "cat", stdin = "pipe", stdout = "pipe" }
+    for _, bad in ipairs { {}, true, print } do
+      local ok, e = pcall(p.stdin.write, p.stdin, bad)
+      assert.is_false(ok)
+      assert.matches("spawn_spec.lua:%d+: write: text or a number expected", e)
+    end
+    p.stdin:write("a", 5, "\n"):close()
+    assert.equal("a5\n", p.stdout:read "a")
+    p:close()
+  end)
+
   it("captures while it is waited for", function()
     local p = held(ns.spawn { "sh", "-c", "cat; echo e >&2", stdout = "capture", stderr = "capture", input = ("y"):rep(300000) })
     local r = p:wait()

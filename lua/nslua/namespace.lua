@@ -260,10 +260,19 @@ local function opened(call, what, act, fd, message, errno)
   return errors.check(call, { netns = what, hint = privilege.hint(errno, act) }, fd, message, errno)
 end
 
-local function from_pid(call, pid, t, flag)
-  if pid < 1 or pid ~= math.floor(pid) or pid > 2147483647 then
+---A number that may be a pid, or misuse.
+---@param call string
+---@param pid number
+---@return integer
+function M.pid(call, pid)
+  if not (pid >= 1 and pid <= 2147483647 and pid == math.floor(pid)) then
     errors.misuse("%s: %s is not a pid", call, tostring(pid))
   end
+  return pid
+end
+
+local function from_pid(call, pid, t, flag)
+  M.pid(call, pid)
   local what = ("pid %.0f"):format(pid)
   local pidfd = opened(call, what, {}, knamespace.pidfd(pid))
   local fd, message, errno = knamespace.of_pidfd(pidfd, flag)
@@ -280,6 +289,11 @@ end
 
 -- An fd: of the namespace itself, or a pidfd.
 local function from_fd(call, fd, t, flag)
+  local ok, number = pcall(core.process.fileno, fd)
+  if not ok then -- no file, or a closed one
+    errors.misuse("%s: %s", call, (tostring(number):match "%((.*)%)" or tostring(number)))
+  end
+  fd = io.type(fd) and number or fd
   local kind, _, errno = knamespace.type(fd)
   if not kind and errno == core.errno.EINVAL then
     local of, message, why = knamespace.of_pidfd(fd, flag)
@@ -455,6 +469,7 @@ function M.setns(target, types)
     if not pid then
       errors.misuse("setns: a pid, pidfd or process expected, got %s", type(target))
     end
+    M.pid("setns", pid)
     pidfd = opened("setns", ("pid %.0f"):format(pid), {}, knamespace.pidfd(pid))
     owned = true
   end
@@ -501,7 +516,7 @@ function M.set_time_offsets(offsets)
     local s = offsets[name]
     if s then
       local whole = math.floor(s)
-      lines[#lines + 1] = ("%s %.0f %.0f\n"):format(name, whole, math.floor((s - whole) * 1e9 + 0.5))
+      lines[#lines + 1] = ("%s %.0f %.0f\n"):format(name, whole, math.min(999999999, math.floor((s - whole) * 1e9 + 0.5)))
     end
   end
   local f, message, errno = core.fd.open(OFFSETS, "w")

@@ -150,6 +150,7 @@ local function joins(call, job, join)
     out[join.type] = hold(join, join.type)
   elseif type(join) == "number" or (type(join) == "string" and join:find "^pid:%d+$") then
     local pid = type(join) == "number" and join or tonumber(join:match "%d+")
+    namespace.pid(call .. ": join", pid)
     -- One pidfd for all of them: never half of one process and half of another.
     local pidfd, message, errno = core.namespace.pidfd(pid)
     errors.check(call .. ": join", { detail = ("pid %.0f"):format(pid) }, pidfd, message, errno)

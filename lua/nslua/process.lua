@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local check = require "nslua.check"
 local units = require "nslua.units"
 local plan_of = require "nslua.plan"
 local namespace = require "nslua.namespace"
@@ -207,6 +208,7 @@ function Process:resize(rows, columns)
   if not (self.pty and self.pty.fd) then
     errors.misuse "resize: the process has no pty"
   end
+  check.options("resize", { rows = rows, columns = columns }, { rows = "0-65535", columns = "0-65535" })
   local got, message, errno = core.process.winsize(self.pty.fd, rows, columns)
   errors.check("resize", nil, got, message, errno)
   return self

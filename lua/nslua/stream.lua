@@ -143,7 +143,11 @@ end
 function Stream:write(...)
   open_fd(self, "write")
   for i = 1, select("#", ...) do
-    local text, from = tostring((select(i, ...))), 1
+    local text, from = select(i, ...), 1
+    if type(text) ~= "string" and type(text) ~= "number" then
+      errors.misuse("write: text or a number expected, got %s", type(text))
+    end
+    text = tostring(text)
     while from <= #text do
       local n, message, errno = core.process.write(self.fd, text, from)
       if n then

@@ -6,6 +6,9 @@ local M = {}
 
 local function parse(what, value, units, example)
   if type(value) == "number" then
+    if value ~= value then
+      errors.misuse("%s is no number (0/0)", what)
+    end
     return value
   end
   if type(value) ~= "string" then

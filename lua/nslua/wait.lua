@@ -14,6 +14,15 @@ function M.wait(objects, seconds)
   if type(objects) ~= "table" then
     errors.misuse("wait: a list of objects expected, got %s", type(objects))
   end
+  for i, o in ipairs(objects) do
+    local ok, method = pcall(function() return o.pollfd end)
+    if not ok or method == nil then
+      errors.misuse("wait: [%d] must have pollfd(), events() and timeout(), got %s", i, type(o))
+    end
+  end
+  if not objects[1] and not seconds then
+    errors.misuse "wait: nothing to wait for, and no time"
+  end
   local limit = seconds and units.duration(seconds, "wait: seconds")
   local deadline = limit and core.fd.clock() + limit
   while true do
