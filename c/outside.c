@@ -35,10 +35,23 @@ static int bind_files(struct plan *p, pid_t whose, int types, struct report *r)
 		if (mount(from, p->persist[i].path, NULL, MS_BIND, NULL) < 0) {
 			r->err = errno;
 			snprintf(r->detail, sizeof(r->detail), "%s", p->persist[i].path);
+			if (p->in_place) /* else the maker does, who also sees what fails later */
+				spawn_unbind(p);
 			return -1;
 		}
+		p->persist[i].bound = 1;
+		if (!p->in_place)
+			spawn_say(p, REPORT_BOUND, "persist", 0, NULL, i, -1);
 	}
 	return 0;
+}
+
+/* Of a plan that failed nothing is left. */
+void spawn_unbind(struct plan *p)
+{
+	for (int i = p->npersist - 1; i >= 0; i--)
+		if (p->persist[i].bound)
+			umount2(p->persist[i].path, MNT_DETACH);
 }
 
 /* Leave the copy.  It ends when it is told to, or with this process. */

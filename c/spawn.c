@@ -127,6 +127,10 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 			look_inside(p, c->pid);
 			answer(from, &r);
 			break;
+		case REPORT_BOUND:
+			if (r.pid >= 0 && r.pid < p->npersist)
+				p->persist[r.pid].bound = 1;
+			break;
 		case REPORT_FD:
 			gift->fd = fd;
 			fd = -1;
@@ -240,8 +244,10 @@ int nslua_spawn(lua_State *L)
 		close(c->fd);
 		c->fd = -1;
 	}
-	if (p->report->type == REPORT_FAIL)
+	if (p->report->type == REPORT_FAIL) {
+		spawn_unbind(p);
 		return push_failure(L, p->report->step, p->report->err, p->report->detail);
+	}
 	lua_pushvalue(L, lua_gettop(L));
 	if (p->report->type == REPORT_NOTE) {
 		lua_pushfstring(L, "%s%s%s", p->report->step, *p->report->detail ? ": " : "", p->report->detail);

@@ -17,6 +17,7 @@ enum report_type {
 	REPORT_NONE,
 	REPORT_FAIL, /* the plan failed at `step`: the child is gone */
 	REPORT_MAP,  /* in a new user namespace: write my id maps and answer */
+	REPORT_BOUND, /* the file of persist[`pid`] carries its namespace now */
 	REPORT_BIND, /* to the copy outside: bind my namespaces of the types in `pid` onto their files */
 	REPORT_PID,  /* the program is another process: `pid`, and its pidfd comes along */
 	REPORT_NOTE, /* something was left as it was; the program runs all the same */
@@ -56,6 +57,7 @@ struct plan_persist {
 	int type;         /* CLONE_NEW* */
 	const char *word; /* in /proc/PID/ns */
 	const char *path; /* what it is bound onto */
+	int bound;        /* done: to be undone where the plan fails */
 };
 
 /* outside.c: a copy of the child that stays where the child was, for what can only be done from there. */
@@ -162,6 +164,7 @@ void spawn_say(struct plan *p, int type, const char *step, int err, const char *
 void spawn_leave(struct plan *p, struct outside *o, const char *step);
 void spawn_ask(struct plan *p, struct outside *o, int what, int types, const char *step);
 void spawn_dismiss(struct outside *o);
+void spawn_unbind(struct plan *p);
 
 /* enter.c */
 void spawn_join(struct plan *p);

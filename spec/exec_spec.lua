@@ -135,6 +135,17 @@ describe("a plan", function()
       assert.is_truthy(e.code == "ENOENT" or e.code == "EPERM")
       assert.is_nil(core.file.stat(made))
     end
+    if root then
+      local file = os.tmpname()
+      for _, late in ipairs { { persist = { net = file, uts = "/no/such/file" } }, { persist = { uts = file, net = "/no/such/file" } },
+        { persist = { net = file, pid = "/no/such/file" } }, { persist = { uts = file, pid = file }, cwd = "/no/such/directory" },
+        { "/no/such/program", persist = { net = file } } } do
+        late.unshare, late[1] = "net,uts,pid", late[1] or "true"
+        assert.is_false((pcall(ns.run, late)))
+        assert.equal("0", (helper.sh("grep -c " .. file .. " /proc/self/mountinfo")))
+      end
+      os.remove(file)
+    end
     local zombies = helper.sh("ps -o stat= --ppid " .. core.file.readlink "/proc/self" .. " | grep -c Z")
     assert.equal("0", zombies)
     assert.has_error(function()
