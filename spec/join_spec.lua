@@ -153,6 +153,21 @@ describe("join", function()
     end
   end)
 
+  it("takes a process of this script, as long as it is there", function()
+    local p = held(ns.spawn { "sleep", "60", unshare = root and "net,uts" or "net,uts,user", map_users = not root and "root" or nil })
+    local want = helper.sh(("readlink /proc/%d/ns/net /proc/%d/ns/uts"):format(p.pid, p.pid)) .. "\n"
+    assert.equal(want, ns.run({ "readlink", "/proc/self/ns/net", "/proc/self/ns/uts", join = p }).stdout)
+    local net = held(ns.netns.open(p))
+    assert.equal(want:match "[^\n]+", net:describe())
+    assert.equal("ESRCH", select(2, pcall(function()
+      p:kill "KILL"
+      p:wait(10)
+      ns.run { "true", join = p }
+    end)).code)
+    p:close()
+    assert.matches("join_spec.lua:%d+: pidfd: the process is closed", select(2, pcall(ns.run, { "true", join = p })))
+  end)
+
   it("is nothing where the namespace is our own", function()
     local mine = helper.sh "echo $PPID"
     local r = ns.run { "sh", "-c", list_script, join = tonumber(mine) }

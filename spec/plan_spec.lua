@@ -123,7 +123,7 @@ END]])
   end)
 
   it("checks what is joined", function()
-    assert.matches("join must be a namespace handle, a pid or a table", misuse { "true", join = true })
+    assert.matches("join must be a namespace handle, a process, a pid or a table", misuse { "true", join = true })
     assert.matches("unknown namespace type 'nett'", misuse { "true", join = { nett = 1 } })
     assert.matches("join must name the type of each", misuse { "true", join = { 1 } })
     local handle = held(require("nslua.namespace").current "uts")

@@ -13,7 +13,7 @@ local M = {}
 
 ---@class nslua.Plan
 ---@field [integer] string|number    the program and its arguments
----@field join? nslua.Namespace|integer|string|table  a handle; a pid (all its namespaces); { net = , mount = ... }
+---@field join? nslua.Namespace|nslua.Process|integer|string|table  a handle; a pid or process (all its namespaces); { net = , mount = ... }
 ---@field unshare? string|string[]   namespaces to make: "user,pid,mount"
 ---@field map_users? string|integer[][]   "root" "current" "auto" "subids" "all" or { { inside, outside, count }, ... }
 ---@field map_groups? string|integer[][]
@@ -136,6 +136,11 @@ local function has(bits, flag)
 end
 M.has = has
 
+-- A process of ns.spawn or ns.fork.
+local function is_process(value)
+  return type(value) == "table" and getmetatable(value) ~= nil and type(value.pidfd) == "function" and type(value.pid) == "number"
+end
+
 ---The namespaces a plan joins, by type; handles opened here are put into `job.held`.
 local function joins(call, job, join)
   local out = {}
@@ -148,21 +153,26 @@ local function joins(call, job, join)
   end
   if namespace.is(join) then
     out[join.type] = hold(join, join.type)
-  elseif type(join) == "number" or (type(join) == "string" and join:find "^pid:%d+$") then
-    local pid = type(join) == "number" and join or tonumber(join:match "%d+")
+  elseif type(join) == "number" or (type(join) == "string" and join:find "^pid:%d+$") or is_process(join) then
+    local pid = type(join) == "number" and join or type(join) == "string" and tonumber(join:match "%d+") or join.pid
     namespace.pid(call .. ": join", pid)
+    local what = { detail = ("pid %.0f"):format(pid) }
     -- One pidfd for all of them: never half of one process and half of another.
-    local pidfd, message, errno = core.namespace.pidfd(pid)
-    errors.check(call .. ": join", { detail = ("pid %.0f"):format(pid) }, pidfd, message, errno)
-    job.held[#job.held + 1] = pidfd
+    local pidfd, message, errno
+    if type(join) == "table" then
+      pidfd = join:pidfd()
+    else
+      pidfd, message, errno = core.namespace.pidfd(pid)
+      job.held[#job.held + 1] = errors.check(call .. ": join", what, pidfd, message, errno)
+    end
     for _, t in ipairs(types) do
       local fd, why, en = core.namespace.of_pidfd(pidfd, flags[t])
       if fd then
         out[t] = namespace.wrap(t, fd)
         job.held[#job.held + 1] = out[t]
       elseif en ~= core.errno.ENOENT and en ~= core.errno.EINVAL then -- a type this kernel lacks
-        local hint = privilege.hint(en, { pid = pid, capability = "CAP_SYS_PTRACE" })
-        errors.check(call .. ": join " .. t, { detail = ("pid %.0f"):format(pid), hint = hint }, fd, why, en)
+        what.hint = privilege.hint(en, { pid = pid, capability = "CAP_SYS_PTRACE" })
+        errors.check(call .. ": join " .. t, what, fd, why, en)
       end
     end
   elseif type(join) == "string" then
@@ -176,7 +186,7 @@ local function joins(call, job, join)
       out[t] = hold(target, t)
     end
   else
-    errors.misuse("%s: join must be a namespace handle, a pid or a table like { net = ... }, got %s", call, type(join))
+    errors.misuse("%s: join must be a namespace handle, a process, a pid or a table like { net = ... }, got %s", call, type(join))
   end
   -- What was made without root is entered through the user namespace it was made in.
   if not out.user then

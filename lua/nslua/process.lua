@@ -246,6 +246,12 @@ function Process:pollfd()
 end
 Process.getfd = Process.pollfd
 
+---The same, for what opens the namespaces of a process: ns.namespace.open, ns.setns, a plan's `join`.
+---@return integer
+function Process:pidfd()
+  return child_of(self, "pidfd"):pollfd()
+end
+
 ---@return string
 function Process:events()
   child_of(self, "events")
