@@ -154,6 +154,7 @@ describe("join", function()
   end)
 
   it("takes a process of this script, as long as it is there", function()
+    local root = helper.is_root()
     local p = held(ns.spawn { "sleep", "60", unshare = root and "net,uts" or "net,uts,user", map_users = not root and "root" or nil })
     local want = helper.sh(("readlink /proc/%d/ns/net /proc/%d/ns/uts"):format(p.pid, p.pid)) .. "\n"
     assert.equal(want, ns.run({ "readlink", "/proc/self/ns/net", "/proc/self/ns/uts", join = p }).stdout)
