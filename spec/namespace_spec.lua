@@ -178,6 +178,7 @@ describe("namespace.open", function()
     closed:close()
     for what, try in pairs { ["join: 1.5 is not a pid"] = function() ns.run { "true", join = 1.5 } end,
       ["join: %-1 is not a pid"] = function() ns.run { "true", join = -1 } end, ["setns: 1.5 is not a pid"] = function() ns.setns(1.5, "net,uts") end,
+      ["setns: attempt to use a closed fd"] = function() ns.setns(closed, "net,uts") end,
       ["not a file descriptor"] = function() ns.namespace.open("fd:99999999999", "net") end,
       ["closed fd"] = function() ns.namespace.open(closed, "net") end } do
       assert.matches("namespace_spec.lua:%d+: .*" .. what, tostring(select(2, pcall(try))))

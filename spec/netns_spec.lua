@@ -83,6 +83,8 @@ describe("inside", function()
       s:close()
     end
     misuse("unknown socket type 'steam' %(did you mean 'stream'%?%)", h.socket, h, "inet", "steam")
+    misuse("type must be 0%-2147483647", h.socket, h, "inet", 1.5)
+    misuse("domain must be 0%-2147483647", h.raw_socket, h, "inet", 1, 0)
     fails("EPROTONOSUPPORT", h.socket, h, "inet", "stream", 255)
   end)
 

@@ -211,6 +211,27 @@ describe("rtnetlink errors", function()
     assert.is_truthy(e:find("gone is closed", 1, true), e)
   end)
 
+  it("are misuse where a key is no row of the object, or an address no text", function()
+    blue.link:add { name = "br0", kind = "bridge", up = true }
+    local rows = { link = blue.link:get "br0", address = blue.address:add { "10.0.0.1/24", dev = "br0" }, route = blue.route:get "10.0.0.0/24",
+      rule = blue.rule:get(32766), neighbour = blue.neighbour:add { "10.0.0.2", dev = "br0", lladdr = "02:00:00:00:00:02" } }
+    local before = #blue.rule:list() + #blue.route:list() + #blue.neighbour:list() + #blue.address:list() + #blue.link:list()
+    for name in pairs(rows) do
+      for other, row in pairs(rows) do
+        for _, verb in ipairs { "get", "change", "delete" } do
+          if name ~= other then
+            local e = fails(blue[name][verb], blue[name], row, verb == "change" and {} or nil)
+            assert.matches(("rtnl_errors_spec.lua:%%d+: %s.%s: %s row expected as the key, got %s row"):format(name, verb, name, other), e)
+          end
+        end
+      end
+      assert.matches("row expected as the key, got userdata", fails(blue[name].get, blue[name], io.stdout))
+    end
+    assert.equal(before, #blue.rule:list() + #blue.route:list() + #blue.neighbour:list() + #blue.address:list() + #blue.link:list())
+    assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.route.list, blue.route, { src = 5 }))
+    assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.address.list, blue.address, { broadcast = print }))
+  end)
+
   it("leave nothing half made and no fd behind", function()
     local before = rtnl.fds()
     for _ = 1, 50 do

@@ -74,7 +74,7 @@ local function accepts(spec, value)
   for want in spec:gmatch "[^|]+" do
     if want == t then
       return true
-    elseif want == "integer" and t == "number" and value == math.floor(value) then
+    elseif want == "integer" and t == "number" and value == math.floor(value) and value - value == 0 then -- no infinity
       return true
     elseif want == "false" and value == false then
       return true

@@ -32,6 +32,9 @@ end
 ---@param protocol integer
 ---@return nslua.fd
 function M:raw_socket(domain, type, protocol)
+  check.argument("netns.socket", "domain", domain, "0-2147483647")
+  check.argument("netns.socket", "type", type, "0-2147483647")
+  check.argument("netns.socket", "protocol", protocol, "0-2147483647")
   local fd = namespace.fd_of(self, "netns.socket")
   local userns = userns_of(self, "netns.socket")
   if userns then

@@ -287,13 +287,18 @@ local function from_path(call, path, t, flag)
   return M.wrap(t, opened(call, nil, { pid = path:match "^/proc/(%d+)/" }, knamespace.open(path, flag)))
 end
 
--- An fd: of the namespace itself, or a pidfd.
-local function from_fd(call, fd, t, flag)
+-- What takes a number, an fd handle or a Lua file: misuse where it is none of these, or a closed one.
+local function fd_number(call, fd)
   local ok, number = pcall(core.process.fileno, fd)
-  if not ok then -- no file, or a closed one
+  if not ok then
     errors.misuse("%s: %s", call, (tostring(number):match "%((.*)%)" or tostring(number)))
   end
-  fd = io.type(fd) and number or fd
+  return io.type(fd) and number or fd
+end
+
+-- An fd: of the namespace itself, or a pidfd.
+local function from_fd(call, fd, t, flag)
+  fd = fd_number(call, fd)
   local kind, _, errno = knamespace.type(fd)
   if not kind and errno == core.errno.EINVAL then
     local of, message, why = knamespace.of_pidfd(fd, flag)
@@ -463,7 +468,7 @@ function M.setns(target, types)
   if type(target) == "table" and target.pidfd then
     pidfd = type(target.pidfd) == "function" and target:pidfd() or target.pidfd
   elseif type(target) == "userdata" then
-    pidfd = target
+    pidfd = fd_number("setns", target)
   else
     local pid = type(target) == "number" and target or tonumber(type(target) == "string" and target:match "^pid:(%d+)$")
     if not pid then

@@ -68,6 +68,9 @@ end
 ---@param value string
 ---@return string
 function M.canonical(value)
+  if type(value) ~= "string" then
+    errors.misuse("an address or prefix must be text, got %s", type(value))
+  end
   local slash = value:find("/", 1, true)
   local bytes = inet_bytes(slash and value:sub(1, slash - 1) or value)
   if not bytes then

@@ -355,6 +355,17 @@ function M.get(self, key)
   return object.find(self, object.get_call, key)
 end
 
+-- A key that is a row is one of this object: bytes of another would be read as something else.
+local function own_rows(object, verb)
+  local fn, call, own = object.methods[verb], object.name .. "." .. verb, object.name .. " row"
+  return function(self, key, ...)
+    if type(key) == "userdata" and not (schema.isrow(key) and tostring(key):sub(1, #own) == own) then
+      errors.misuse("%s: %s expected as the key, got %s", call, own, schema.isrow(key) and tostring(key) or "userdata")
+    end
+    return fn(self, key, ...)
+  end
+end
+
 ---Collections of an object are made by this.
 ---@param object nslua.Object
 function M.object(object)
@@ -362,6 +373,9 @@ function M.object(object)
   methods.list, methods.each = M.list, M.each
   methods.ensure = methods.ensure or M.ensure
   methods.get = methods.get or M.get
+  for _, verb in ipairs { "get", "change", "delete" } do
+    methods[verb] = own_rows(object, verb)
+  end
   object.get_call = object.name .. ".get"
   object.metatable = {
     __index = methods,
