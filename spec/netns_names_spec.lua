@@ -238,6 +238,17 @@ describe("/run/netns", function()
     assert.equal("60\t0", out)
   end)
 
+  it("is emptied as far as that can be", function()
+    local out = fresh_run(lua .. [==[ -e '
+      local ns = require "nslua"
+      ns.netns.add("a"):close()
+      ns.netns.add("z"):close()
+      os.execute "mkdir /run/netns/folder"
+      local ok, e = pcall(ns.netns.delete_all)
+      print(ok, e.code, e.netns, #ns.netns.list(), ns.netns.list()[1].name)']==])
+    assert.equal("false\tEISDIR\tfolder\t1\tfolder", out)
+  end)
+
   it("has names that look like something else", function()
     local out = fresh_run(lua .. [==[ -e '
       local ns = require "nslua"

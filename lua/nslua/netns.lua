@@ -304,17 +304,20 @@ function M.delete(name)
   return rundir.unbind("netns.delete", name)
 end
 
----Remove every name.
+---Remove every name. What cannot be removed does not keep the others; the first of them is raised then.
 ---@return string[] deleted  not what somebody else removed meanwhile
 function M.delete_all()
-  local deleted = {}
+  local deleted, failed = {}, nil
   for _, name in ipairs(rundir.names "netns.delete_all") do
     local ok, err = pcall(rundir.unbind, "netns.delete_all", name)
     if ok then
       deleted[#deleted + 1] = name
     elseif not errors.is(err, "ENOENT") then
-      error(err, 0)
+      failed = failed or err
     end
+  end
+  if failed then
+    error(failed, 0)
   end
   return deleted
 end
