@@ -64,6 +64,7 @@ describe("ns.run", function()
     assert.matches("run: sh: exit status 2 %(what is wrong%)", tostring(err))
     assert.equal(r, err.result)
     assert.matches("exit status 1", tostring(fails(ns.run, { "false", check = true })))
+    assert.equal("result of false (exit status 1)", tostring(ns.run { "false" }))
     assert.is_true(ns.run({ "true", check = true }).ok)
   end)
 

@@ -39,6 +39,10 @@ function Result:reason()
   return "ended, and somebody else reaped it"
 end
 
+function Result:__tostring()
+  return ("result of %s (%s)"):format(self.program, self:reason())
+end
+
 ---Return the result, or raise what it failed with and the tail of stderr.
 ---@return nslua.Result
 function Result:check()

@@ -79,6 +79,7 @@ end
 
 -- A chunk that fails only because it ends too early wants another line.
 local function compile(text)
+  text = text:gsub("^=", "return ") -- as lua(1) takes it
   local chunk = load("return " .. text, "=stdin", "t")
   if chunk then
     return chunk
