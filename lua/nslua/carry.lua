@@ -1,5 +1,6 @@
--- Lua values as bytes, for the results of ns.fork: nil, booleans, numbers, strings, and tables of them.
+-- Lua values as bytes, for the results of ns.fork: nil, booleans, numbers, strings, and tables of them; and the pipe they come by.
 
+local core = require "nslua.core"
 local errors = require "nslua.error"
 
 local M = {}
@@ -109,6 +110,46 @@ function M.unpack(text)
     values[i], at = get(text, at)
   end
   return values, n
+end
+
+---A pipe for the result, whose writing end keeps its number in the child: none that the plan gives to another fd.
+---@param fds { fd: integer, as: integer }[]?
+---@return nslua.fd? reader
+---@return nslua.fd|string writer
+---@return integer? errno
+function M.pipe(fds)
+  local spare = {}
+  local reader, writer, errno
+  repeat
+    local taken = false
+    reader, writer, errno = core.fd.pipe()
+    for _, entry in ipairs(reader and fds or {}) do
+      taken = taken or entry.as == writer:number()
+    end
+    if taken then
+      spare[#spare + 1], spare[#spare + 2] = reader, writer
+    end
+  until not taken
+  for _, fd in ipairs(spare) do
+    fd:close()
+  end
+  return reader, writer, errno
+end
+
+---In the copy: fds of ours whose numbers the plan has given away are not ours to close any more.
+---@param job table
+function M.let_go(job)
+  local taken = {}
+  for _, entry in ipairs(job.fds or {}) do
+    taken[entry.as] = true
+  end
+  for _, list in ipairs { job.held, job.ours } do
+    for _, fd in pairs(list) do
+      if fd:isopen() and taken[fd:number()] then
+        fd:release()
+      end
+    end
+  end
 end
 
 return M

@@ -410,41 +410,6 @@ local function forked(writer, fn, ...)
   core.process.exit(values(pcall(fn, ...)))
 end
 
--- A pipe whose writing end keeps its number in the child: none that the plan gives to another fd.
-local function result_pipe(fds)
-  local spare = {}
-  local reader, writer, errno
-  repeat
-    local taken = false
-    reader, writer, errno = core.fd.pipe()
-    for _, entry in ipairs(reader and fds or {}) do
-      taken = taken or entry.as == writer:number()
-    end
-    if taken then
-      spare[#spare + 1], spare[#spare + 2] = reader, writer
-    end
-  until not taken
-  for _, fd in ipairs(spare) do
-    fd:close()
-  end
-  return reader, writer, errno
-end
-
--- In the copy: fds of ours whose numbers the plan has given away are not ours to close any more.
-local function let_go(job)
-  local taken = {}
-  for _, entry in ipairs(job.fds or {}) do
-    taken[entry.as] = true
-  end
-  for _, list in ipairs { job.held, job.ours } do
-    for _, fd in pairs(list) do
-      if fd:isopen() and taken[fd:number()] then
-        fd:release()
-      end
-    end
-  end
-end
-
 ---Run a Lua function in a child of that plan (no program in it). p:result() gives what it returns, or raises what it raises.
 ---The child is a copy of the script: its handles work there, and what it changes stays there. Refused where the process has threads.
 ---@param plan nslua.Plan|nil  may be left out: fork(fn, ...)
@@ -475,7 +440,7 @@ function M.fork_in(owner, plan, fn, ...)
     plan_of.release(job, true)
     errors.misuse "fork: the plan of a function has no program"
   end
-  local reader, writer, errno = result_pipe(job.fds)
+  local reader, writer, errno = require("nslua.carry").pipe(job.fds)
   if not reader then
     plan_of.release(job, true)
     errors.check("fork", nil, reader, writer, errno)
@@ -486,7 +451,7 @@ function M.fork_in(owner, plan, fn, ...)
   job.held[#job.held + 1] = writer
   local p = start("fork", job, owner)
   if not p then
-    let_go(job)
+    require("nslua.carry").let_go(job)
     reader:close()
     forked(writer, fn, ...)
   end
