@@ -30,6 +30,12 @@ local MININET = "unshare -n mn --switch lxbr --controller none --test none --top
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
+  { work = "nslua unshare -n true | unshare", budget = 1.5, needs = "unshare", nslua = program(100, HOST .. " unshare -n true"),
+    floor = program(100, "unshare -n true") },
+  { work = "nslua netns add, delete | ip netns", budget = 1, needs = "ip", nslua = program(50, "sh bench/names.sh " .. HOST .. " netns"),
+    floor = program(50, "sh bench/names.sh ip netns") },
+  { work = "nslua netns exec NAME true | ip netns exec", budget = 1, needs = "ip", nslua = program(100, HOST .. " netns exec " .. NAME .. " true"),
+    floor = program(100, "ip netns exec " .. NAME .. " true") },
   { work = "500 x netns.new() and close | C", budget = 1.1, nslua = lua("netns-new", 500), floor = floor("netns-new", 500) },
   { work = "netns:call(empty) | a pair of setns in C", budget = 4, nslua = lua("call", 50000), floor = floor("setns-pair", 50000) },
   { work = "netns:run{/bin/true, sys=false} | C", budget = 1.3, nslua = lua("run", 200), floor = floor("run", 200) },
