@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "place.h"
 
-#define CHILDREN 32
+#define CHILDREN 96 /* mounts below /sys, at any depth */
 
 struct line {
 	int id, parent;
@@ -151,10 +151,9 @@ static int new_sysfs(unsigned int flags)
 void spawn_sys(struct plan *p)
 {
 	struct mountinfo m;
-	struct line l;
-	int old = -1, trees[CHILDREN], n = 0, dir, fresh;
+	struct line l, below[CHILDREN];
+	int old = -1, trees[CHILDREN], n = 0, dir, fresh, seen = 0;
 	unsigned int flags = 0;
-	char paths[CHILDREN][256];
 
 	if (open_info(&m) < 0) {
 		keep_old(p, errno, "no /proc: the old /sys was kept");
@@ -164,21 +163,19 @@ void spawn_sys(struct plan *p)
 		if (!strcmp(l.place, "/sys")) { /* of several, the last is on top */
 			old = l.id;
 			flags = l.flags;
+		} else if (!strncmp(l.place, "/sys/", 5) && seen < CHILDREN) {
+			below[seen++] = l;
 		}
 	}
 	close(m.fd);
 	if (old < 0)
 		return; /* this system has no /sys to be wrong */
-	if (open_info(&m) >= 0) {
-		while (n < CHILDREN && next_line(&m, &l)) {
-			if (l.parent != old || strncmp(l.place, "/sys/", 5) != 0)
-				continue;
-			trees[n] = place_open_tree(AT_FDCWD, l.place, AT_RECURSIVE);
-			if (trees[n] < 0)
-				continue;
-			memcpy(paths[n++], l.place, sizeof(l.place));
-		}
-		close(m.fd);
+	for (int i = 0; i < seen; i++) { /* each with what is mounted below it in turn */
+		if (below[i].parent != old)
+			continue;
+		trees[n] = place_open_tree(AT_FDCWD, below[i].place, AT_RECURSIVE);
+		if (trees[n] >= 0)
+			below[n++] = below[i];
 	}
 	fresh = new_sysfs(flags);
 	if (fresh < 0) {
@@ -190,10 +187,10 @@ void spawn_sys(struct plan *p)
 		if (dir < 0 || place_move(fresh, dir) < 0)
 			spawn_die(p, "sys", errno, "/sys");
 		for (int i = 0; i < n; i++) {
-			int to = open(paths[i], O_PATH | O_CLOEXEC);
+			int to = open(below[i].place, O_PATH | O_CLOEXEC);
 
 			if (to < 0 || place_move(trees[i], to) < 0)
-				keep_old(p, errno, paths[i]);
+				keep_old(p, errno, below[i].place);
 			if (to >= 0)
 				close(to);
 		}
