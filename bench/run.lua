@@ -24,9 +24,12 @@ local function nsenter(tool)
   return program(100, ("%s -t %d -n true"):format(tool, target.pid))
 end
 
+local LS = HOST .. " ls"
+
 local MININET = "unshare -n mn --switch lxbr --controller none --test none --topo single,64"
 
--- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua.
+-- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
+-- each, while the row is measured.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
@@ -51,6 +54,15 @@ local rows = {
   { work = "64 hosts, until the kernel is done | mininet", faster = true, needs = "mn", also = "brctl", pairs = 3,
     nslua = program(1, HOST .. " bench/works.lua star 1 teardown"), floor = program(1, MININET) },
   { work = "one link by name, kept socket | C", budget = 3, nslua = lua("link-get", 50000), floor = floor("link-get", 50000) },
+  { work = "1,000 processes: nslua ls | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS), floor = program(3, "lsns") },
+  { work = "1,000: nslua ls --no-fds | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS .. " --no-fds"),
+    floor = program(3, "lsns") },
+  { work = "8,000 processes: nslua ls | lsns", crowd = 8000, budget = 3, faster = true, needs = "lsns", nslua = program(1, LS),
+    floor = program(1, "lsns") },
+  { work = "8,000: nslua ls --no-fds | lsns", crowd = 8000, budget = 8, faster = true, needs = "lsns", nslua = program(1, LS .. " --no-fds"),
+    floor = program(1, "lsns") },
+  { work = "8,000: namespace.list() | C", crowd = 8000, budget = 1.5, nslua = lua("census", 1), floor = floor("census", 1) },
+  { work = "8,000: namespace.list{fds=false} | C", crowd = 8000, nslua = lua("census", 1, "links"), floor = floor("census", 1, "links") },
 }
 
 local function popen(command)
@@ -66,6 +78,24 @@ local function measure(side)
   return out and tonumber(out) and tonumber(out) / side[2] / 1e9
 end
 
+-- The crowd that a row asks for; it is kept for the next row, and ends with this script.
+local crowd, crowd_size
+local function gather(size)
+  if size == crowd_size then
+    return
+  end
+  if crowd then
+    crowd:close()
+    crowd = nil
+  end
+  crowd_size = size
+  if size then
+    crowd = ns.spawn { FLOOR, "crowd", tostring(size), stdin = "pipe", stdout = "pipe" }
+    assert(crowd.stdout:read "l" == "0", "the crowd did not come")
+    popen(HOST .. " ls") -- /proc has no names for them before somebody looks
+  end
+end
+
 local function median(list)
   table.sort(list)
   local n = #list
@@ -78,6 +108,7 @@ local function run(row, pairs_wanted)
       return { work = row.work, budget = row.budget, verdict = "skipped", why = tool .. " is not installed" }
     end
   end
+  gather(row.crowd)
   local times = { nslua = {}, floor = {} }
   local ratios = {}
   for i = 1, math.min(pairs_wanted, row.pairs or pairs_wanted) do
@@ -174,6 +205,7 @@ local ok, problem = xpcall(function()
     end
   end
 end, debug.traceback)
+gather(nil)
 named:close()
 ns.netns.delete(NAME)
 if not ok then

@@ -64,6 +64,14 @@ works["link-get"] = function(rounds)
   end)
 end
 
+works.census = function(rounds, links)
+  return timed(function()
+    for _ = 1, rounds do
+      assert(#ns.namespace.list { fds = links ~= "links" } > 8)
+    end
+  end)
+end
+
 local function star(hosts)
   local sw = ns.netns.new()
   local list = {}

@@ -1,423 +1,386 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * census.c - one walk over /proc that meets every namespace which processes, threads, open files and sockets hold.  A namespace is known by its
- * inode; what is known already costs a readlink and a look into a hash, and nothing is opened.
- */
-#include <dirent.h>
+/* census.c - every namespace there is to be found: the memory of the walk, and what it found as Lua tables. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "namespace.h"
+#include "census.h"
 
-#define CENSUS "nslua.census"
-#ifndef TUNGETDEVNETNS
-#define TUNGETDEVNETNS _IO('T', 227) /* linux/if_tun.h, 5.4 */
-#endif
-#ifndef SIOCGSKNS
-#define SIOCGSKNS 0x894C
-#endif
-
-enum how { PROCESS, CHILDREN, THREAD, FD, SOCKET, HOWS };
-static const char *const how_names[HOWS] = { "process", "children", "thread", "fd", "socket" };
-
-struct row {
-	uint64_t inode;
-	int type;     /* index in nslua_nstypes */
-	unsigned int hows;
-	unsigned int nprocs;
-	pid_t first;  /* the lowest pid whose first thread is inside */
-	pid_t pid, tid; /* where it was met first: opened by that */
-	int fd;
-	enum how how;
-};
-
-/* Open addressing; key 0 is free. */
-struct set {
-	uint64_t *keys;
-	uint32_t *values;
-	size_t n, size;
-};
-
-struct census {
-	struct row *rows;
-	size_t n, size;
-	struct set inodes, sockets;
-	unsigned int wanted; /* bit by type */
-	int fds;
-	dev_t nsfs;
-	unsigned int unreadable;
-	int nomem;
-};
-
-static int set_grow(struct set *s)
+bool census_grow(struct census *c, void **array, size_t *room, size_t want, size_t size)
 {
-	struct set big = { .size = s->size ? s->size * 2 : 1024 };
+	size_t n = *room ? *room : 64;
+	void *p;
 
-	big.keys = calloc(big.size, sizeof(*big.keys));
-	big.values = calloc(big.size, sizeof(*big.values));
-	if (!big.keys || !big.values) {
-		free(big.keys);
-		free(big.values);
-		return -1;
+	if (want <= *room)
+		return true;
+	while (n < want)
+		n *= 2;
+	p = realloc(*array, n * size);
+	if (!p) {
+		c->failed = true;
+		return false;
 	}
-	for (size_t i = 0; i < s->size; i++) {
-		size_t at;
-
-		if (!s->keys[i])
-			continue;
-		for (at = s->keys[i] * 0x9e3779b97f4a7c15u % big.size; big.keys[at]; at = (at + 1) % big.size)
-			;
-		big.keys[at] = s->keys[i];
-		big.values[at] = s->values[i];
-	}
-	big.n = s->n;
-	free(s->keys);
-	free(s->values);
-	*s = big;
-	return 0;
+	*array = p;
+	*room = n;
+	return true;
 }
 
-/* The value of a key, made with `value` where it is new (*fresh).  NULL: no memory. */
-static uint32_t *set_of(struct set *s, uint64_t key, uint32_t value, int *fresh)
+static size_t hash(uint64_t v)
 {
-	size_t at;
-
-	if (s->n * 2 >= s->size && set_grow(s) < 0)
-		return NULL;
-	for (at = key * 0x9e3779b97f4a7c15u % s->size; s->keys[at] && s->keys[at] != key; at = (at + 1) % s->size)
-		;
-	*fresh = !s->keys[at];
-	if (*fresh) {
-		s->keys[at] = key;
-		s->values[at] = value;
-		s->n++;
-	}
-	return &s->values[at];
+	return (size_t)((v * UINT64_C(0x9e3779b97f4a7c15)) >> 20);
 }
 
-static struct row *meet(struct census *c, uint64_t inode, int type, enum how how, pid_t pid, pid_t tid, int fd)
+/* The slot where a member is or would be. */
+static uint64_t *place(const struct census_set *set, uint64_t member)
 {
-	struct row *r;
-	uint32_t *at;
-	int fresh;
+	size_t i = hash(member) & (set->size - 1);
 
-	if (!(c->wanted & 1U << type))
-		return NULL;
-	at = set_of(&c->inodes, inode, (uint32_t)c->n, &fresh);
-	if (at && fresh && c->n == c->size) {
-		size_t size = c->size ? c->size * 2 : 256;
-		struct row *rows = realloc(c->rows, size * sizeof(*rows));
-
-		at = rows ? at : NULL;
-		c->rows = rows ? rows : c->rows;
-		c->size = rows ? size : c->size;
-	}
-	if (!at) {
-		c->nomem = 1;
-		return NULL;
-	}
-	if (fresh)
-		c->rows[c->n++] = (struct row){ .inode = inode, .type = type, .how = how, .pid = pid, .tid = tid, .fd = fd };
-	r = &c->rows[*at];
-	r->hows |= 1U << how;
-	return r;
+	while (set->slot[i] && set->slot[i] != member)
+		i = (i + 1) & (set->size - 1);
+	return set->slot + i;
 }
 
-/* "net:[4026531833]": type and inode; 0 where it is none. */
-static uint64_t parse(const char *text, int *type)
+static bool has(const struct census_set *set, uint64_t member)
 {
-	const char *colon = strchr(text, ':');
+	return set->size && *place(set, member) == member;
+}
 
-	if (!colon || colon[1] != '[')
+bool census_first(struct census *c, struct census_set *set, uint64_t member)
+{
+	uint64_t *at;
+
+	if (!member)
+		return true;
+	if (set->used * 2 >= set->size) {
+		struct census_set bigger = { NULL, set->size ? set->size * 2 : 256, set->used };
+
+		bigger.slot = calloc(bigger.size, sizeof(*bigger.slot));
+		if (!bigger.slot) {
+			c->failed = true;
+			return false;
+		}
+		for (size_t i = 0; i < set->size; i++)
+			if (set->slot[i])
+				*place(&bigger, set->slot[i]) = set->slot[i];
+		free(set->slot);
+		*set = bigger;
+	}
+	at = place(set, member);
+	if (*at)
+		return false;
+	*at = member;
+	set->used++;
+	return true;
+}
+
+struct census_ns *census_find(struct census *c, uint64_t inode)
+{
+	for (size_t i = c->slots ? hash(inode) & (c->slots - 1) : 0; c->slots && c->slot[i]; i = (i + 1) & (c->slots - 1))
+		if (c->ns[c->slot[i] - 1].inode == inode)
+			return c->ns + c->slot[i] - 1;
+	return NULL;
+}
+
+static void enter(struct census *c, size_t index)
+{
+	size_t i = hash(c->ns[index].inode) & (c->slots - 1);
+
+	while (c->slot[i])
+		i = (i + 1) & (c->slots - 1);
+	c->slot[i] = (uint32_t)index + 1;
+}
+
+static bool more_slots(struct census *c)
+{
+	size_t n = c->slots ? c->slots * 2 : 256;
+	uint32_t *slot = calloc(n, sizeof(*slot));
+
+	if (!slot) {
+		c->failed = true;
+		return false;
+	}
+	free(c->slot);
+	c->slot = slot;
+	c->slots = n;
+	for (size_t i = 0; i < c->count; i++)
+		enter(c, i);
+	return true;
+}
+
+struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, uint64_t inode, enum census_how how, pid_t holder,
+			     bool *open_it)
+{
+	struct census_ns *ns = census_find(c, inode);
+
+	*open_it = false;
+	if (ns) {
+		/* What has a relation only, or is mounted, is held by nobody that is known yet. */
+		if (how < BY_MOUNT && !(ns->found & ((1U << BY_MOUNT) - 1)))
+			ns->holder = holder;
+		ns->found |= 1U << how;
+		return ns;
+	}
+	if (!inode || !(c->wanted & type->flag) || (c->count * 2 >= c->slots && !more_slots(c)) ||
+	    !census_grow(c, (void **)&c->ns, &c->room, c->count + 1, sizeof(*c->ns)))
+		return NULL;
+	ns = c->ns + c->count;
+	memset(ns, 0, sizeof(*ns));
+	ns->type = type;
+	ns->inode = inode;
+	ns->found = 1U << how;
+	ns->holder = holder;
+	enter(c, c->count++);
+	*open_it = true;
+	return ns;
+}
+
+/* The inode of the owner or parent, which may be held by nothing else; 0: beyond what this process may see. */
+static uint64_t relation(struct census *c, int fd, unsigned long request, int flag)
+{
+	int above = ioctl(fd, request);
+	struct stat st;
+	bool open_it;
+
+	if (above < 0)
 		return 0;
-	for (int i = 0; nslua_nstypes[i].name; i++) {
-		if (strlen(nslua_nstypes[i].proc) == (size_t)(colon - text) && !strncmp(nslua_nstypes[i].proc, text, (size_t)(colon - text))) {
-			*type = i;
-			return strtoull(colon + 2, NULL, 10);
+	if (fstat(above, &st) < 0) {
+		close(above);
+		return 0;
+	}
+	census_add(c, nslua_nstype(flag), st.st_ino, BY_RELATION, 0, &open_it);
+	if (open_it)
+		census_know(c, st.st_ino, above); /* as deep as namespaces nest: 33 */
+	else
+		close(above);
+	return st.st_ino;
+}
+
+void census_know(struct census *c, uint64_t inode, int fd)
+{
+	int flag = census_find(c, inode)->type->flag;
+	uint64_t id = 0, owner, parent = 0;
+	uid_t user;
+	bool has_user;
+	struct census_ns *ns;
+
+	if (ioctl(fd, NSLUA_NS_GET_ID, &id) < 0)
+		id = 0;
+	has_user = flag == CLONE_NEWUSER && ioctl(fd, NSLUA_NS_GET_OWNER_UID, &user) == 0;
+	owner = relation(c, fd, NSLUA_NS_GET_USERNS, CLONE_NEWUSER);
+	if (flag == CLONE_NEWUSER)
+		parent = owner; /* the kernel has one pointer for both */
+	else if (flag == CLONE_NEWPID)
+		parent = relation(c, fd, NSLUA_NS_GET_PARENT, flag);
+	close(fd);
+	ns = census_find(c, inode); /* the array may have moved */
+	ns->id = id;
+	ns->owner = owner;
+	ns->parent = parent;
+	if (has_user && !ns->has_user) {
+		ns->user = user;
+		ns->has_user = true;
+	}
+}
+
+void census_mounted(struct census *c, const struct census_mount *mount, const char *path)
+{
+	struct census_ns *ns = census_find(c, mount->inode);
+	struct census_mount *m;
+
+	if (!ns || !census_grow(c, (void **)&c->mount, &c->mount_room, c->mounts + 1, sizeof(*c->mount)) ||
+	    !census_grow(c, (void **)&c->text, &c->text_room, c->used + mount->length, 1))
+		return;
+	m = c->mount + c->mounts++;
+	*m = *mount;
+	m->path = c->used;
+	m->before = ns->mount;
+	ns->mount = c->mounts;
+	memcpy(c->text + c->used, path, mount->length);
+	c->used += mount->length;
+}
+
+/* What another walk found of other processes. */
+void census_merge(struct census *c, const struct census *more)
+{
+	for (size_t i = 0; i < more->count; i++) {
+		const struct census_ns *from = more->ns + i;
+		bool is_new;
+		struct census_ns *ns = census_add(c, from->type, from->inode, BY_RELATION, 0, &is_new);
+
+		if (!ns)
+			return;
+		if (is_new) {
+			*ns = *from;
+			ns->mount = 0;
+			continue;
+		}
+		if (from->pid && (!ns->pid || from->pid < ns->pid)) {
+			ns->pid = from->pid;
+			ns->user = from->user;
+			ns->has_user = true;
+		}
+		ns->holder = ns->holder ? ns->holder : from->holder;
+		ns->nprocs += from->nprocs;
+		ns->found |= from->found;
+		if (!ns->id && !ns->owner) { /* it had gone before it could be opened */
+			ns->id = from->id;
+			ns->owner = from->owner;
+			ns->parent = from->parent;
 		}
 	}
-	return 0;
+	for (size_t i = 0; i < more->mounts; i++) {
+		const struct census_mount *m = more->mount + i;
+
+		if (!has(&c->seen_views, m->view))
+			census_mounted(c, m, more->text + m->path);
+	}
+	for (size_t i = 0; i < more->seen_views.size; i++)
+		if (more->seen_views.slot[i])
+			census_first(c, &c->seen_views, more->seen_views.slot[i]);
+	c->unreadable += more->unreadable;
+	c->failed |= more->failed;
 }
 
-static int gone(int err)
+void census_free(struct census *c)
 {
-	return err == ENOENT || err == ESRCH;
+	free(c->ns);
+	free(c->slot);
+	free(c->mount);
+	free(c->text);
+	free(c->file);
+	free(c->seen_sockets.slot);
+	free(c->seen_views.slot);
+	memset(c, 0, sizeof(*c));
 }
 
-/* The namespaces of a process or thread: `dir` is its directory in /proc.  -1: it cannot be read. */
-static int links(struct census *c, int dir, pid_t pid, pid_t tid)
-{
-	static const char *const children[] = { "pid_for_children", "time_for_children" };
-	char path[40], text[64];
-	int type;
-
-	for (int i = 0; nslua_nstypes[i].name; i++) {
-		struct row *r;
-		ssize_t n;
-
-		if (!(c->wanted & 1U << i))
-			continue;
-		snprintf(path, sizeof(path), "ns/%s", nslua_nstypes[i].proc);
-		n = readlinkat(dir, path, text, sizeof(text) - 1);
-		if (n < 0 && errno == EINVAL)
-			continue;
-		if (n < 0 && gone(errno)) /* ended, or a type this kernel lacks */
-			continue;
-		if (n < 0)
-			return -1;
-		text[n] = 0;
-		r = meet(c, parse(text, &type), i, tid ? THREAD : PROCESS, pid, tid, -1);
-		if (r && !tid) {
-			r->nprocs++;
-			r->first = r->first ? r->first : pid;
-		}
-	}
-	for (size_t i = 0; i < 2; i++) {
-		ssize_t n;
-		uint64_t inode;
-
-		snprintf(path, sizeof(path), "ns/%s", children[i]);
-		n = readlinkat(dir, path, text, sizeof(text) - 1);
-		if (n <= 0)
-			continue;
-		text[n] = 0;
-		inode = parse(text, &type);
-		if (inode)
-			meet(c, inode, type, CHILDREN, pid, tid, -1);
-	}
-	return 0;
-}
-
-static void threads(struct census *c, int dir, pid_t pid)
-{
-	struct stat st;
-	struct dirent *e;
-	DIR *d;
-	int fd;
-
-	/* A directory has as many links as it has directories below it, and two. */
-	if (fstatat(dir, "task", &st, 0) < 0 || st.st_nlink <= 3)
-		return;
-	fd = openat(dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((e = readdir(d))) {
-		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
-		int task;
-
-		if (tid <= 0 || tid == pid)
-			continue;
-		task = openat(fd, e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (task < 0)
-			continue;
-		links(c, task, pid, tid);
-		close(task);
-	}
-	closedir(d);
-}
-
-/* The namespace of a socket or tun device: a copy of the fd is asked. */
-static void ask_socket(struct census *c, int pidfd, pid_t pid, int number, unsigned long request)
-{
-	int copy = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0), net, type = 0;
-	struct stat st;
-
-	if (copy < 0)
-		return;
-	net = ioctl(copy, request);
-	close(copy);
-	if (net < 0)
-		return;
-	while (nslua_nstypes[type].flag != CLONE_NEWNET)
-		type++;
-	if (fstat(net, &st) == 0)
-		meet(c, st.st_ino, type, SOCKET, pid, 0, number);
-	close(net);
-}
-
-/* A path may be the mount that a namespace was opened by. */
-static void ask_path(struct census *c, int dir, const char *name, pid_t pid)
-{
-	struct stat st;
-	int fd, flag;
-
-	if (fstatat(dir, name, &st, AT_NO_AUTOMOUNT) < 0 || st.st_dev != c->nsfs)
-		return;
-	fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	flag = fd < 0 ? -1 : nslua_nsfs_type(fd);
-	if (fd >= 0)
-		close(fd);
-	for (int i = 0; flag > 0 && nslua_nstypes[i].name; i++)
-		if (nslua_nstypes[i].flag == flag)
-			meet(c, st.st_ino, i, FD, pid, 0, (int)strtol(name, NULL, 10));
-}
-
-static int files(struct census *c, int dir, pid_t pid)
-{
-	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), pidfd = -1, type;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	char text[64];
-
-	if (!d) {
-		int err = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return gone(err) ? 0 : -1;
-	}
-	while ((e = readdir(d))) {
-		ssize_t n;
-		uint64_t inode;
-		int fresh = 1;
-
-		if (e->d_name[0] == '.')
-			continue;
-		n = readlinkat(fd, e->d_name, text, sizeof(text) - 1);
-		if (n <= 0)
-			continue;
-		text[n] = 0;
-		if (!strncmp(text, "socket:[", 8) || !strcmp(text, "/dev/net/tun")) {
-			int tun = text[0] == '/';
-
-			if (!tun && !set_of(&c->sockets, strtoull(text + 8, NULL, 10), 0, &fresh))
-				c->nomem = 1;
-			if (!fresh)
-				continue;
-			if (pidfd < 0)
-				pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-			if (pidfd >= 0)
-				ask_socket(c, pidfd, pid, (int)strtol(e->d_name, NULL, 10), tun ? TUNGETDEVNETNS : SIOCGSKNS);
-		} else if (text[0] == '/') {
-			if (strncmp(text, "/dev/", 5) != 0)
-				ask_path(c, fd, e->d_name, pid);
-		} else if ((inode = parse(text, &type))) {
-			meet(c, inode, type, FD, pid, 0, (int)strtol(e->d_name, NULL, 10));
-		}
-	}
-	if (pidfd >= 0)
-		close(pidfd);
-	closedir(d);
-	return 0;
-}
-
-static int walk(struct census *c)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *e;
-	struct stat st;
-
-	if (!proc)
-		return -1;
-	if (stat("/proc/thread-self/ns/net", &st) == 0)
-		c->nsfs = st.st_dev;
-	while ((e = readdir(proc)) && !c->nomem) {
-		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-		int dir, bad;
-
-		if (pid <= 0)
-			continue;
-		dir = openat(dirfd(proc), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (dir < 0)
-			continue;
-		bad = links(c, dir, pid, 0) < 0;
-		if (!bad) {
-			threads(c, dir, pid);
-			bad = c->fds && files(c, dir, pid) < 0;
-		}
-		c->unreadable += (unsigned int)bad;
-		close(dir);
-	}
-	closedir(proc);
-	if (c->nomem) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return 0;
-}
+#define NSLUA_CENSUS "nslua.census"
 
 static int census_gc(lua_State *L)
 {
-	struct census *c = lua_touserdata(L, 1);
-
-	free(c->rows);
-	free(c->inodes.keys);
-	free(c->inodes.values);
-	free(c->sockets.keys);
-	free(c->sockets.values);
-	memset(c, 0, sizeof(*c));
+	census_free(luaL_checkudata(L, 1, NSLUA_CENSUS));
 	return 0;
 }
 
-static void field(lua_State *L, const char *key, lua_Integer n)
+static int by_type(const void *a, const void *b)
 {
-	lua_pushinteger(L, n);
+	const struct census_ns *x = a, *y = b;
+
+	if (x->type != y->type)
+		return x->type < y->type ? -1 : 1; /* the list of types is sorted by name */
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+static void set_u64(lua_State *L, const char *key, uint64_t value)
+{
+	if (!value)
+		return;
+	nslua_pushu64(L, value);
 	lua_setfield(L, -2, key);
 }
 
-/*
- * namespace.census(flags, fds) -> rows, unreadable.  flags: CLONE_NEW* of the types wanted; fds: look at open files too.
- * A row: inode, type, how (met first as "process" "children" "thread" "fd" "socket"), found (all of these, a list), pid, tid, fd (where it was
- * met first), nprocs, first (the lowest pid inside; nil: none).  unreadable: processes that could not be looked at.
- */
-int nslua_census(lua_State *L)
+/* paths = { "/run/netns/blue" } of this mount namespace, mounts = { { path, mount_namespace, pid } } of others. */
+static void push_mounts(lua_State *L, const struct census *c, const struct census_ns *ns)
 {
-	unsigned int flags = (unsigned int)luaL_checkinteger(L, 1);
-	struct census *c;
+	int own = 0, others = 0;
 
-	lua_settop(L, 2);
-	c = lua_newuserdatauv(L, sizeof(*c), 0);
-	memset(c, 0, sizeof(*c));
-	if (luaL_newmetatable(L, CENSUS)) {
-		lua_pushcfunction(L, census_gc);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	for (int i = 0; nslua_nstypes[i].name; i++)
-		if (flags & (unsigned int)nslua_nstypes[i].flag)
-			c->wanted |= 1U << i;
-	c->fds = lua_toboolean(L, 2);
-	if (walk(c) < 0)
-		return nslua_fail(L, "/proc");
-	lua_createtable(L, (int)c->n, 0);
-	for (size_t i = 0; i < c->n; i++) {
-		const struct row *r = &c->rows[i];
-		int n = 0;
+	for (size_t i = ns->mount; i; i = c->mount[i - 1].before)
+		*(c->mount[i - 1].pid ? &others : &own) += 1;
+	lua_createtable(L, own, 0);
+	lua_createtable(L, others, 0);
+	for (size_t i = ns->mount; i; i = c->mount[i - 1].before) { /* from the last to the first */
+		const struct census_mount *m = c->mount + i - 1;
 
-		lua_createtable(L, 0, 8);
-		nslua_pushu64(L, r->inode);
-		lua_setfield(L, -2, "inode");
-		lua_pushstring(L, nslua_nstypes[r->type].name);
-		lua_setfield(L, -2, "type");
-		lua_pushstring(L, how_names[r->how]);
-		lua_setfield(L, -2, "how");
-		lua_newtable(L);
-		for (int h = 0; h < HOWS; h++) {
-			if (r->hows & 1U << h) {
-				lua_pushstring(L, how_names[h]);
-				lua_rawseti(L, -2, ++n);
-			}
+		if (!m->pid) {
+			lua_pushlstring(L, c->text + m->path, m->length);
+			lua_rawseti(L, -3, own--);
+			continue;
 		}
-		lua_setfield(L, -2, "found");
-		field(L, "pid", r->pid);
-		field(L, "nprocs", (lua_Integer)r->nprocs);
-		if (r->tid)
-			field(L, "tid", r->tid);
-		if (r->fd >= 0)
-			field(L, "fd", r->fd);
-		if (r->first)
-			field(L, "first", r->first);
+		lua_createtable(L, 0, 3);
+		lua_pushlstring(L, c->text + m->path, m->length);
+		lua_setfield(L, -2, "path");
+		set_u64(L, "mount_namespace", m->mntns);
+		set_u64(L, "pid", (uint64_t)m->pid);
+		lua_rawseti(L, -2, others--);
+	}
+	lua_setfield(L, -3, "mounts");
+	lua_setfield(L, -2, "paths");
+}
+
+static void push_ns(lua_State *L, const struct census *c, const struct census_ns *ns)
+{
+	static const char *const how[CENSUS_HOWS] = { "process", "children", "thread", "fd", "socket", "mount", "relation" };
+
+	int n = 0;
+
+	lua_createtable(L, 0, 14);
+	lua_pushstring(L, ns->type->name);
+	lua_setfield(L, -2, "type");
+	lua_createtable(L, 1, 0);
+	for (int i = 0; i < CENSUS_HOWS; i++) {
+		if (ns->found & 1U << i) {
+			lua_pushstring(L, how[i]);
+			if (!n) {
+				lua_pushvalue(L, -1);
+				lua_setfield(L, -4, "how_found");
+			}
+			lua_rawseti(L, -2, ++n);
+		}
+	}
+	lua_setfield(L, -2, "found");
+	set_u64(L, "inode", ns->inode);
+	set_u64(L, "id", ns->id);
+	set_u64(L, "owner", ns->owner);
+	set_u64(L, "parent", ns->parent);
+	set_u64(L, "pid", (uint64_t)ns->pid);
+	if (!ns->pid)
+		set_u64(L, "holder", (uint64_t)ns->holder);
+	lua_pushinteger(L, ns->nprocs);
+	lua_setfield(L, -2, "nprocs");
+	if (ns->has_user) {
+		nslua_pushu64(L, ns->user);
+		lua_setfield(L, -2, "user");
+	}
+	push_mounts(L, c, ns);
+}
+
+/*
+ * census.scan(flags, fds, sockets) -> list of namespaces of the types in flags (an OR of CLONE_NEW*), sorted by type and inode: { type, inode,
+ * found, how_found, nprocs, paths, mounts [, id, owner, parent, pid, user, holder] }, number of processes that could not be looked at.  fds: look at open
+ * files too; sockets: ask each socket for its network namespace.
+ */
+static int census_scan(lua_State *L)
+{
+	int wanted = (int)luaL_checkinteger(L, 1);
+	struct census *c = lua_newuserdatauv(L, sizeof(*c), 0);
+
+	memset(c, 0, sizeof(*c));
+	luaL_setmetatable(L, NSLUA_CENSUS);
+	c->wanted = wanted;
+	c->fds = lua_toboolean(L, 2);
+	c->sockets = lua_toboolean(L, 3) && wanted & CLONE_NEWNET;
+	if (census_walk(c) < 0)
+		return nslua_fail(L, "/proc");
+	if (c->failed)
+		return nslua_failen(L, "census", ENOMEM);
+	if (c->count)
+		qsort(c->ns, c->count, sizeof(*c->ns), by_type);
+	lua_createtable(L, (int)c->count, 2);
+	for (size_t i = 0; i < c->count; i++) {
+		push_ns(L, c, c->ns + i);
 		lua_rawseti(L, -2, (int)i + 1);
 	}
 	lua_pushinteger(L, (lua_Integer)c->unreadable);
 	return 2;
+}
+
+int nslua_open_census(lua_State *L)
+{
+	static const luaL_Reg meta[] = { { "__gc", census_gc }, { NULL, NULL } };
+	static const luaL_Reg functions[] = { { "scan", census_scan }, { NULL, NULL } };
+
+	nslua_newclass(L, NSLUA_CENSUS, NULL, meta);
+	luaL_newlib(L, functions);
+	return 1;
 }

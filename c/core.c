@@ -107,6 +107,7 @@ static const struct {
 	{ "keeper", nslua_open_keeper },
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
+	{ "census", nslua_open_census },
 	{ "schema", nslua_open_schema },
 	{ "namespace", nslua_open_namespace },
 	{ "mount", nslua_open_mount },

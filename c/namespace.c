@@ -152,8 +152,7 @@ static int ns_host(lua_State *L)
 
 static const luaL_Reg own_functions[] = {
 	{ "open", ns_open },       { "by_id", ns_by_id }, { "dup", ns_dup },   { "current", ns_current },
-	{ "setns", ns_setns },     { "host", ns_host },   { "unshare", ns_unshare },
-	{ "census", nslua_census }, { NULL, NULL },
+	{ "setns", ns_setns },     { "host", ns_host },   { "unshare", ns_unshare }, { NULL, NULL },
 };
 
 int nslua_open_namespace(lua_State *L)

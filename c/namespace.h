@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <linux/sockios.h>
 #include "nslua.h"
 
 #ifndef CLONE_NEWCGROUP
@@ -31,6 +32,11 @@
 /* linux/exportfs.h, linux/fcntl.h: namespaces by file handle, 6.18 */
 #define NSLUA_FILEID_NSFS 0xf1
 #define NSLUA_FD_NSFS_ROOT -10003
+
+/* linux/sockios.h, 4.9 */
+#ifndef SIOCGSKNS
+#define SIOCGSKNS 0x894C
+#endif
 
 /* linux/pidfd.h */
 #define NSLUA_PIDFD_THREAD 0x80 /* 6.9: O_EXCL */
@@ -55,9 +61,9 @@ const struct nslua_nstype *nslua_checknstype(lua_State *L, int arg);
 
 /* nsfs.c */
 int nslua_nsfs_type(int fd); /* CLONE_NEW* flag, or -1/errno: EINVAL where fd is no namespace */
+/* The number in a link's text, "net:[4026531833]", and the type before it; 0 for other text. */
+uint64_t nslua_nsfs_inode(const char *text, const struct nslua_nstype **type);
 extern const luaL_Reg nslua_nsfs_functions[];
-
-int nslua_census(lua_State *L); /* census.c */
 
 /* pidfd.c */
 int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type); /* fd, or -1/errno */

@@ -2,7 +2,7 @@
 /* nsfs.c - what a namespace fd tells: type, owner, parent, 64-bit id.  ioctl_nsfs(2). */
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -115,16 +115,15 @@ static int ns_id(lua_State *L)
 	return 1;
 }
 
-/* The number in "net:[4026531833]", 0 for other text. */
-static unsigned long inode_of_text(const char *text)
+uint64_t nslua_nsfs_inode(const char *text, const struct nslua_nstype **type)
 {
-	unsigned long inode;
-
 	for (const struct nslua_nstype *t = nslua_nstypes; t->name; t++) {
 		size_t len = strlen(t->proc);
 
-		if (!strncmp(text, t->proc, len) && sscanf(text + len, ":[%lu]", &inode) == 1)
-			return inode;
+		if (!strncmp(text, t->proc, len) && text[len] == ':' && text[len + 1] == '[') {
+			*type = t;
+			return strtoull(text + len + 2, NULL, 10);
+		}
 	}
 	return 0;
 }
@@ -138,14 +137,15 @@ static int ns_peek(lua_State *L)
 	static dev_t nsfs; /* one device for all namespaces, as long as the machine runs */
 	const char *path = luaL_checkstring(L, 1);
 	char text[PATH_MAX];
-	unsigned long inode;
+	const struct nslua_nstype *type;
+	uint64_t inode;
 	struct stat st;
 	ssize_t n = readlink(path, text, sizeof(text) - 1);
 
 	if (n < 0)
 		return nslua_fail(L, path);
 	text[n] = '\0';
-	inode = inode_of_text(text);
+	inode = nslua_nsfs_inode(text, &type);
 	if (text[0] == '/') {
 		if (!nsfs && stat("/proc/thread-self/ns/net", &st) == 0)
 			nsfs = st.st_dev;

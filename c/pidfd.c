@@ -8,12 +8,7 @@
 #include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include <linux/sockios.h>
 #include "namespace.h"
-
-#ifndef SIOCGSKNS
-#define SIOCGSKNS 0x894C
-#endif
 
 static int pidfd_open_raw(pid_t pid, unsigned int flags)
 {

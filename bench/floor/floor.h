@@ -38,6 +38,10 @@ int64_t work_run_sys_fresh(int rounds, char **argv);
 /* star.c */
 int64_t work_star(int rounds, char **argv);
 
+/* census.c */
+int64_t work_census(int rounds, char **argv);
+int64_t work_crowd(int rounds, char **argv);
+
 /* route.c: rtnetlink through libmnl */
 struct mnl_socket *route_socket(int netns);      /* opened inside that namespace */
 struct nlmsghdr *request(char *at, uint16_t type, uint16_t flags);

@@ -487,8 +487,8 @@ function M.setns(target, types)
 end
 
 ---Every namespace that can be found. See nslua.census.
----@param filter? { type: string|string[] }
----@return nslua.NamespaceRow[]
+---@param filter? { type: string|string[], fds: boolean, sockets: boolean }
+---@return nslua.NamespaceList
 function M.list(filter)
   return require("nslua.census").list(filter)
 end

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* census.h - what the parts of the census share: the namespaces found so far, and how each was found. */
+#ifndef NSLUA_CENSUS_H
+#define NSLUA_CENSUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "namespace.h"
+
+/* What shows a namespace; the first of these counts. */
+enum census_how { BY_PROCESS, BY_CHILDREN, BY_THREAD, BY_FD, BY_SOCKET, BY_MOUNT, BY_RELATION, CENSUS_HOWS };
+
+struct census_ns {
+	uint64_t inode, id, owner, parent; /* 0: not known */
+	const struct nslua_nstype *type;
+	uint32_t nprocs;
+	pid_t pid;                         /* the lowest; 0: none */
+	uid_t user;                        /* of that process, else who made a user namespace */
+	bool has_user;
+	unsigned int found;                /* bit by census_how */
+	pid_t holder;                      /* the first process by which it was found */
+	size_t mount;                      /* 1 + index of its last mount; 0: none */
+};
+
+/* A bind mount of a namespace. */
+struct census_mount {
+	uint64_t inode, mntns, view; /* view: of the mount namespace from one root */
+	size_t path, length; /* in census.text */
+	size_t before;       /* 1 + index of the namespace's mount before this one */
+	pid_t pid;           /* whose mountinfo showed it; 0: this thread's own */
+};
+
+/* A set of numbers, open addressing; 0 is no member. */
+struct census_set {
+	uint64_t *slot;
+	size_t size, used;
+};
+
+/* All memory of a census: a userdata owns it, and Lua is not called before the walk has ended. */
+struct census {
+	int wanted; /* CLONE_NEW* of the types asked for */
+	bool fds, sockets;
+	bool failed; /* out of memory */
+	struct census_ns *ns;
+	size_t count, room;
+	uint32_t *slot; /* inode -> 1 + index in ns */
+	size_t slots;
+	struct census_mount *mount;
+	size_t mounts, mount_room;
+	char *text;
+	size_t used, text_room;
+	char *file; /* a file that is being read */
+	size_t file_room;
+	struct census_set seen_sockets, seen_views;
+	dev_t nsfs;
+	uint64_t own_mntns;
+	unsigned int unreadable; /* processes */
+};
+
+/* census.c */
+bool census_grow(struct census *c, void **array, size_t *room, size_t want, size_t size);
+bool census_first(struct census *c, struct census_set *set, uint64_t member); /* adds it; whether it was new */
+struct census_ns *census_find(struct census *c, uint64_t inode);
+/*
+ * A namespace that was found, of any type; NULL where nobody asked for it.  holder: the process that showed it, or 0.  Where it is new,
+ * *open_it says that census_know() wants an fd of it.
+ */
+struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, uint64_t inode, enum census_how how, pid_t holder,
+			     bool *open_it);
+void census_know(struct census *c, uint64_t inode, int fd); /* what only an fd tells; closes it */
+void census_mounted(struct census *c, const struct census_mount *mount, const char *path);
+void census_merge(struct census *c, const struct census *more);
+void census_free(struct census *c);
+
+/* walk.c: 0, or -1/errno where /proc cannot be read. */
+int census_walk(struct census *c);
+void census_process(struct census *c, int proc, pid_t pid);
+
+/* crew.c: all processes, by as many threads as pay. */
+struct census_list {
+	struct census *c;
+	int proc; /* "/proc" */
+	pid_t *pid;
+	size_t count, room;
+};
+void census_share(struct census_list *list);
+
+/* mountinfo.c: the bind mounts that a process or thread sees; `dir` is its directory in /proc. */
+void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid);
+
+#endif

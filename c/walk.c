@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/* walk.c - one walk of /proc for the census: processes, their threads, their open files.  proc(5) */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <linux/kcmp.h>
+#include <linux/major.h>
+#include "census.h"
+
+#define TUN_MINOR 200 /* linux/miscdevice.h, in the kernel only */
+
+/* What is in /proc/PID/ns. */
+static const struct {
+	const char *word;
+	int flag;
+	enum census_how how;
+} links[] = {
+	{ "mnt", CLONE_NEWNS, BY_PROCESS },      { "cgroup", CLONE_NEWCGROUP, BY_PROCESS },
+	{ "ipc", CLONE_NEWIPC, BY_PROCESS },     { "net", CLONE_NEWNET, BY_PROCESS },
+	{ "pid", CLONE_NEWPID, BY_PROCESS },     { "time", CLONE_NEWTIME, BY_PROCESS },
+	{ "user", CLONE_NEWUSER, BY_PROCESS },   { "uts", CLONE_NEWUTS, BY_PROCESS },
+	{ "pid_for_children", CLONE_NEWPID, BY_CHILDREN }, { "time_for_children", CLONE_NEWTIME, BY_CHILDREN },
+};
+
+/* A process or a thread that is looked at. */
+struct one {
+	struct census *c;
+	pid_t pid, tid; /* tid 0: the process, and its first thread */
+	int dir;        /* /proc/PID or /proc/PID/task/TID, O_PATH */
+	uid_t uid;
+	int pidfd;      /* -1: not opened yet */
+	bool unreadable;
+};
+
+/* The names in a directory, by getdents64(2): no allocation for each of thousands of directories. */
+static int each(int dir, void (*visit)(void *arg, int dir, const char *name), void *arg)
+{
+	char buf[16384] __attribute__((aligned(8)));
+	long n;
+
+	while ((n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
+		for (long at = 0; at < n;) {
+			const struct dirent64 *e = (const struct dirent64 *)(const void *)(buf + at);
+
+			if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
+				visit(arg, dir, e->d_name);
+			at += e->d_reclen;
+		}
+	return n < 0 ? -1 : 0;
+}
+
+static bool denied(int en)
+{
+	return en == EACCES || en == EPERM || en == ENOSYS;
+}
+
+static ssize_t link_text(int dir, const char *name, char *text, size_t room)
+{
+	ssize_t n = readlinkat(dir, name, text, room - 1);
+
+	text[n < 0 ? 0 : n] = '\0';
+	return n;
+}
+
+/* A namespace that a link shows; it is opened if it is new. */
+static struct census_ns *found(struct one *o, const struct nslua_nstype *type, uint64_t inode, enum census_how how, int dir, const char *name)
+{
+	struct census *c = o->c;
+	bool open_it;
+	struct census_ns *ns = census_add(c, type, inode, how, o->pid, &open_it);
+
+	if (open_it) {
+		int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+		struct stat st;
+
+		/* The process may have moved, or ended and given its number away. */
+		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == inode)
+			census_know(c, inode, fd);
+		else if (fd >= 0)
+			close(fd);
+		ns = census_find(c, inode);
+	}
+	return ns;
+}
+
+static void mounts_of(struct one *o, uint64_t mntns)
+{
+	struct stat root;
+	uint64_t view;
+
+	if (mntns == o->c->own_mntns)
+		return;
+	/* What is below another root is another view of the same mount namespace. */
+	if (fstatat(o->dir, "root", &root, 0) < 0)
+		memset(&root, 0, sizeof(root));
+	view = (mntns * UINT64_C(1000003) + root.st_dev) * UINT64_C(1000003) + root.st_ino;
+	if (census_first(o->c, &o->c->seen_views, view))
+		census_mountinfo(o->c, o->dir, mntns, view, o->pid);
+}
+
+/* The namespaces in /proc/PID/ns; false where this process may not look. */
+static bool namespaces(struct one *o)
+{
+	int ns = openat(o->dir, "ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (ns < 0) {
+		o->unreadable |= denied(errno);
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		const struct nslua_nstype *type;
+		enum census_how how = o->tid ? BY_THREAD : links[i].how;
+		struct census_ns *row;
+		char text[64];
+		uint64_t inode;
+
+		/* The mount namespace is asked of all: its mounts hold namespaces of any type. */
+		if (!(o->c->wanted & links[i].flag) && links[i].flag != CLONE_NEWNS)
+			continue;
+		if (link_text(ns, links[i].word, text, sizeof(text)) < 0) {
+			if (denied(errno)) {
+				o->unreadable = true;
+				break;
+			}
+			continue; /* a zombie has few */
+		}
+		inode = nslua_nsfs_inode(text, &type);
+		if (!inode)
+			continue;
+		row = found(o, type, inode, how, ns, links[i].word);
+		if (row && how == BY_PROCESS) {
+			row->nprocs++;
+			if (!row->pid || o->pid < row->pid) {
+				row->pid = o->pid;
+				row->user = o->uid;
+				row->has_user = true;
+			}
+		}
+		if (links[i].flag == CLONE_NEWNS)
+			mounts_of(o, inode);
+	}
+	close(ns);
+	return !o->unreadable;
+}
+
+/* The network namespace of another process's socket. */
+static void ask_socket(struct one *o, const char *name)
+{
+	int copy, net;
+	struct stat st;
+	bool open_it = false;
+
+	if (o->pidfd < 0)
+		o->pidfd = (int)syscall(SYS_pidfd_open, o->tid ? o->tid : o->pid, o->tid ? NSLUA_PIDFD_THREAD : 0);
+	if (o->pidfd < 0)
+		return; /* it has ended, or the kernel has no pidfds of threads */
+	copy = (int)syscall(SYS_pidfd_getfd, o->pidfd, atoi(name), 0);
+	if (copy < 0) {
+		o->unreadable |= denied(errno);
+		return;
+	}
+	net = ioctl(copy, SIOCGSKNS);
+	o->unreadable |= net < 0 && errno == EPERM;
+	close(copy);
+	if (net < 0)
+		return;
+	if (fstat(net, &st) == 0)
+		census_add(o->c, nslua_nstype(CLONE_NEWNET), st.st_ino, BY_SOCKET, o->pid, &open_it);
+	if (open_it)
+		census_know(o->c, st.st_ino, net);
+	else
+		close(net);
+}
+
+/* An fd of a namespace: its type is asked where it is not known yet. */
+static void ask_fd(struct one *o, uint64_t inode, int dir, const char *name)
+{
+	const struct census_ns *ns = census_find(o->c, inode);
+	const struct nslua_nstype *type = ns ? ns->type : NULL;
+
+	if (!ns) {
+		int fd = openat(dir, name, O_RDONLY | O_CLOEXEC), flag = fd < 0 ? -1 : nslua_nsfs_type(fd);
+
+		type = flag < 0 ? NULL : nslua_nstype(flag);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (type)
+		found(o, type, inode, BY_FD, dir, name);
+}
+
+static void open_file(void *arg, int dir, const char *name)
+{
+	struct one *o = arg;
+	struct statx st;
+
+	/*
+	 * Cheaper than the text of the link, and true for a namespace that was opened by the name of a bind mount.  What is cached is
+	 * enough: the server behind a file may never answer.
+	 */
+	if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &st) < 0)
+		return;
+	if (makedev(st.stx_dev_major, st.stx_dev_minor) == o->c->nsfs) {
+		ask_fd(o, st.stx_ino, dir, name);
+	} else if (o->c->sockets && S_ISSOCK(st.stx_mode)) {
+		/* Several processes may share one: it is asked once. */
+		if (census_first(o->c, &o->c->seen_sockets, st.stx_ino))
+			ask_socket(o, name);
+	} else if (o->c->sockets && S_ISCHR(st.stx_mode) && st.stx_rdev_major == MISC_MAJOR && st.stx_rdev_minor == TUN_MINOR) {
+		ask_socket(o, name); /* it holds one as a socket does */
+	}
+}
+
+static void files(struct one *o)
+{
+	int dir = openat(o->dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0 || each(dir, open_file, o) < 0)
+		o->unreadable |= denied(errno);
+	if (dir >= 0)
+		close(dir);
+	if (o->pidfd >= 0)
+		close(o->pidfd);
+	o->pidfd = -1;
+}
+
+static void thread(void *arg, int task, const char *name)
+{
+	struct one *process = arg;
+	struct one o = { process->c, process->pid, atoi(name), -1, process->uid, -1, false };
+
+	if (o.tid == o.pid)
+		return;
+	o.dir = openat(task, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (o.dir < 0)
+		return;
+	/* Threads share their open files, unless they did unshare(CLONE_FILES), or the first one has ended. */
+	if (namespaces(&o) && o.c->fds && syscall(SYS_kcmp, o.pid, o.tid, KCMP_FILES, 0, 0) > 0)
+		files(&o);
+	process->unreadable |= o.unreadable;
+	close(o.dir);
+}
+
+static void process(void *arg, int proc, const char *name)
+{
+	struct one o = { arg, atoi(name), 0, -1, 0, -1, false };
+	struct stat task;
+
+	o.dir = openat(proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (o.dir < 0)
+		return;
+	if (fstatat(o.dir, "task", &task, 0) == 0) {
+		o.uid = task.st_uid;
+		if (namespaces(&o)) {
+			if (o.c->fds)
+				files(&o);
+			if (task.st_nlink > 3) { /* "." and ".." and one for each thread */
+				int dir = openat(o.dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+				if (dir >= 0) {
+					each(dir, thread, &o);
+					close(dir);
+				}
+			}
+		}
+		o.c->unreadable += o.unreadable;
+	}
+	close(o.dir);
+}
+
+/* The mounts of this thread, before others that share its view. */
+static void own_mounts(struct census *c)
+{
+	struct stat st;
+	int dir = open("/proc/thread-self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return;
+	if (fstatat(dir, "ns/mnt", &st, 0) == 0) {
+		c->nsfs = st.st_dev; /* one device for all namespaces */
+		c->own_mntns = st.st_ino;
+		census_mountinfo(c, dir, st.st_ino, 0, 0);
+	}
+	close(dir);
+}
+
+static void remember(void *arg, int dir, const char *name)
+{
+	struct census_list *list = arg;
+
+	(void)dir;
+	if (census_grow(list->c, (void **)&list->pid, &list->room, list->count + 1, sizeof(*list->pid)))
+		list->pid[list->count++] = atoi(name);
+}
+
+void census_process(struct census *c, int proc, pid_t pid)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", (int)pid);
+	process(c, proc, name);
+}
+
+int census_walk(struct census *c)
+{
+	struct census_list list = { .c = c, .proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	int rc, en;
+
+	if (list.proc < 0)
+		return -1;
+	own_mounts(c);
+	rc = each(list.proc, remember, &list);
+	en = errno;
+	if (rc == 0)
+		census_share(&list);
+	free(list.pid);
+	close(list.proc);
+	errno = en;
+	return rc;
+}
