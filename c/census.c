@@ -109,6 +109,17 @@ static bool more_slots(struct census *c)
 	return true;
 }
 
+/* A new one; NULL where there is no memory. */
+static struct census_ns *insert(struct census *c, const struct census_ns *ns)
+{
+	if ((c->count * 2 >= c->slots && !more_slots(c)) ||
+	    !census_grow(c, (void **)&c->ns, &c->room, c->count + 1, sizeof(*c->ns)))
+		return NULL;
+	c->ns[c->count] = *ns;
+	enter(c, c->count++);
+	return c->ns + c->count - 1;
+}
+
 struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, uint64_t inode, enum census_how how, pid_t holder,
 			     bool *open_it)
 {
@@ -122,17 +133,10 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 		ns->found |= 1U << how;
 		return ns;
 	}
-	if (!inode || !(c->wanted & type->flag) || (c->count * 2 >= c->slots && !more_slots(c)) ||
-	    !census_grow(c, (void **)&c->ns, &c->room, c->count + 1, sizeof(*c->ns)))
+	if (!inode || !(c->wanted & type->flag))
 		return NULL;
-	ns = c->ns + c->count;
-	memset(ns, 0, sizeof(*ns));
-	ns->type = type;
-	ns->inode = inode;
-	ns->found = 1U << how;
-	ns->holder = holder;
-	enter(c, c->count++);
-	*open_it = true;
+	ns = insert(c, &(struct census_ns){ .type = type, .inode = inode, .found = 1U << how, .holder = holder });
+	*open_it = ns != NULL;
 	return ns;
 }
 
@@ -206,13 +210,12 @@ void census_merge(struct census *c, const struct census *more)
 {
 	for (size_t i = 0; i < more->count; i++) {
 		const struct census_ns *from = more->ns + i;
-		bool is_new;
-		struct census_ns *ns = census_add(c, from->type, from->inode, BY_RELATION, 0, &is_new);
+		struct census_ns *ns = census_find(c, from->inode);
 
-		if (!ns)
-			return;
-		if (is_new) {
-			*ns = *from;
+		if (!ns) {
+			ns = insert(c, from);
+			if (!ns)
+				return;
 			ns->mount = 0;
 			continue;
 		}
@@ -312,6 +315,8 @@ static void push_ns(lua_State *L, const struct census *c, const struct census_ns
 {
 	static const char *const how[CENSUS_HOWS] = { "process", "children", "thread", "fd", "socket", "mount", "relation" };
 
+	/* That it is another's owner or parent says something only where nothing else does. */
+	unsigned int found = ns->found & ~(1U << BY_RELATION) ? ns->found & ~(1U << BY_RELATION) : ns->found;
 	int n = 0;
 
 	lua_createtable(L, 0, 14);
@@ -319,7 +324,7 @@ static void push_ns(lua_State *L, const struct census *c, const struct census_ns
 	lua_setfield(L, -2, "type");
 	lua_createtable(L, 1, 0);
 	for (int i = 0; i < CENSUS_HOWS; i++) {
-		if (ns->found & 1U << i) {
+		if (found & 1U << i) {
 			lua_pushstring(L, how[i]);
 			if (!n) {
 				lua_pushvalue(L, -1);

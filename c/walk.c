@@ -108,6 +108,7 @@ static void mounts_of(struct one *o, uint64_t mntns)
 static bool namespaces(struct one *o)
 {
 	int ns = openat(o->dir, "ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint64_t pid = 0, time = 0;
 
 	if (ns < 0) {
 		o->unreadable |= denied(errno);
@@ -115,7 +116,7 @@ static bool namespaces(struct one *o)
 	}
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
 		const struct nslua_nstype *type;
-		enum census_how how = o->tid ? BY_THREAD : links[i].how;
+		enum census_how how = o->tid && links[i].how == BY_PROCESS ? BY_THREAD : links[i].how;
 		struct census_ns *row;
 		char text[64];
 		uint64_t inode;
@@ -131,6 +132,10 @@ static bool namespaces(struct one *o)
 			continue; /* a zombie has few */
 		}
 		inode = nslua_nsfs_inode(text, &type);
+		if (how == BY_CHILDREN && (inode == pid || inode == time))
+			continue; /* as it is for nearly all */
+		pid = links[i].flag == CLONE_NEWPID ? inode : pid;
+		time = links[i].flag == CLONE_NEWTIME ? inode : time;
 		if (!inode)
 			continue;
 		row = found(o, type, inode, how, ns, links[i].word);

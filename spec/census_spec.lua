@@ -1,0 +1,266 @@
+-- ns.namespace.list: every place where a namespace can be held is made, and found under its name. Oracle: what the maker says.
+
+local ns = require "nslua"
+local core = require "nslua.core"
+local helper = require "spec.helper"
+
+local PYTHON = "/usr/bin/python3"
+local can_hide = helper.has(PYTHON) and select(2, helper.sh(helper.is_root() and "unshare -m true" or "unshare -Urm true"))
+
+-- What each test's script begins with. say("word", path): which namespace is held there. A thread that ends leaves no more than it opened.
+local PRELUDE = [[
+import ctypes, os, signal, socket, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+FILES, NEWTIME, NEWNS, NEWUTS, NEWUSER, NEWNET = 0x400, 0x80, 0x20000, 0x4000000, 0x10000000, 0x40000000
+def must(result):
+    if result < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+def unshare(flags): must(libc.unshare(flags))
+def mount(source, target, kind, flags): must(libc.mount(source.encode(), target.encode(), kind.encode(), flags, None))
+BIND, PRIVATE = 0x1000, 0x44000
+NET = "/proc/thread-self/ns/net"
+def say(word, path, pid=0): print(word, os.stat(path).st_ino, pid or os.getpid(), flush=True)
+def in_thread(work):
+    def run():
+        try: work()
+        except OSError as e: print("failed", 0, e.errno, e, flush=True)
+    t = threading.Thread(target=run, daemon=True); t.start(); return t
+def child(work):
+    pid = os.fork()
+    if not pid:
+        libc.prctl(1, 9)
+        try: work()
+        except OSError as e: print("failed", 0, e.errno, e, flush=True)
+        time.sleep(60); os._exit(0)
+    return pid
+held = []
+]]
+
+-- Run a script that hides namespaces, as root or in a user namespace where this is root; it ends with the test.
+-- Returns { word = { inode, pid } } of what it said until "ready".
+local function hide(script)
+  local name = os.tmpname()
+  local f = assert(io.open(name, "w"))
+  f:write(PRELUDE, script, "\nprint('ready', 0, os.getpid(), flush=True)\ntime.sleep(60)\n")
+  f:close()
+  local p = io.popen(("exec %s %s %s 2>&1"):format(helper.is_root() and "" or "unshare -Ur", PYTHON, name))
+  local out, said, pid = {}, {}, nil
+  for line in p:lines() do
+    local word, inode, of = line:match "^(%S+) (%d+) (%d+)"
+    if word == "ready" then
+      pid = of
+      break
+    end
+    said[#said + 1] = line
+    out[word or line] = { inode = tonumber(inode), pid = tonumber(of) }
+  end
+  finally(function()
+    if pid then
+      helper.sh("kill -9 " .. pid)
+    end
+    p:close()
+    os.remove(name)
+  end)
+  assert.is_truthy(pid, table.concat(said, "\n"))
+  assert.is_nil(out.failed, table.concat(said, "\n"))
+  return out
+end
+
+local function rows_of(list)
+  local out = {}
+  for _, row in ipairs(list) do
+    out[row.inode] = row
+  end
+  return out
+end
+
+describe("namespace.list finds", function()
+  local function it_can(what, test)
+    it(what, function()
+      if not can_hide then
+        pending "no python3, or no new namespaces for this user"
+        return
+      end
+      test()
+    end)
+  end
+
+  it_can("what a thread, an fd, a socket, an fd of a thread's own, the children to come hold", function()
+    local places = hide [[
+unshare(NEWNET) # one that is left and entered again
+unshare(NEWTIME); say("children", "/proc/self/ns/time_for_children")
+def fd(): unshare(NEWNET); say("fd", NET); held.append(os.open(NET, os.O_RDONLY))
+in_thread(fd).join()
+def sock(): unshare(NEWNET); say("socket", NET); held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+in_thread(sock).join()
+done = threading.Event()
+def thread(): unshare(NEWUTS); say("thread", "/proc/thread-self/ns/uts"); done.set(); time.sleep(60)
+in_thread(thread); done.wait(5); done.clear()
+def own():
+    home = os.open(NET, os.O_RDONLY)
+    unshare(FILES | NEWNET); say("own", NET); os.open(NET, os.O_RDONLY); must(libc.setns(home, 0)); done.set(); time.sleep(60)
+in_thread(own); done.wait(5)]]
+    local rows = rows_of(ns.namespace.list())
+    for word, place in pairs(places) do
+      local row = rows[place.inode]
+      assert.is_table(row, word)
+      assert.equal(word == "own" and "fd" or word, row.how_found, word)
+      assert.same({ row.how_found }, row.found)
+      assert.equal(0, row.nprocs)
+      assert.equal(place.pid, row.holder, word)
+      assert.is_nil(row.pid)
+      assert.is_number(row.owner, word)
+    end
+    local without = ns.namespace.list { fds = false }
+    rows = rows_of(without)
+    assert.is_nil(rows[places.fd.inode])
+    assert.is_nil(rows[places.own.inode])
+    assert.is_nil(rows[places.socket.inode])
+    assert.equal("thread", rows[places.thread.inode].how_found)
+    assert.is_false(without.complete)
+    assert.matches("only by an open fd.*only by a socket", table.concat(without.missed, ", "))
+    without = ns.namespace.list { sockets = false, type = "net" }
+    rows = rows_of(without)
+    assert.equal("fd", rows[places.fd.inode].how_found)
+    assert.is_nil(rows[places.socket.inode])
+    assert.is_nil(rows[places.thread.inode])
+    assert.is_false(without.complete)
+    assert.equal("held only by a socket", without.missed[#without.missed])
+    assert.is_nil(table.concat(ns.namespace.list({ sockets = false, type = "uts" }).missed, ", "):find("only by a socket", 1, true))
+  end)
+
+  it_can("an fd that was opened by the name of a bind mount", function()
+    local places = hide [[
+unshare(NEWNS); mount("none", "/", "none", PRIVATE)
+mount("tmpfs", "/mnt", "tmpfs", 0); open("/mnt/net", "w").close()
+def bind(): unshare(NEWNET); mount(NET, "/mnt/net", "none", BIND)
+in_thread(bind).join()
+say("fd", "/mnt/net"); held.append(os.open("/mnt/net", os.O_RDONLY)); must(libc.umount2(b"/mnt/net", 2))
+assert not os.readlink("/proc/self/fd/%d" % held[0]).startswith("net:")]]
+    local row = rows_of(ns.namespace.list { type = "net" })[places.fd.inode]
+    assert.same({ "fd" }, row.found)
+    assert.equal(places.fd.pid, row.holder)
+  end)
+
+  it_can("bind mounts in other mount namespaces, also beside a process in a chroot, and never what covers one", function()
+    local places = hide [[
+unshare(NEWNS); mount("none", "/", "none", PRIVATE)
+mount("tmpfs", "/mnt", "tmpfs", 0); os.mkdir("/mnt/jail")
+mount("tmpfs", "/mnt/jail", "tmpfs", 0)
+for name in "a b", "covered": open("/mnt/" + name, "w").close()
+def bind(name):
+    def run(): unshare(NEWNET); say(name.replace(" ", "_"), NET); mount(NET, "/mnt/" + name, "none", BIND)
+    return run
+in_thread(bind("a b")).join(); in_thread(bind("covered")).join()
+mount("/proc/self/ns/uts", "/mnt/covered", "none", BIND)
+outside = child(lambda: None)
+os.chroot("/mnt/jail"); os.chdir("/")
+print("outside", 0, outside, flush=True)]]
+    local list = ns.namespace.list { type = "net" }
+    local rows = rows_of(list)
+    local row = rows[places.a_b.inode]
+    assert.same({ "mount" }, row.found)
+    assert.same({}, row.paths)
+    assert.equal("/mnt/a b", row.mounts[1].path)
+    assert.equal(places.outside.pid, row.mounts[1].pid) -- the other's root has no such path
+    assert.equal(tonumber((helper.sh(("stat -Lc %%i /proc/%d/ns/mnt"):format(places.outside.pid)))), row.mounts[1].mount_namespace)
+    assert.is_number(row.owner)
+    row = rows[places.covered.inode]
+    assert.same({ "mount" }, row.found)
+    assert.is_nil(row.owner)
+    assert.is_nil(row.id)
+  end)
+
+  it_can("bind mounts in this mount namespace by their paths", function()
+    local out, ok = helper.sh(([[unshare %s sh <<'END'
+mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && touch "/mnt/a b" && unshare -u mount --bind /proc/self/ns/uts "/mnt/a b" && %s -e '
+local ns = require "nslua"
+for _, row in ipairs(ns.namespace.list { type = "uts" }) do
+  if row.paths[1] then print(row.inode, row.how_found, #row.mounts, row.paths[1]) end
+end' && stat -Lc %%i "/mnt/a b"
+END]]):format(helper.is_root() and "-m" or "-Urm", helper.lua))
+    assert.is_true(ok, out)
+    local inode, at = out:match "^(%d+)\tmount\t0\t/mnt/a b\n(%d+)$"
+    assert.is_truthy(inode, out)
+    assert.equal(at, inode)
+  end)
+
+  it_can("owners and parents that nothing else holds", function()
+    local places = hide [[
+def nest():
+    uid, gid = os.getuid(), os.getgid()
+    unshare(NEWUSER); say("middle", "/proc/self/ns/user")
+    for name, text in (("setgroups", "deny"), ("uid_map", "0 %d 1" % uid), ("gid_map", "0 %d 1" % gid)):
+        with open("/proc/self/" + name, "w") as f: f.write(text)
+    unshare(NEWUSER); say("inner", "/proc/self/ns/user"); os.write(w, b"x")
+r, w = os.pipe(); child(nest); os.read(r, 1)]]
+    local rows = rows_of(ns.namespace.list { type = "user" })
+    local inner, middle = rows[places.inner.inode], rows[places.middle.inode]
+    assert.same({ "process" }, inner.found)
+    assert.equal(places.inner.pid, inner.pid)
+    assert.equal(places.middle.inode, inner.parent)
+    assert.same({ "relation" }, middle.found)
+    assert.equal(0, middle.nprocs)
+    assert.is_nil(middle.holder)
+    assert.equal(tonumber((helper.sh "id -u")), middle.user)
+  end)
+
+  it_can("each of many processes once, and is one thread again", function()
+    local places = hide [[
+unshare(NEWUTS); say("uts", "/proc/self/ns/uts")
+for i in range(700): child(lambda: None)]]
+    local uts = places.uts
+    for _ = 1, 3 do
+      local row = rows_of(ns.namespace.list { type = "uts" })[uts.inode]
+      assert.equal(701, row.nprocs)
+      assert.equal(uts.pid, row.pid)
+      assert.same({ "process" }, row.found)
+    end
+    -- A process with several threads may not do this.
+    local out, ok = helper.sh(([[for i in 1 2 3; do %s -e 'local ns = require "nslua" ns.namespace.list() ns.unshare "user"' || exit 1; done]])
+      :format(helper.lua))
+    assert.is_true(ok, out)
+  end)
+end)
+
+describe("namespace.list", function()
+  it("leaves no fd, and refuses what it does not know", function()
+    ns.namespace.list()
+    local before = helper.fd_count()
+    for _ = 1, 20 do
+      ns.namespace.list()
+    end
+    assert.equal(before, helper.fd_count())
+    assert.matches("fds must be boolean, got 1", select(2, pcall(ns.namespace.list, { fds = 1 })))
+    assert.matches("unknown key 'socket'.*sockets", select(2, pcall(ns.namespace.list, { socket = true })))
+  end)
+
+  it("counts every process that it may not look at", function()
+    if not (helper.is_root() and helper.has "setpriv") then
+      pending "not root, or no setpriv: which processes another user may not look at is not known exactly"
+      return
+    end
+    local out = helper.sh(([[unshare -p -f --mount-proc sh <<'END'
+sleep 60 & sleep 60 &
+setpriv --reuid 65534 --regid 65534 --clear-groups env %s -e '
+  local list = require "nslua".namespace.list()
+  print(list.complete, list.unreadable)
+  for _, row in ipairs(list) do
+    if row.nprocs ~= 1 then print(row.type, row.how_found, row.nprocs, row.command) end
+  end'
+END]]):format(helper.lua))
+    assert.equal("false\t3", out)
+  end)
+
+  it("is made of rows that the kernel's links confirm", function()
+    local pid = tonumber(core.file.readlink "/proc/self")
+    for _, row in ipairs(ns.namespace.list()) do
+      if row.pid == pid then
+        local link = core.file.readlink(("/proc/%d/ns/%s"):format(pid, core.namespace.proc[row.type]))
+        assert.equal(row.inode, tonumber(link:match "%d+"))
+      end
+      assert.equal(row.found[1], row.how_found)
+      assert.equal(row.pid == nil, row.nprocs == 0)
+    end
+  end)
+end)
