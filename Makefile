@@ -41,7 +41,7 @@ $(BUILD)/%.o: c/%.c
 	$(CC) $(CFLAGS) -c -o $@ $<
 $(BUILD)/nslua/core.so: $(CORE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -shared -pthread $(LDFLAGS) -o $@ $^ $(MNL)
+	$(CC) -shared $(LDFLAGS) -o $@ $^ $(MNL)
 
 $(BUILD)/nslua.o: override CFLAGS += -DNSLUA_VERSION='"$(VERSION)"'
 $(BUILD)/nslua.o: lua/nslua/init.lua
@@ -64,7 +64,7 @@ $(BUILD)/lua.o: $(LIBLUA)
 # Lua is linked in whole and exported, so that C modules can be required.
 $(BUILD)/bin/nslua: $(HOST_OBJ) $(CORE_OBJ) $(BUILD)/lua.o
 	@mkdir -p $(@D)
-	$(CC) -pthread $(LDFLAGS) -Wl,-E -o $@ $^ $(LIBLUA) $(MNL) -lm -ldl
+	$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LIBLUA) $(MNL) -lm -ldl
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR) $(DESTDIR)$(LUACDIR)/nslua $(DESTDIR)$(DOCDIR) \

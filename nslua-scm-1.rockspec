@@ -26,7 +26,6 @@ build = {
         "c/clone.c",
         "c/core.c",
         "c/credentials.c",
-        "c/crew.c",
         "c/decode.c",
         "c/dump.c",
         "c/encode.c",

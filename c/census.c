@@ -42,11 +42,6 @@ static uint64_t *place(const struct census_set *set, uint64_t member)
 	return set->slot + i;
 }
 
-static bool has(const struct census_set *set, uint64_t member)
-{
-	return set->size && *place(set, member) == member;
-}
-
 bool census_first(struct census *c, struct census_set *set, uint64_t member)
 {
 	uint64_t *at;
@@ -203,47 +198,6 @@ void census_mounted(struct census *c, const struct census_mount *mount, const ch
 	ns->mount = c->mounts;
 	memcpy(c->text + c->used, path, mount->length);
 	c->used += mount->length;
-}
-
-/* What another walk found of other processes. */
-void census_merge(struct census *c, const struct census *more)
-{
-	for (size_t i = 0; i < more->count; i++) {
-		const struct census_ns *from = more->ns + i;
-		struct census_ns *ns = census_find(c, from->inode);
-
-		if (!ns) {
-			ns = insert(c, from);
-			if (!ns)
-				return;
-			ns->mount = 0;
-			continue;
-		}
-		if (from->pid && (!ns->pid || from->pid < ns->pid)) {
-			ns->pid = from->pid;
-			ns->user = from->user;
-			ns->has_user = true;
-		}
-		ns->holder = ns->holder ? ns->holder : from->holder;
-		ns->nprocs += from->nprocs;
-		ns->found |= from->found;
-		if (!ns->id && !ns->owner) { /* it had gone before it could be opened */
-			ns->id = from->id;
-			ns->owner = from->owner;
-			ns->parent = from->parent;
-		}
-	}
-	for (size_t i = 0; i < more->mounts; i++) {
-		const struct census_mount *m = more->mount + i;
-
-		if (!has(&c->seen_views, m->view))
-			census_mounted(c, m, more->text + m->path);
-	}
-	for (size_t i = 0; i < more->seen_views.size; i++)
-		if (more->seen_views.slot[i])
-			census_first(c, &c->seen_views, more->seen_views.slot[i]);
-	c->unreadable += more->unreadable;
-	c->failed |= more->failed;
 }
 
 void census_free(struct census *c)

@@ -69,21 +69,10 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 			     bool *open_it);
 void census_know(struct census *c, uint64_t inode, int fd); /* what only an fd tells; closes it */
 void census_mounted(struct census *c, const struct census_mount *mount, const char *path);
-void census_merge(struct census *c, const struct census *more);
 void census_free(struct census *c);
 
 /* walk.c: 0, or -1/errno where /proc cannot be read. */
 int census_walk(struct census *c);
-void census_process(struct census *c, int proc, pid_t pid);
-
-/* crew.c: all processes, by as many threads as pay. */
-struct census_list {
-	struct census *c;
-	int proc; /* "/proc" */
-	pid_t *pid;
-	size_t count, room;
-};
-void census_share(struct census_list *list);
 
 /* mountinfo.c: the bind mounts that a process or thread sees; `dir` is its directory in /proc. */
 void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid);

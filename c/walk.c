@@ -295,37 +295,24 @@ static void own_mounts(struct census *c)
 	close(dir);
 }
 
-static void remember(void *arg, int dir, const char *name)
+static void visit_process(void *arg, int proc, const char *name)
 {
-	struct census_list *list = arg;
+	struct census *c = arg;
 
-	(void)dir;
-	if (census_grow(list->c, (void **)&list->pid, &list->room, list->count + 1, sizeof(*list->pid)))
-		list->pid[list->count++] = atoi(name);
-}
-
-void census_process(struct census *c, int proc, pid_t pid)
-{
-	char name[16];
-
-	snprintf(name, sizeof(name), "%d", (int)pid);
-	process(c, proc, name);
+	if (!c->failed)
+		process(c, proc, name);
 }
 
 int census_walk(struct census *c)
 {
-	struct census_list list = { .c = c, .proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
-	int rc, en;
+	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc, en;
 
-	if (list.proc < 0)
+	if (proc < 0)
 		return -1;
 	own_mounts(c);
-	rc = each(list.proc, remember, &list);
+	rc = each(proc, visit_process, c);
 	en = errno;
-	if (rc == 0)
-		census_share(&list);
-	free(list.pid);
-	close(list.proc);
+	close(proc);
 	errno = en;
 	return rc;
 }
