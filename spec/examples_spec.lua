@@ -183,6 +183,18 @@ describe("examples:", function()
     has(out, "ping:        1 received")
   end)
 
+  example("11-monitor", function(out)
+    local at = {}
+    for i, line in ipairs(lines(out)) do
+      at[line] = at[line] or i
+    end
+    for _, name in ipairs { "a", "b" } do
+      assert.truthy(at[name .. "\texisting\tlink\tlo"])
+      assert.truthy(at[name .. "\tnew\tlink\tcable"] < at[name .. "\tdelete\tlink\tcable"])
+    end
+    assert.truthy(at["a\tnew\taddress\t10.0.0.1/24"] and at["b\tnew\taddress\t10.0.0.2/24"])
+  end)
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do
