@@ -119,7 +119,9 @@ static int wait_stops(struct nslua_process *c, struct pollfd *p, nfds_t n, const
 	pthread_sigmask(SIG_BLOCK, &child, &old);
 	during = old;
 	sigdelset(&during, SIGCHLD);
-	sigaction(SIGCHLD, &act, &before);
+	sigaction(SIGCHLD, NULL, &before);
+	if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) /* a handler of the program's ends the wait as well */
+		sigaction(SIGCHLD, &act, NULL);
 	si.si_pid = 0;
 	if (waitid((idtype_t)3 /* P_PIDFD */, (id_t)c->fd, &si, WSTOPPED | WNOHANG) == 0 && si.si_pid)
 		rc = STOPPED;

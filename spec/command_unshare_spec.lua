@@ -14,7 +14,7 @@ local PROBE = [[sh -c '
   done
   echo ids $(id -u) $(id -g) $(id -G); cat /proc/$$/uid_map /proc/$$/gid_map /proc/$$/setgroups
   grep Cap /proc/$$/status; echo cwd $(pwd); for f in /proc/$$/fd/*; do readlink $f; done | grep -v "^/proc/\|/stdout$\|/stderr$\|pipe:"
-  awk "{ print \$5, \$7, \$9 }" /proc/$$/mountinfo | sed "s/:[0-9]*//g" | sort; env | sort | grep -v "^_=\|^HOST_\|^SHLVL\|^PWD\|^OLDPWD"; umask']]
+  awk "\$5 !~ /netns\\// { print \$5, \$7, \$9 }" /proc/$$/mountinfo | sed "s/:[0-9]*//g" | sort; env | sort | grep -v "^_=\|^HOST_\|^SHLVL\|^PWD\|^OLDPWD"; umask']]
 
 local function host_namespaces()
   local out = {}
@@ -191,6 +191,8 @@ describe("nslua unshare", function()
     helper.sh(("%s --owner 65534:65534 --map-users 0:65534:1 --json-status 3 sh -c 'exec sleep 0.2' 3>%s"):format(OURS, status))
     assert.matches('"exit%-code":0', (helper.sh("cat " .. status)))
     os.remove(status)
+    assert.equal("0 65534 1", (helper.sh(OURS .. " --owner 65534:65533 -r cat /proc/self/uid_map"):gsub("^ +", ""):gsub(" +", " ")))
+    assert.equal("0 65533 1", (helper.sh(OURS .. " --owner 65534:65533 -r cat /proc/self/gid_map"):gsub("^ +", ""):gsub(" +", " ")))
     assert.equal("65534", helper.sh(OURS .. " --owner 65534:65534 -f sh -c 'stat -c %u /proc/$$'"))
   end)
 

@@ -324,8 +324,9 @@ end
 ---@param setgroups? "deny"|"allow"  nil: denied where the kernel asks for it, else left alone
 ---@param call? string               whose error it is: "userns.new"
 ---@param trusted? boolean           the writer will have CAP_SETUID and CAP_SETGID over these ids, so no helper is needed
+---@param owner? integer[]          { uid, gid }: whose "current" and "root" are meant (default: this process's)
 ---@return nslua.IdMaps
-function M.resolve(map_users, map_groups, setgroups, call, trusted)
+function M.resolve(map_users, map_groups, setgroups, call, trusted, owner)
   call = call or "idmap"
   if setgroups ~= nil and setgroups ~= "deny" and setgroups ~= "allow" then
     errors.misuse("setgroups must be 'deny' or 'allow', got %s", tostring(setgroups))
@@ -337,7 +338,7 @@ function M.resolve(map_users, map_groups, setgroups, call, trusted)
     specs.uid = specs.gid
   end
   local maps = { setgroups = setgroups }
-  local who = { core.idmap.who() }
+  local who = owner or { core.idmap.who() }
   for _, kind in ipairs { "uid", "gid" } do
     if specs[kind] ~= nil then
       local own = who[kinds[kind].own]

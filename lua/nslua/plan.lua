@@ -385,7 +385,8 @@ local function maps(call, job, plan)
       users, gids = inner(call, "map_users", users), inner(call, "map_groups", gids)
       gids = gids or type(plan.map_users) == "string" and users or nil
     end
-    local resolved = require("nslua.idmap").resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil)
+    local resolved = require("nslua.idmap").resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil,
+      job.owner_uid and { job.owner_uid, job.owner_gid })
     job.maps = resolved
     if not plan.preserve_credentials then
       job.become_uid, job.become_gid = become(resolved.uid, uid), become(resolved.gid, gid)

@@ -68,8 +68,16 @@ return function(declaration, o)
     refuse "--pid=<file> needs --fork: a pid namespace is kept once a process is in it"
   end
 
-  -- Single ids, the last of their options wins.
+  -- Single ids, the last of their options wins; they are of whoever makes the namespace.
   local own = { uid = (core.idmap.who()), gid = select(2, core.idmap.who()) }
+  if o.owner then
+    local u, g = o.owner:match "^([^:]+):([^:]+)$"
+    own.uid, own.gid = u and id("uid", u), g and id("gid", g)
+    plan.owner = { own.uid, own.gid }
+    if not (own.uid and own.gid) then
+      return nil, declaration:wrong("--owner: '%s' is not uid:gid", o.owner)
+    end
+  end
   local single = {}
   for _, given in ipairs(o.given) do
     local key, value = given[1], given[2]
@@ -105,13 +113,6 @@ return function(declaration, o)
     refuse "--setgroups needs --user"
   end
   plan.setgroups = o.setgroups or single.gid and "deny" or nil
-  if o.owner then
-    local u, g = o.owner:match "^([^:]+):([^:]+)$"
-    plan.owner = { u and id("uid", u), g and id("gid", g) }
-    if not (plan.owner[1] and plan.owner[2]) then
-      refuse("--owner: '%s' is not uid:gid", o.owner)
-    end
-  end
   for option, key in pairs { setuid = "uid", setgid = "gid" } do
     if o[option] then
       plan[key] = natural(o[option]) or refuse("failed to parse %s '%s'", key, o[option])
