@@ -192,10 +192,17 @@ static int loop(lua_State *L)
 	}
 }
 
+/* host.interrupted() -> whether a signal is ending the program: then nobody asked for a message. */
+static int interrupted(lua_State *L)
+{
+	lua_pushboolean(L, host_interrupt_pending() != 0);
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
 	{ "modules", modules }, { "source", source },   { "getenv", host_getenv },
 	{ "files", files },     { "loop", loop },       { "traceback", host_traceback },
-	{ "is_terminal", is_terminal }, { "getopt", host_getopt }, { "regex", host_regex }, { "die_of", host_die_of },
+	{ "is_terminal", is_terminal }, { "getopt", host_getopt }, { "regex", host_regex }, { "die_of", host_die_of }, { "interrupted", interrupted },
 	{ NULL, NULL },
 };
 

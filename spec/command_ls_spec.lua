@@ -164,6 +164,12 @@ sleep 0.3; ]] .. OURS .. [[ -n -t uts -o COMMAND; kill $P; rm /tmp/e*x]])
     assert.matches('"unreadable": [1-9]', out)
   end)
 
+  it("ends without a word when a signal ends it", function()
+    assert.equal("1", (helper.sh(OURS .. " -n --watch=0.01 | head -1 | wc -l")))
+    assert.equal("ended 143", (helper.sh(OURS .. " --watch=60 >/dev/null & P=$!; sleep 0.3; kill -TERM $P; wait $P; echo ended $?"):match "ended %d+"))
+    assert.is_nil((helper.sh(OURS .. " --watch=60 >/dev/null & P=$!; sleep 0.3; kill -TERM $P; wait $P"):find "interrupted"))
+  end)
+
   it("tells its columns", function()
     local out = helper.sh(OURS .. " -H")
     for name in helper.sh "lsns --help":gsub("^.*columns:", ""):gmatch "\n +(%u+) " do

@@ -70,6 +70,14 @@ chmod 755 %s]]):format(wrapper, wrapper))
     assert.equal(theirs, ours)
   end)
 
+  it("explains its commands", function()
+    local out, ok = helper.sh(OURS .. " --help")
+    assert.is_true(ok)
+    for _, word in ipairs { "list", "add <name>", "exec <name>", "monitor [--all]", "list-id" } do
+      assert.is_truthy(out:find("\n " .. word, 1, true), word)
+    end
+  end)
+
   local function private(script)
     return run(OURS, "N='" .. OURS .. "'\n" .. script)
   end

@@ -23,6 +23,7 @@ local M = {}
 ---@field stop? boolean        the first operand ends the options (they are a program's)
 ---@field status? integer      exit status of wrong usage and of errors (default 1)
 ---@field notes? string        more text for the end of the help
+---@field commands? table[]     { name, usage =, help =, operands = }
 ---@field operands? string     what operands are, for completion: "program", "netns", "file", or words
 ---@field examples? string[][] { command, what it does }, for the manual page
 local Declaration = {}
@@ -181,6 +182,17 @@ function Declaration:help()
       end
     end
   end
+  if self.commands then
+    out[#out + 1] = "\nCommands:"
+    for _, sub in ipairs(self.commands) do
+      local text = (" %s %s"):format(sub[1], sub.usage or "")
+      if #text > width then
+        out[#out + 1] = text
+        text = ""
+      end
+      out[#out + 1] = ("%-" .. width .. "s  %s"):format(text, sub.help)
+    end
+  end
   if self.notes then
     out[#out + 1] = ""
     out[#out + 1] = self.notes
@@ -209,7 +221,7 @@ function Declaration:run(args, fn, explain)
   end, options)
   if ok then
     return result
-  elseif not errors.is(result) and not is_misuse(result) then
+  elseif host.interrupted() or not errors.is(result) and not is_misuse(result) then
     error(result, 0)
   end
   local text, code
