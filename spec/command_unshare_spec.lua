@@ -15,7 +15,8 @@ local PROBE = [[sh -c '
   echo ids $(id -u) $(id -g) $(id -G); cat /proc/$$/uid_map /proc/$$/gid_map /proc/$$/setgroups
   grep Cap /proc/$$/status; echo cwd $(pwd); for f in /proc/$$/fd/*; do readlink $f; done | grep -v "^/proc/\|/stdout$\|/stderr$\|pipe:"
   awk "
-    \$5 !~ /netns\\// { print \$5, \$7, \$9 }" /proc/$$/mountinfo | sed "s/:[0-9]*//g" | sort; env | sort | grep -v "^_=\|^HOST_\|^SHLVL\|^PWD\|^OLDPWD"; umask']]
+    \$5 !~ /netns\\// { print \$5, \$7, \$9 }" /proc/$$/mountinfo | sed "s/:[0-9]*//g" | sort
+  env | sort | grep -v "^_=\|^HOST_\|^SHLVL\|^PWD\|^OLDPWD"; umask']]
 
 local function host_namespaces()
   local out = {}
