@@ -42,6 +42,11 @@ static uint64_t *place(const struct census_set *set, uint64_t member)
 	return set->slot + i;
 }
 
+bool census_has(const struct census_set *set, uint64_t member)
+{
+	return member && set->size && *place(set, member) == member;
+}
+
 bool census_first(struct census *c, struct census_set *set, uint64_t member)
 {
 	uint64_t *at;
@@ -72,7 +77,9 @@ bool census_first(struct census *c, struct census_set *set, uint64_t member)
 
 struct census_ns *census_find(struct census *c, uint64_t inode)
 {
-	for (size_t i = c->slots ? hash(inode) & (c->slots - 1) : 0; c->slots && c->slot[i]; i = (i + 1) & (c->slots - 1))
+	if (!c->slots)
+		return NULL;
+	for (size_t i = hash(inode) & (c->slots - 1); c->slot[i]; i = (i + 1) & (c->slots - 1))
 		if (c->ns[c->slot[i] - 1].inode == inode)
 			return c->ns + c->slot[i] - 1;
 	return NULL;
@@ -200,23 +207,21 @@ void census_mounted(struct census *c, const struct census_mount *mount, const ch
 	c->used += mount->length;
 }
 
-void census_free(struct census *c)
+#define NSLUA_CENSUS "nslua.census"
+
+static int census_gc(lua_State *L)
 {
+	struct census *c = luaL_checkudata(L, 1, NSLUA_CENSUS);
+
 	free(c->ns);
 	free(c->slot);
 	free(c->mount);
 	free(c->text);
 	free(c->file);
 	free(c->seen_sockets.slot);
+	free(c->seen_cookies.slot);
 	free(c->seen_views.slot);
 	memset(c, 0, sizeof(*c));
-}
-
-#define NSLUA_CENSUS "nslua.census"
-
-static int census_gc(lua_State *L)
-{
-	census_free(luaL_checkudata(L, 1, NSLUA_CENSUS));
 	return 0;
 }
 

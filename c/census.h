@@ -51,14 +51,15 @@ struct census {
 	size_t used, text_room;
 	char *file; /* a file that is being read */
 	size_t file_room;
-	struct census_set seen_sockets, seen_views;
+	struct census_set seen_sockets, seen_cookies, seen_views;
 	dev_t nsfs;
-	uint64_t own_mntns;
+	uint64_t own_mntns, own_cookie;
 	unsigned int unreadable; /* processes */
 };
 
 /* census.c */
 bool census_grow(struct census *c, void **array, size_t *room, size_t want, size_t size);
+bool census_has(const struct census_set *set, uint64_t member);
 bool census_first(struct census *c, struct census_set *set, uint64_t member); /* adds it; whether it was new */
 struct census_ns *census_find(struct census *c, uint64_t inode);
 /*
@@ -69,7 +70,6 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 			     bool *open_it);
 void census_know(struct census *c, uint64_t inode, int fd); /* what only an fd tells; closes it */
 void census_mounted(struct census *c, const struct census_mount *mount, const char *path);
-void census_free(struct census *c);
 
 /* walk.c: 0, or -1/errno where /proc cannot be read. */
 int census_walk(struct census *c);
