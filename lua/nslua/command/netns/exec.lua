@@ -1,49 +1,50 @@
 -- nslua netns exec, shell: programs in named namespaces.
 
+local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
-local verbs = require "nslua.command.netns.verbs"
+local words = require "nslua.command.netns.words"
 
 local M = {}
 
-local fail = verbs.fail
-
-local function plan_of(words)
-  return { stdin = "inherit", stdout = "inherit", stderr = "inherit", table.unpack(words) }
-end
+local fail, open = words.fail, words.open
 
 -- What ip netns exec says of a program that cannot be run.
-local function explain(e, words)
+local function explain(e, argv)
   if not errors.is(e) then
     error(e, 0)
   elseif e.step == "exec" then
-    return fail(1, 'exec of "%s" failed: %s', words[1], e.message)
+    return fail(1, 'exec of "%s" failed: %s', argv[1], core.strerror(e.errno))
   end
   return fail(1, "%s", require "nslua.command.cli.options".line(e))
 end
 
-local function open(name)
-  local ok, handle = pcall(ns.netns.open, name)
-  if ok then
-    return handle
-  elseif not errors.is(handle) then
-    error(handle, 0)
-  elseif handle.code == "EINVAL" then
-    return nil, fail(255, 'setting the network namespace "%s" failed: %s', name, require "nslua.core".strerror(handle.errno))
+-- Say which files of /etc/netns/NAME have nothing to be put over.
+local function check_etc(name)
+  local from = "/etc/netns/" .. name
+  for _, entry in ipairs(core.file.list(from) or {}) do
+    local path, over = from .. "/" .. entry, "/etc/" .. entry
+    local there, here = core.file.stat(path), core.file.stat(over)
+    local why = not here and "ENOENT" or there and (there.type == "directory") ~= (here.type == "directory") and "ENOTDIR"
+    if why then
+      fail(0, "Bind %s -> %s failed: %s", path, over, core.strerror(core.errno[why]))
+    end
   end
-  return nil, fail(255, 'Cannot open network namespace "%s": %s', name, require "nslua.core".strerror(handle.errno))
 end
 
 -- One after the other, as ip does it; how they end does not matter to it.
-local function serial(names, words)
+local function serial(names, argv)
+  local fds = require "nslua.command.cli.program".fds()
+  collectgarbage "restart" -- that stops it, for what is replaced by its program
   for _, name in ipairs(names) do
-    print("\nnetns: " .. verbs.shown(name))
+    print("\nnetns: " .. words.shown(name))
     io.stdout:flush()
     local handle <close> = open(name)
     if handle then
-      local ok, e = pcall(handle.run, handle, plan_of(words))
+      check_etc(name)
+      local ok, e = pcall(handle.run, handle, { stdin = "inherit", stdout = "inherit", stderr = "inherit", fds = fds, table.unpack(argv) })
       if not ok then
-        explain(e, words)
+        explain(e, argv)
       end
     end
   end
@@ -65,10 +66,10 @@ end
 
 ---Run the program in every namespace, `jobs` at a time.
 ---@param names string[]
----@param words string[]
+---@param argv string[]
 ---@param jobs integer
 ---@return integer status  1 if one of them failed
-local function parallel(names, words, jobs)
+local function parallel(names, argv, jobs)
   local running, at, status = {}, 0, 0
   local all <close> = setmetatable(running, { __close = function() -- luacheck: ignore 211
     for _, job in ipairs(running) do
@@ -81,14 +82,14 @@ local function parallel(names, words, jobs)
       at = at + 1
       local handle = open(names[at])
       local ok, process = pcall(function()
-        return handle and handle:spawn { stdout = "pipe", stderr = "pipe", table.unpack(words) }
+        return handle and handle:spawn { stdout = "pipe", stderr = "pipe", table.unpack(argv) }
       end)
       if ok and process then
-        running[#running + 1] = { handle = handle, process = process, name = verbs.shown(names[at]) }
+        running[#running + 1] = { handle = handle, process = process, name = names[at] }
       else
         status = 1
         if not ok then
-          explain(process, words)
+          explain(process, argv)
         end
         if handle then
           handle:close()
@@ -137,7 +138,7 @@ function M.exec(o)
     if not o.jobs then
       return serial(names, o)
     end
-    local jobs = o.jobs:match "^%d+$" and math.tointeger(tonumber(o.jobs))
+    local jobs = words.integer(o.jobs)
     if not jobs or jobs < 1 then
       return fail(255, "--jobs: '%s' is no number of programs", o.jobs)
     end
@@ -153,6 +154,7 @@ function M.exec(o)
   if not handle then
     return status
   end
+  check_etc(name)
   local program = require "nslua.command.cli.program" -- first: it lets nothing be collected until the program runs
   local plan = { join = { net = handle }, fds = program.fds(), table.unpack(o) }
   local ok, e = pcall(ns.exec, plan)
@@ -164,7 +166,11 @@ function M.shell(o)
     return fail(1, "No netns name specified")
   end
   local handle <close>, status = open(o[1])
-  return handle and handle:shell() or status
+  if not handle then
+    return status
+  end
+  check_etc(o[1])
+  return handle:shell()
 end
 
 return M

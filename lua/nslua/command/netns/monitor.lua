@@ -2,9 +2,7 @@
 
 local core = require "nslua.core"
 local ns = require "nslua"
-local verbs = require "nslua.command.netns.verbs"
-
-local shown = verbs.shown
+local shown = require "nslua.command.netns.words".shown
 
 -- What a link or an address is now, in a line.
 local describe = {
