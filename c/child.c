@@ -23,13 +23,17 @@ static void die(struct plan *p, const char *step)
 	spawn_die(p, step, errno, NULL);
 }
 
-/* Handlers are the caller's code: to default before anything is unblocked.  Ignored stays ignored (nohup), but for
- * SIGCHLD, which breaks wait(2) in programs, and SIGPIPE, which hosts ignore for themselves. */
-static void step_signals(void)
+/* Handlers are the caller's code: to default before anything is unblocked.  Ignored stays ignored (nohup; `program &` of
+ * a script), but for SIGCHLD, which breaks wait(2) in programs, and SIGPIPE, which hosts ignore for themselves. */
+static void step_signals(const struct plan *p)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL }, now;
+	struct sigaction dfl = { .sa_handler = SIG_DFL }, ign = { .sa_handler = SIG_IGN }, now;
 
 	for (int sig = 1; sig <= SIGRTMAX; sig++) {
+		if (sig < 32 && sig != SIGPIPE && (p->ignored & 1L << sig)) {
+			sigaction(sig, &ign, NULL);
+			continue;
+		}
 		if (sigaction(sig, NULL, &now) < 0)
 			continue;
 		if (now.sa_handler == SIG_DFL)
@@ -186,7 +190,7 @@ int spawn_run(void *plan)
 	int inside_view = moved && (p->joined & CLONE_NEWPID);
 
 	if (!p->in_place) /* exec itself sets handlers to default, and what was ignored before us stays so */
-		step_signals();
+		step_signals(p);
 	spawn_parent_death(p);
 	step_cgroup(p);
 	spawn_take_trees(p);

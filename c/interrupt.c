@@ -557,6 +557,7 @@ void host_interrupt_open(lua_State *L)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO }; /* no SA_RESTART: a blocked call ends */
+	lua_Integer ignored = 0;
 
 	main_state = L;
 	main_thread = pthread_self();
@@ -569,8 +570,12 @@ void host_interrupt_open(lua_State *L)
 		sigaction(signals[i], NULL, &old);
 		if (signals[i] == SIGHUP && old.sa_handler == SIG_IGN) /* nohup */
 			continue;
+		if (old.sa_handler == SIG_IGN)
+			ignored |= (lua_Integer)1 << signals[i];
 		sigaction(signals[i], &sa, NULL);
 	}
+	lua_pushinteger(L, ignored); /* programs that are started get these back */
+	lua_setfield(L, LUA_REGISTRYINDEX, "nslua.ignored");
 	atexit(at_exit);
 	lua_register(L, "pcall", host_pcall);
 	lua_register(L, "xpcall", host_xpcall);

@@ -399,6 +399,9 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	read_argv(r, p);
 	read_env(r, p);
 	p->fork = flag(r, "fork");
+	lua_getfield(L, LUA_REGISTRYINDEX, "nslua.ignored");
+	p->ignored = (long)lua_tointeger(L, -1);
+	lua_pop(L, 1);
 	if (p->argv)
 		read_paths(r, p);
 	argv0 = text(r, "argv0");

@@ -278,6 +278,7 @@ int nslua_spawn(lua_State *L)
  */
 int nslua_exec(lua_State *L)
 {
+	struct sigaction ign = { .sa_handler = SIG_IGN }, old[32];
 	struct plan *p;
 	jmp_buf back;
 
@@ -289,7 +290,13 @@ int nslua_exec(lua_State *L)
 	p->in_place = 1;
 	pthread_sigmask(SIG_SETMASK, NULL, &p->mask);
 	fflush(NULL);
+	for (int sig = 1; sig < 32; sig++)
+		if (p->ignored & 1L << sig)
+			sigaction(sig, &ign, &old[sig]);
 	if (setjmp(back) == 0)
 		spawn_run(p);
+	for (int sig = 1; sig < 32; sig++)
+		if (p->ignored & 1L << sig)
+			sigaction(sig, &old[sig], NULL);
 	return push_failure(L, p->report->step, p->report->err, p->report->detail);
 }

@@ -80,6 +80,7 @@ struct plan {
 	char **envp;
 	int fork; /* no program: come back to Lua in the child */
 	int in_place; /* no child: this process becomes the program */
+	long ignored; /* signals (1 << number) that the host handles, though it was told to ignore them */
 	jmp_buf *back; /* where a step that fails goes then */
 
 	/* namespaces */

@@ -223,6 +223,21 @@ it("nohup stays in force", function()
   assert.equal(1, tonumber(ignored, 16) & 1)
 end)
 
+it("programs that are started ignore what the script was told to ignore, as a shell tells what it puts into the background", function()
+  write("i.lua", [[
+    local show = { "sed", "-n", "s/SigIgn://p", "/proc/self/status" }
+    io.write(ns.run(show).stdout)
+    print(pcall(ns.exec, { "no-such-program" }))
+    io.write(ns.run(show).stdout)
+    ns.exec(show)]])
+  local out = helper.sh(("cd %s; trap '' INT TERM PIPE HUP; %s i.lua | sed '/no-such/d'"):format(folder, bin))
+  local run, again, exec = out:match "(%x+)%s+(%x+)%s+(%x+)"
+  local mask = 1 << 0 | 1 << 1 | 1 << 14 -- HUP INT TERM
+  assert.equal(mask, tonumber(run, 16) & mask, out)
+  assert.equal(run, again)
+  assert.equal(mask | 1 << 12, tonumber(exec, 16) & (mask | 1 << 12)) -- PIPE too: the program takes the place of nslua
+end)
+
 it("C modules that resume coroutines themselves are stopped too: cqueues", function()
   local _, ok = helper.sh "lua5.4 -e 'require \"cqueues\"'"
   if not ok then
