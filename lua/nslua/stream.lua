@@ -73,7 +73,8 @@ local function take(self, n)
   return text
 end
 
----Read like a Lua file: "l" a line (the default), "L" with its newline, "a" all until the end, a number of bytes.
+---Read like a Lua file: "l" a line (the default), "L" with its newline, "a" all until the end, a number of bytes; or "some": what is there,
+---a byte at least.
 ---@param format? string|integer
 ---@param timeout? number|string  seconds; nil, "timeout" when it ran out (what came so far stays for the next read)
 ---@return string?               nil at the end
@@ -109,6 +110,14 @@ function Stream:read(format, timeout)
         return table.concat(parts)
       end
     end
+  elseif format == "some" then
+    while self.buffer == "" do
+      local more = fill(self, deadline)
+      if not more then
+        return nil, more == nil and "timeout" or nil
+      end
+    end
+    return take(self, #self.buffer)
   elseif format == "l" or format == "L" then
     local from = 1
     while true do
@@ -126,7 +135,7 @@ function Stream:read(format, timeout)
       end
     end
   end
-  return errors.misuse("read: format must be \"l\", \"L\", \"a\" or a number, got %s", tostring(format))
+  return errors.misuse("read: format must be \"l\", \"L\", \"a\", \"some\" or a number, got %s", tostring(format))
 end
 
 ---Iterate over lines, to the end.

@@ -51,72 +51,104 @@ local function serial(names, argv)
   return 0
 end
 
--- Copy the lines that are there, each behind its name.
-local function copy(stream, to, name)
-  while stream and not stream.over do
-    local line, reason = stream:read("l", 0)
-    if not line then
-      stream.over = reason ~= "timeout"
-      return
+-- At most so much is in a pipe that a program leaves behind, whatever those that it started go on to write.
+local PIPE = 1048576
+
+-- Copy whole lines of what a program writes, each behind its name; at its end (`rest`) what is no whole line, too.
+local function copy(job, key, rest)
+  local stream, parts, got = job.process[key], job[key], 0
+  repeat
+    local text, reason = stream:read("some", 0)
+    if text then
+      parts[#parts + 1] = text
+      got = got + #text
+    elseif reason ~= "timeout" then
+      stream.over = true
     end
-    to:write(name, ": ", line, "\n")
+  until not rest or not text or got >= PIPE
+  if not (rest or stream.over or parts[1] and parts[#parts]:find("\n", 1, true)) then
+    return
+  end
+  local text = table.concat(parts)
+  local whole, part = text:match "^(.*\n)(.*)$"
+  if (rest or stream.over) and text ~= "" and part ~= "" then
+    whole, part = text .. "\n", ""
+  end
+  job[key] = { part ~= "" and part or nil }
+  if whole then
+    local to = key == "stdout" and io.stdout or io.stderr
+    to:write((whole:gsub("[^\n]*\n", job.prefix[key])))
     to:flush()
   end
 end
 
----Run the program in every namespace, `jobs` at a time.
+local function prefix(name, fd)
+  return words.shown(name, fd):gsub("%%", "%%%%") .. ": %0"
+end
+
+-- Start the program in a namespace: a job; or nil, and whether that can be tried again when others have ended.
+local function start(name, argv)
+  local handle = open(name)
+  if not handle then
+    return nil
+  end
+  local ok, process = pcall(handle.spawn, handle, { stdout = "pipe", stderr = "pipe", table.unpack(argv) })
+  if ok then
+    check_etc(name)
+    return { handle = handle, process = process, stdout = {}, stderr = {}, prefix = { stdout = prefix(name, 1), stderr = prefix(name, 2) } }
+  end
+  handle:close()
+  if errors.is(process, "EMFILE") or errors.is(process, "ENFILE") or errors.is(process, "EAGAIN") then
+    return nil, process
+  end
+  io.stderr:write(words.shown(name, 2), ": ")
+  explain(process, argv)
+end
+
+-- What a wait is for.
+local function sources(running)
+  local list = {}
+  for _, job in ipairs(running) do
+    for _, key in ipairs { "stdout", "stderr" } do
+      if not job.process[key].over then
+        list[#list + 1] = job.process[key]
+      end
+    end
+    list[#list + 1] = job.process
+  end
+  return list
+end
+
+---Run the program in every namespace, `jobs` at a time. Where this process is ended, so are they, all at once.
 ---@param names string[]
 ---@param argv string[]
 ---@param jobs integer
 ---@return integer status  1 if one of them failed
 local function parallel(names, argv, jobs)
   local running, at, status = {}, 0, 0
-  local all <close> = setmetatable(running, { __close = function() -- luacheck: ignore 211
-    for _, job in ipairs(running) do
-      job.process:close()
-      job.handle:close()
-    end
-  end })
   while true do
     while #running < jobs and names[at + 1] do
-      at = at + 1
-      local handle = open(names[at])
-      local ok, process = pcall(function()
-        return handle and handle:spawn { stdout = "pipe", stderr = "pipe", table.unpack(argv) }
-      end)
-      if ok and process then
-        running[#running + 1] = { handle = handle, process = process, name = names[at] }
-      else
-        status = 1
-        if not ok then
-          explain(process, argv)
-        end
-        if handle then
-          handle:close()
-        end
+      local job, short = start(names[at + 1], argv)
+      if short and running[1] then
+        jobs = #running -- so many at a time fit
+        break
+      elseif short then
+        explain(short, argv)
       end
+      at = at + 1
+      status = job and status or 1
+      running[#running + 1] = job
     end
     if #running == 0 then
       return status
     end
-    local list = {}
-    for _, job in ipairs(running) do
-      for _, key in ipairs { "stdout", "stderr" } do
-        if not job.process[key].over then
-          list[#list + 1] = job.process[key]
-        end
-      end
-      list[#list + 1] = job.process
-    end
-    ns.wait(list)
+    ns.wait(sources(running))
     for i = #running, 1, -1 do
       local job = running[i]
-      copy(job.process.stdout, io.stdout, job.name)
-      copy(job.process.stderr, io.stderr, job.name)
       local result = job.process:wait(0)
+      copy(job, "stdout", result)
+      copy(job, "stderr", result)
       if result then
-        copy(job.process.stdout, io.stdout, job.name)
-        copy(job.process.stderr, io.stderr, job.name)
         status = result.ok and status or 1
         job.process:close()
         job.handle:close()

@@ -9,17 +9,14 @@ local M = {}
 
 M.path = "/run/netns/"
 
--- Names are other people's text: a terminal gets no control bytes of them.
-local function shown(text, fd)
-  return host.is_terminal(fd) and require "nslua.command.cli.columns".safe(text) or text
-end
-
----A name for stdout.
----@param name string
+---Names are other people's text: a terminal gets no control bytes of them.
+---@param text string
+---@param fd? integer  where it is written to (default 1)
 ---@return string
-function M.shown(name)
-  return shown(name, 1)
+function M.shown(text, fd)
+  return host.is_terminal(fd or 1) and require "nslua.command.cli.columns".safe(text) or text
 end
+local shown = M.shown
 
 ---A line on stderr.
 ---@param status integer
