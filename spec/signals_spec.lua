@@ -231,10 +231,10 @@ it("programs that are started ignore what the script was told to ignore, as a sh
     io.write(ns.run(show).stdout)
     ns.exec(show)]])
   local out = helper.sh(("cd %s; trap '' INT TERM PIPE HUP; %s i.lua | sed '/no-such/d'"):format(folder, bin))
-  local run, again, exec = out:match "(%x+)%s+(%x+)%s+(%x+)"
+  local first, again, exec = out:match "(%x+)%s+(%x+)%s+(%x+)"
   local mask = 1 << 0 | 1 << 1 | 1 << 14 -- HUP INT TERM
-  assert.equal(mask, tonumber(run, 16) & mask, out)
-  assert.equal(run, again)
+  assert.equal(mask, tonumber(first, 16) & mask, out)
+  assert.equal(first, again)
   assert.equal(mask | 1 << 12, tonumber(exec, 16) & (mask | 1 << 12)) -- PIPE too: the program takes the place of nslua
 end)
 
