@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,7 +37,8 @@ static const struct {
 struct one {
 	struct census *c;
 	pid_t pid, tid; /* tid 0: the process, and its first thread */
-	int dir;        /* /proc/PID or /proc/PID/task/TID, O_PATH */
+	int above;      /* /proc or /proc/PID/task */
+	const char *name;
 	uid_t uid;
 	int pidfd;      /* -1: not opened yet */
 	bool unreadable;
@@ -93,25 +95,39 @@ static struct census_ns *found(struct one *o, const struct nslua_nstype *type, u
 	return ns;
 }
 
+/* What is called so in the directory of a process or thread, which is not opened itself: that would be a tenth of the time. */
+static int open_in(const struct one *o, const char *what, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "%s/%s", o->name, what);
+	return openat(o->above, path, flags | O_DIRECTORY | O_CLOEXEC);
+}
+
 static void mounts_of(struct one *o, uint64_t mntns)
 {
 	struct stat root;
 	uint64_t view;
+	int dir;
 
 	if (mntns == o->c->own_mntns)
 		return;
+	dir = open_in(o, ".", O_PATH);
+	if (dir < 0)
+		return;
 	/* What is below another root is another view of the same mount namespace. */
-	if (fstatat(o->dir, "root", &root, 0) < 0)
+	if (fstatat(dir, "root", &root, 0) < 0)
 		memset(&root, 0, sizeof(root));
 	view = (mntns * UINT64_C(1000003) + root.st_dev) * UINT64_C(1000003) + root.st_ino;
 	if (census_first(o->c, &o->c->seen_views, view))
-		census_mountinfo(o->c, o->dir, mntns, view, o->pid);
+		census_mountinfo(o->c, dir, mntns, view, o->pid);
+	close(dir);
 }
 
 /* The namespaces in /proc/PID/ns; false where this process may not look. */
 static bool namespaces(struct one *o)
 {
-	int ns = openat(o->dir, "ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int ns = open_in(o, "ns", O_PATH);
 	uint64_t pid = 0, time = 0;
 
 	if (ns < 0) {
@@ -244,7 +260,7 @@ static void open_file(void *arg, int dir, const char *name)
 
 static void files(struct one *o)
 {
-	int dir = openat(o->dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = open_in(o, "fd", O_RDONLY);
 
 	if (dir < 0 || each(dir, open_file, o) < 0)
 		o->unreadable |= denied(errno);
@@ -258,45 +274,39 @@ static void files(struct one *o)
 static void thread(void *arg, int task, const char *name)
 {
 	struct one *process = arg;
-	struct one o = { process->c, process->pid, atoi(name), -1, process->uid, -1, false };
+	struct one o = { .c = process->c, .pid = process->pid, .tid = atoi(name), .above = task, .name = name, .pidfd = -1 };
 
 	if (o.tid == o.pid)
-		return;
-	o.dir = openat(task, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (o.dir < 0)
 		return;
 	/* Threads share their open files, unless they did unshare(CLONE_FILES), or the first one has ended. */
 	if (namespaces(&o) && o.c->fds && syscall(SYS_kcmp, o.pid, o.tid, KCMP_FILES, 0, 0) > 0)
 		files(&o);
 	process->unreadable |= o.unreadable;
-	close(o.dir);
 }
 
 static void process(void *arg, int proc, const char *name)
 {
-	struct one o = { arg, atoi(name), 0, -1, 0, -1, false };
+	struct one o = { .c = arg, .pid = atoi(name), .above = proc, .name = name, .pidfd = -1 };
+	char path[32];
 	struct stat task;
 
-	o.dir = openat(proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (o.dir < 0)
+	snprintf(path, sizeof(path), "%s/task", name);
+	if (o.c->failed || fstatat(proc, path, &task, 0) < 0)
 		return;
-	if (fstatat(o.dir, "task", &task, 0) == 0) {
-		o.uid = task.st_uid;
-		if (namespaces(&o)) {
-			if (o.c->fds)
-				files(&o);
-			if (task.st_nlink > 3) { /* "." and ".." and one for each thread */
-				int dir = openat(o.dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	o.uid = task.st_uid;
+	if (namespaces(&o)) {
+		if (o.c->fds)
+			files(&o);
+		if (task.st_nlink > 3) { /* "." and ".." and one for each thread */
+			int dir = open_in(&o, "task", O_RDONLY);
 
-				if (dir >= 0) {
-					each(dir, thread, &o);
-					close(dir);
-				}
+			if (dir >= 0) {
+				each(dir, thread, &o);
+				close(dir);
 			}
 		}
-		o.c->unreadable += o.unreadable;
 	}
-	close(o.dir);
+	o.c->unreadable += o.unreadable;
 }
 
 /* The mounts of this thread, before others that share its view. */
@@ -325,14 +335,6 @@ static uint64_t own_cookie(void)
 	return cookie;
 }
 
-static void visit_process(void *arg, int proc, const char *name)
-{
-	struct census *c = arg;
-
-	if (!c->failed)
-		process(c, proc, name);
-}
-
 int census_walk(struct census *c)
 {
 	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc, en;
@@ -341,7 +343,7 @@ int census_walk(struct census *c)
 		return -1;
 	own_mounts(c);
 	c->own_cookie = c->sockets ? own_cookie() : 0;
-	rc = each(proc, visit_process, c);
+	rc = each(proc, process, c);
 	en = errno;
 	close(proc);
 	errno = en;
