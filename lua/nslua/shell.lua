@@ -28,7 +28,8 @@ function M.plan(plan, handle)
   copy.env = env
   local reader
   if copy[1] == nil then
-    local shell = plan.join and type(plan.join) == "table" and plan.join.mount and "/bin/sh" or os.getenv "SHELL" or "/bin/sh"
+    local shell = not (type(plan.join) == "table" and plan.join.mount) and os.getenv "SHELL" or ""
+    shell = shell ~= "" and shell or "/bin/sh"
     copy[1] = shell
     if shell:match "[^/]*$" == "bash" then
       local writer, errno

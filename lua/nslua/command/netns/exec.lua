@@ -10,13 +10,15 @@ local M = {}
 local fail, open = words.fail, words.open
 
 -- What ip netns exec says of a program that cannot be run.
-local function explain(e, argv)
+local function explain(e, name, program)
   if not errors.is(e) then
     error(e, 0)
   elseif e.step == "exec" then
-    return fail(1, 'exec of "%s" failed: %s', argv[1], core.strerror(e.errno))
+    return fail(1, 'exec of "%s" failed: %s', program, core.strerror(e.errno))
+  elseif e.step == "join net" then
+    return words.explain(255, ('setting the network namespace "%s" failed'):format(name), e)
   end
-  return fail(1, "%s", require "nslua.command.cli.options".line(e))
+  return fail(255, "%s", require "nslua.command.cli.options".line(e))
 end
 
 -- Say which files of /etc/netns/NAME have nothing to be put over.
@@ -44,7 +46,7 @@ local function serial(names, argv)
       check_etc(name)
       local ok, e = pcall(handle.run, handle, { stdin = "inherit", stdout = "inherit", stderr = "inherit", fds = fds, table.unpack(argv) })
       if not ok then
-        explain(e, argv)
+        explain(e, name, argv[1])
       end
     end
   end
@@ -102,7 +104,7 @@ local function start(name, argv)
     return nil, process
   end
   io.stderr:write(words.shown(name, 2), ": ")
-  explain(process, argv)
+  explain(process, name, argv[1])
 end
 
 -- What a wait is for.
@@ -133,7 +135,7 @@ local function parallel(names, argv, jobs)
         jobs = #running -- so many at a time fit
         break
       elseif short then
-        explain(short, argv)
+        explain(short, names[at + 1], argv[1])
       end
       at = at + 1
       status = job and status or 1
@@ -190,7 +192,7 @@ function M.exec(o)
   local program = require "nslua.command.cli.program" -- first: it lets nothing be collected until the program runs
   local plan = { join = { net = handle }, fds = program.fds(), table.unpack(o) }
   local ok, e = pcall(ns.exec, plan)
-  return not ok and explain(e, o)
+  return not ok and explain(e, name, o[1])
 end
 
 function M.shell(o)
@@ -202,7 +204,8 @@ function M.shell(o)
     return status
   end
   check_etc(o[1])
-  return handle:shell()
+  local ok, result = pcall(handle.shell, handle)
+  return ok and result or explain(result, o[1], os.getenv "SHELL" or "/bin/sh")
 end
 
 return M

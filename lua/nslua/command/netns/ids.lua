@@ -126,7 +126,7 @@ M["list-id"] = function(o)
     if not ok and not errors.is(result) then
       error(result, 0)
     elseif not ok and here then
-      return fail(2, "Error: %s.", result.code == "EINVAL" and "Target netns reference is invalid" or result.extack or result.message)
+      return fail(2, "Error: Target netns reference is invalid.")
     elseif not ok then
       return fail(1, "Error: %s.\nDump terminated", result.extack or result.message)
     end
