@@ -37,7 +37,8 @@ end
 describe("nslua ls", function()
   for _, words in ipairs { "", "-l", "-n", "-r", "-J", "-t net", "-t uts", "-t mnt -t user", "-t net -J", "-o NS,TYPE,PATH,PID,PPID,UID",
     "-l -o COMMAND,NS",    "-t pid -o NS,PNS,ONS", "--noheadings --list -t ipc", "-u -t user", "-p 1", "-p 1 -J", "-p 3 -n", "-r -o NS,COMMAND",
-    "-J -o ns,ppid,uid,user -t ipc", "-t net -o NS,NETNSID,NSFS", "-t net -r" } do
+    "-J -o ns,ppid,uid,user -t ipc", "-t net -o NS,NETNSID,NSFS", "-t net -r", "-t uts -t net", "-T", "-Tparent", "-l --tree=owner -o NS,PNS,ONS,PID",
+    "-J -Towner -o ns,type", "-Tprocess -t uts" } do
     it("prints what lsns prints: lsns " .. words, function()
       local theirs, ours = both(words)
       assert.is_true(#theirs > 40, theirs)
@@ -50,21 +51,24 @@ describe("nslua ls", function()
   it("lists the processes of a namespace as lsns does", function()
     local script = MAKE .. [[
 I=$(stat -Lc %i /proc/$C/ns/ipc)
-for t in lsns "]] .. OURS .. [["; do $t $I; echo "exit $?"; $t -J $I | tr -d ' \n'; echo; $t -l -n $I; echo ==; done; kill $A $B $C $D]]
+for t in lsns "]] .. OURS .. [["; do $t $I; echo "exit $?"; $t -J $I | tr -d ' \n'; echo; $t -l -n $I
+$t $I -o NS,TYPE,PID,PATH,COMMAND; $t $I -o +UID; $t -J $I -o pid; echo ==; done; kill $A $B $C $D]]
     local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
     assert.is_true(#theirs > 200, theirs)
     assert.equal(theirs, ours)
   end)
 
   it("says what is wrong, and exits as lsns does", function()
-    for _, words in ipairs { "-t foo", "-o FOO", "1", "--no-such-option", "-Z", "-p x" } do
+    for _, words in ipairs { "-t foo", "-o FOO", "1", "1 2", "--no-such-option", "-Z", "-p x", "-J -r", "-p 1 1", "x", "-Tx" } do
       local theirs, ours = both(words, "")
       assert.equal(theirs:match "exit %d+$", ours:match "exit %d+$", words .. "\n" .. theirs .. "\n" .. ours)
     end
     local theirs, ours = both("-t foo", "")
     assert.equal(theirs, ours)
-    theirs, ours = both("1", "")
-    assert.equal(theirs, ours)
+    for _, words in ipairs { "1", "1 2", "-J -r", "-p 1 1", "x", "-Tx" } do
+      theirs, ours = both(words, "")
+      assert.equal(theirs, ours)
+    end
   end)
 
   it("draws the owners' tree", function()
@@ -152,6 +156,13 @@ kill -INT $W; wait $W; echo "exit $?"; kill $S; grep -c '+ sleep' $F; rm $F]])
     local out = inside([[cp /bin/sleep "/tmp/e$(printf '\033')x"; unshare -u "/tmp/e$(printf '\033')x" 60 & P=$!
 sleep 0.3; ]] .. OURS .. [[ -n -t uts -o COMMAND; kill $P; rm /tmp/e*x]])
     assert.is_truthy(out:find("e\\x1bx 60", 1, true), out)
+    -- One of 8 bits, and what looks like one that is escaped, as lsns shows them.
+    local script = [[unshare -u bash -c "exec -a \$'\\xc2\\x9b\\\\x41' sleep 60" & P=$!
+i=0; until [ "$(tr '\0' ' ' </proc/$P/cmdline | tail -c 3)" = "60 " ] && ! grep -q bash /proc/$P/cmdline || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+for t in lsns "]] .. OURS .. [["; do for o in -l "-l -r"; do $t $o -n -t uts -o COMMAND | tail -1; done; echo ==; done; kill $P]]
+    local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
+    assert.equal("\\xc2\\x9b\\x5cx41 60\n\\xc2\\x9b\\x5cx41\\x2060\n", theirs)
+    assert.equal(theirs, ours)
   end)
 
   it("says that a list is not complete", function()

@@ -38,6 +38,6 @@ return function(args)
       print("nslua ls, of " .. require "nslua"._VERSION)
       return 0
     end
-    return require "nslua.command.ls.show"(declaration, o)
+    return require "nslua.command.ls.show"(o)
   end)
 end

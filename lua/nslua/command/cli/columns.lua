@@ -19,11 +19,16 @@ local M = {}
 ---@field parent? nslua.cli.Line
 ---@field children? nslua.cli.Line[]
 
--- What a terminal must not see, as \x1b.
-local function safe(text)
-  return (text:gsub("[%c\127]", function(c)
+local function hexadecimal(bytes)
+  return (bytes:gsub(".", function(c)
     return ("\\x%02x"):format(c:byte())
   end))
+end
+
+-- What a terminal must not see, as \x1b: control characters, also those of 8 bits, and what is no text.
+local function safe(text)
+  text = text:gsub("\\x", "\\x5cx"):gsub("[%c\127]", hexadecimal):gsub("\xc2[\x80-\x9f]", hexadecimal)
+  return utf8.len(text) and text or (text:gsub("[\x80-\xff]", hexadecimal))
 end
 M.safe = safe
 
@@ -88,9 +93,7 @@ local function raw(columns, lines, options)
   for _, line in ipairs(lines) do
     local cells = {}
     for i, column in ipairs(columns) do
-      cells[i] = table.concat(texts(line[column.name]), "\n"):gsub("[%s%c\\\127]", function(c)
-        return ("\\x%02x"):format(c:byte())
-      end)
+      cells[i] = table.concat(texts(line[column.name]), "\n"):gsub("[%s%c\\\127-\255]", hexadecimal)
     end
     io.write(table.concat(cells, " "), "\n")
   end

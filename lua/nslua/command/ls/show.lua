@@ -8,6 +8,7 @@ local procfs = require "nslua.procfs"
 local table_of = require "nslua.command.cli.columns"
 
 local USUAL = { "NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND" }
+local USUAL_PROCESSES = { "PID", "PPID", "USER", "COMMAND" }
 local USUAL_NET = { "NS", "TYPE", "NPROCS", "PID", "USER", "NETNSID", "NSFS", "COMMAND" }
 
 local function fail(status, format, ...)
@@ -49,21 +50,72 @@ local function by_process(lines)
   end
 end
 
+-- The lines in the order in which lsns(8) has them: after what they hang on, or after their owners where nothing is above them.
 local function by_relation(lines, key)
-  local at = {}
+  local at, out = {}, {}
   for _, line in ipairs(lines) do
     at[line.row.inode] = line
   end
+  local function add(line)
+    local parent, owner = at[line.row[key]], at[line.row.owner]
+    if at[line.row.inode] then
+      at[line.row.inode] = nil
+      if parent or owner then
+        add(parent or owner)
+      end
+      out[#out + 1] = line
+    end
+  end
   for _, line in ipairs(lines) do
-    local parent = at[line.row[key]] or key == "parent" and at[line.row.owner]
-    if parent and parent ~= line then
+    add(line)
+  end
+  for _, line in ipairs(out) do
+    at[line.row.inode] = line
+  end
+  for _, line in ipairs(out) do
+    local parent = at[line.row[key]]
+    if parent then
       hang(line, parent)
     end
   end
+  return out
+end
+
+-- What the columns say of a row; for --nowrap, several mounts on one line.
+local function line_of(row, needed, o)
+  local line = { row = row }
+  for name in pairs(needed) do
+    line[name] = columns.known[name].get(row)
+  end
+  if o.nowrap and line.NSFS then
+    line.NSFS = table.concat(line.NSFS, ",")
+  end
+  return line
+end
+
+local function needed_for(wanted, filter)
+  local needed = {}
+  for _, name in ipairs(wanted) do
+    needed[name] = true
+  end
+  if filter then
+    filter.columns(needed)
+  end
+  return needed
+end
+
+local function layout(wanted, branches_in)
+  local list = {}
+  for i, name in ipairs(wanted) do
+    local c = columns.known[name]
+    local branches = name == branches_in
+    list[i] = { name = name, right = c.right and not branches, number = c.number, hint = c.hint, trunc = c.trunc, tree = branches }
+  end
+  return list
 end
 
 -- The processes of one namespace.
-local function processes(o, inode)
+local function processes(o, inode, wanted, filter)
   local rows = ns.namespace.list { fds = false }
   local row
   for _, r in ipairs(rows) do
@@ -72,37 +124,67 @@ local function processes(o, inode)
   if not row then
     return fail(1, "not found namespace: %d", inode)
   end
+  local needed = needed_for(wanted, filter)
+  if needed.NETNSID then
+    add_nsids { row }
+  end
   local lines, at = {}, {}
   for _, pid in ipairs(procfs.numbers "/proc") do
     if procfs.inode(procfs.dir(pid), core.namespace.proc[row.type]) == inode then
-      local p = { pid = pid, command = procfs.command(pid) }
       local st = core.file.stat(procfs.dir(pid))
       if st then
-        p.user = st.uid
-        local line = { row = p, PID = pid, PPID = columns.parent_pid(p), USER = columns.known.USER.get(p), COMMAND = columns.known.COMMAND.get(p) }
-        lines[#lines + 1] = line
-        at[pid] = line
+        local line = line_of(setmetatable({ pid = pid, command = procfs.command(pid), user = st.uid }, { __index = row }), needed, o)
+        if not filter or filter.accepts(line) then
+          lines[#lines + 1] = line
+          at[pid] = line
+        end
       end
     end
   end
   for _, line in ipairs(lines) do
-    local parent = at[line.PPID]
-    if parent and not o.list then
+    local parent = not o.list and at[columns.parent_pid(line.row)]
+    if parent then
       hang(line, parent)
     end
   end
-  local list = {}
-  for i, name in ipairs { "PID", "PPID", "USER", "COMMAND" } do
-    local c = columns.known[name]
-    list[i] = { name = name, right = c.right, number = c.number, trunc = c.trunc, tree = name == "COMMAND" and not o.list and not o.raw }
-  end
-  table_of.print("namespaces", list, lines, o) -- as lsns(8) calls it
+  table_of.print("namespaces", layout(wanted, not (o.list or o.raw) and "COMMAND" or nil), lines, o) -- as lsns(8) calls it
   return 0
+end
+
+-- Namespaces of the types asked for, and those above them that the tree hangs them on.
+local function with_owners(rows, types, key)
+  local at, keep, out = {}, {}, {}
+  for _, row in ipairs(rows) do
+    at[row.inode] = row
+  end
+  for _, row in ipairs(rows) do
+    local up = types[row.type] and row
+    while up and not keep[up.inode] do
+      keep[up.inode] = true
+      up = at[up[key]] or key == "parent" and at[up.owner]
+    end
+  end
+  for _, row in ipairs(rows) do
+    if keep[row.inode] then
+      out[#out + 1] = row
+    end
+  end
+  out.complete, out.unreadable = rows.complete, rows.unreadable
+  return out
 end
 
 -- One listing.
 local function show(o, wanted, filter, before)
-  local rows = ns.namespace.list { type = o.types, fds = not o["no-fds"] }
+  local tree = o.tree or not (o.list or o.raw) and "process"
+  local related = tree and tree ~= "process"
+  local rows = ns.namespace.list { type = not related and o.types or nil, fds = not o["no-fds"] }
+  if related and o.types then
+    local types = {}
+    for _, t in ipairs(o.types) do
+      types[t] = true
+    end
+    rows = with_owners(rows, types, tree)
+  end
   local own
   if o.task then
     own = {}
@@ -114,26 +196,14 @@ local function show(o, wanted, filter, before)
   table.sort(rows, function(a, b)
     return a.inode < b.inode
   end)
-  local needed, lines, inodes = {}, {}, {}
-  for _, name in ipairs(wanted) do
-    needed[name] = true
-  end
-  if filter then
-    filter.columns(needed)
-  end
+  local needed, lines, inodes = needed_for(wanted, filter), {}, {}
   if needed.NETNSID then
     add_nsids(rows)
   end
   for _, row in ipairs(rows) do
     inodes[row.inode] = true
     if (not own or own[row.inode]) and not (o.persistent and row.nprocs > 0) then
-      local line = { row = row }
-      for name in pairs(needed) do
-        line[name] = columns.known[name].get(row)
-      end
-      if o.nowrap and line.NSFS then
-        line.NSFS = table.concat(line.NSFS, ",")
-      end
+      local line = line_of(row, needed, o)
       if before and not before[row.inode] then
         line.COMMAND = "+ " .. (line.COMMAND or "")
       end
@@ -142,20 +212,13 @@ local function show(o, wanted, filter, before)
       end
     end
   end
-  local tree = not (o.list or o.raw) and (o.tree or "process")
   if tree == "process" then
     by_process(lines)
   elseif tree then
-    by_relation(lines, tree == "parent" and "parent" or "owner")
-  end
-  local list = {}
-  for i, name in ipairs(wanted) do
-    local c = columns.known[name]
-    local branches = tree and name == (tree == "process" and "COMMAND" or "NS")
-    list[i] = { name = name, right = c.right and not branches, number = c.number, hint = c.hint, trunc = c.trunc, tree = branches }
+    lines = by_relation(lines, tree)
   end
   o.more = rows.complete and {} or { { "complete", false }, { "unreadable", rows.unreadable } }
-  table_of.print("namespaces", list, lines, o)
+  table_of.print("namespaces", layout(wanted, tree and (tree == "process" and "COMMAND" or "NS") or nil), lines, o)
   if rows.unreadable > 0 and host.is_terminal(2) and not o.json then
     io.stdout:flush()
     io.stderr:write(("%d processes could not be looked at: as root the list is complete\n"):format(rows.unreadable))
@@ -163,35 +226,33 @@ local function show(o, wanted, filter, before)
   return inodes
 end
 
----@param declaration nslua.cli.Declaration
 ---@param o table
 ---@return integer status
-return function(declaration, o)
+return function(o)
   if o["list-columns"] then
     for _, name in ipairs(columns.order) do
       print(("%12s  %s"):format(name, columns.known[name].help))
     end
     return 0
-  elseif o[2] then
-    return declaration:wrong("too many arguments")
+  elseif o.json and o.raw then
+    return fail(1, "mutually exclusive arguments: --json --raw")
   end
-  local types = {}
+  local types, usual = {}, USUAL
   for i, word in ipairs(o.type or {}) do
     local ok, t = pcall(ns.namespace.type, "ls", word)
     if not ok then
       return fail(1, "unknown namespace type: %s", word)
     end
     types[i] = t
+    usual = t == "net" and USUAL_NET or usual
   end
   o.types = #types > 0 and types or nil
   if o.task and not o.task:find "^%d+$" then
     return fail(1, "invalid PID argument: '%s'", o.task)
-  elseif o[1] then
-    local inode = math.tointeger(tonumber(o[1]))
-    if o.task then
-      return declaration:wrong("--task is mutually exclusive with <namespace>")
-    end
-    return inode and processes(o, inode) or not inode and fail(1, "invalid namespace argument: '%s'", o[1]) or 1
+  elseif o.task and o[1] then
+    return fail(1, "--task is mutually exclusive with <namespace>")
+  elseif o[1] and not (o[1]:find "^%d+$" and math.tointeger(tonumber(o[1]))) then
+    return fail(1, "invalid namespace argument: '%s'", o[1])
   end
   if o.tree == true then
     o.tree = "owner"
@@ -201,10 +262,7 @@ return function(declaration, o)
       return fail(1, "unknown tree type: %s", o.tree)
     end
   end
-  local usual = #types == 1 and types[1] == "net" and USUAL_NET or USUAL
-  if o.tree and o.tree ~= "process" then
-    table.sort(types)
-  end
+  usual = o[1] and USUAL_PROCESSES or usual
   local wanted, unknown = usual
   if o["output-all"] then
     wanted = columns.order
@@ -222,7 +280,9 @@ return function(declaration, o)
       return fail(1, "failed to parse filter: %s", message)
     end
   end
-  if not o.watch then
+  if o[1] then
+    return processes(o, math.tointeger(tonumber(o[1])), wanted, filter)
+  elseif not o.watch then
     show(o, wanted, filter)
     return 0
   end
