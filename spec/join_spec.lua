@@ -239,7 +239,7 @@ describe("join", function()
       pending(why)
     end
     local out = unprivileged.lua([[
-      local p <close> = ns.spawn { "sh", "-c", "hostname box; echo up; exec sleep 1000", unshare = "user,net,uts,ipc,mount,pid,cgroup",
+      local p <close> = ns.spawn { "sh", "-c", "hostname box; echo up; sleep 1000; :", unshare = "user,net,uts,ipc,mount,pid,cgroup",
         map_users = "root", mount_proc = true, stdout = "pipe" }
       p.stdout:read()
       local r = ns.run { "sh", "-c", "id -u; hostname; cat /proc/1/comm; ip link set lo up && echo lo", join = p.pid }
@@ -248,7 +248,7 @@ describe("join", function()
       local a <close> = ns.netns.new { userns = u, lo = true }
       io.write(a:run { "sh", "-c", "ls /sys/class/net; id -u" }.stdout)
       io.write(a:run { "pwd", cwd = "/etc" }.stdout)]])
-    assert.equal("0\nbox\nsleep\nlo\nlo\n0\n/etc", out)
+    assert.equal("0\nbox\nsh\nlo\nlo\n0\n/etc", out)
   end)
 
   it("says what is missing to others", function()
