@@ -240,7 +240,7 @@ describe("join", function()
     end
     local out = unprivileged.lua([[
       local p <close> = ns.spawn { "sh", "-c", "hostname box; echo up; sleep 1000; :", unshare = "user,net,uts,ipc,mount,pid,cgroup",
-        map_users = "root", mount_proc = true, stdout = "pipe" }
+        map_users = "root", mount_proc = true, stdout = "pipe", stderr = "null" }
       p.stdout:read()
       local r = ns.run { "sh", "-c", "id -u; hostname; cat /proc/1/comm; ip link set lo up && echo lo", join = p.pid }
       io.write(r.stdout, r.stderr)
