@@ -26,7 +26,7 @@ VERSION := $(shell sed -n 's/.*_VERSION = "nslua \(.*\)".*/\1/p' lua/nslua/init.
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARN) -MMD -MP $(INCLUDE)
 
 # These are the host; everything else in c/ is the module.
-HOST     = nslua interrupt embed getopt regex
+HOST     = nslua state arena interrupt finish embed getopt regex
 HOST_OBJ = $(patsubst %,$(BUILD)/%.o,$(HOST) files)
 CORE_OBJ = $(patsubst c/%.c,$(BUILD)/%.o,$(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)))
 LUA_SRC  = $(shell find lua -name '*.lua' | sort)
@@ -45,7 +45,7 @@ $(BUILD)/nslua/core.so: $(CORE_OBJ)
 
 $(BUILD)/nslua.o: override CFLAGS += -DNSLUA_VERSION='"$(VERSION)"'
 $(BUILD)/nslua.o: lua/nslua/init.lua
-$(BUILD)/files.c: tools/embed.lua $(LUA_SRC) $(shell find lua -type d)
+$(BUILD)/files.c: tools/embed.lua tools/strip.lua $(LUA_SRC) $(shell find lua -type d)
 	@mkdir -p $(@D)
 	@echo embed $(words $(LUA_SRC)) files
 	@$(LUA) tools/embed.lua lua "$$($(LUA) -v 2>&1)" $(LUA_SRC) > $@.tmp
@@ -53,18 +53,29 @@ $(BUILD)/files.c: tools/embed.lua $(LUA_SRC) $(shell find lua -type d)
 $(BUILD)/files.o: $(BUILD)/files.c
 	$(CC) $(CFLAGS) -Ic -c -o $@ $<
 
-# Some functions of Lua get another name, so that interrupt.c can stand before them.
-$(BUILD)/lua.o: $(LIBLUA)
+# Some functions of Lua get another name, so that interrupt.c and arena.c can stand before them.
+$(BUILD)/lua.o: $(LIBLUA) Makefile
 	@mkdir -p $(BUILD)/lua
 	cd $(BUILD)/lua && ar x $(LIBLUA) ldo.o lstate.o lapi.o
 	$(LD) -r -o $@ $(BUILD)/lua/ldo.o $(BUILD)/lua/lstate.o $(BUILD)/lua/lapi.o
 	$(OBJCOPY) --redefine-sym lua_resume=nslua_lua_resume --redefine-sym lua_pcallk=nslua_lua_pcallk \
-	  --redefine-sym lua_resetthread=nslua_lua_resetthread --redefine-sym lua_closethread=nslua_lua_closethread $@
+	  --redefine-sym lua_resetthread=nslua_lua_resetthread --redefine-sym lua_closethread=nslua_lua_closethread \
+	  --redefine-sym lua_newstate=nslua_lua_newstate $@
 
-# Lua is linked in whole and exported, so that C modules can be required.
-$(BUILD)/bin/nslua: $(HOST_OBJ) $(CORE_OBJ) $(BUILD)/lua.o
+# Lua is linked in whole and exported, so that C modules can be required; at fixed addresses, for the heap that goes in last.
+$(BUILD)/nslua.empty: $(HOST_OBJ) $(CORE_OBJ) $(BUILD)/lua.o
+	$(CC) $(LDFLAGS) -no-pie -Wl,-E -o $@ $^ $(LIBLUA) $(MNL) -lm -ldl
+
+# What a run would do first is done here, once (c/arena.c). Where it cannot be, as in a cross build (HEAP=no), each run does it.
+HEAP ?= yes
+$(BUILD)/bin/nslua: $(BUILD)/nslua.empty tools/heap.lua
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LIBLUA) $(MNL) -lm -ldl
+ifeq ($(HEAP),yes)
+	$< --save-heap $(BUILD)/heap tools/heap.lua
+	$(OBJCOPY) --update-section .nslua_heap=$(BUILD)/heap $< $@
+else
+	cp $< $@
+endif
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR) $(DESTDIR)$(LUACDIR)/nslua $(DESTDIR)$(DOCDIR) \
@@ -107,7 +118,7 @@ portability-%:
 # The specs in a program that is built with the sanitizers of gcc.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 sanitize:
-	$(MAKE) all BUILD=$(BUILD)/sanitize CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
+	$(MAKE) all BUILD=$(BUILD)/sanitize HEAP=no CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
 	ASAN_OPTIONS=quarantine_size_mb=1 $(RUN_SPECS) --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
 
 valgrind: all

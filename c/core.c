@@ -83,25 +83,54 @@ static int core_strerror(lua_State *L)
 	return 1;
 }
 
-/* The same table both ways: errno.EEXIST == 17, errno[17] == "EEXIST". */
-static void push_errno(lua_State *L)
+/* Keep a value, which is on top of the stack, as t[k] of __index's arguments, and return it. */
+static int keep(lua_State *L)
 {
-	int n = sizeof(errnames) / sizeof(errnames[0]);
+	lua_pushvalue(L, 2);
+	lua_pushvalue(L, -2);
+	lua_rawset(L, 1);
+	return 1;
+}
 
-	lua_createtable(L, n, n);
-	for (size_t i = 0; i < sizeof(errnames) / sizeof(errnames[0]); i++) {
-		lua_pushinteger(L, errnames[i].number);
-		lua_setfield(L, -2, errnames[i].name);
-		lua_pushstring(L, errnames[i].name);
-		lua_rawseti(L, -2, errnames[i].number);
+/* errno.EEXIST == 17, errno[17] == "EEXIST": each is put into the table when first asked for; few ever are. */
+static int errno_index(lua_State *L)
+{
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+	int number = lua_type(L, 2) == LUA_TNUMBER ? (int)lua_tointeger(L, 2) : 0;
+
+	/* From the last on: of two names for a number that is the better known. */
+	for (size_t i = sizeof(errnames) / sizeof(errnames[0]); i-- > 0;) {
+		if (name && strcmp(name, errnames[i].name) == 0)
+			lua_pushinteger(L, errnames[i].number);
+		else if (!name && number == errnames[i].number)
+			lua_pushstring(L, errnames[i].name);
+		else
+			continue;
+		return keep(L);
 	}
+	return 0;
+}
+
+/* An empty table that asks `index` for what it lacks. */
+static void push_lazy(lua_State *L, lua_CFunction index)
+{
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, index);
+	lua_setfield(L, -2, "__index");
+	lua_setmetatable(L, -2);
+}
+
+static int open_errno(lua_State *L)
+{
+	push_lazy(L, errno_index);
+	return 1;
 }
 
 static const struct {
 	const char *name;
 	int (*open)(lua_State *L);
 } parts[] = {
-	{ "fd", nslua_open_fd },
 	{ "idmap", nslua_open_idmap },
 	{ "errand", nslua_open_errand },
 	{ "keeper", nslua_open_keeper },
@@ -115,18 +144,28 @@ static const struct {
 	{ "process", nslua_open_process },
 	{ "netlink", nslua_open_netlink },
 	{ "watch", nslua_open_watch },
+	{ "errno", open_errno },
 	{ NULL, NULL },
 };
 
+/* Each part is opened when first asked for: a short script asks for a few. */
+static int core_index(lua_State *L)
+{
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+
+	for (int i = 0; parts[i].name; i++)
+		if (strcmp(parts[i].name, name) == 0) {
+			parts[i].open(L);
+			return keep(L);
+		}
+	return 0;
+}
+
 NSLUA_EXPORT int luaopen_nslua_core(lua_State *L)
 {
-	lua_newtable(L);
-	for (int i = 0; parts[i].name; i++) {
-		parts[i].open(L);
-		lua_setfield(L, -2, parts[i].name);
-	}
-	push_errno(L);
-	lua_setfield(L, -2, "errno");
+	push_lazy(L, core_index);
+	nslua_open_fd(L); /* the class of what other parts return */
+	lua_setfield(L, -2, "fd");
 	lua_pushcfunction(L, core_strerror);
 	lua_setfield(L, -2, "strerror");
 	return 1;

@@ -212,6 +212,11 @@ int luaopen_nslua_host(lua_State *L)
 	return 1;
 }
 
+void host_embed_use(int use_environment)
+{
+	use_env = use_environment;
+}
+
 /* After package.preload, before the disk: what is in the program belongs to it. */
 void host_embed_open(lua_State *L, int use_environment)
 {

@@ -17,14 +17,12 @@
  * for C modules: so it is known which coroutines are running, and what a C function protects.
  */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -413,25 +411,6 @@ static int host_xpcall(lua_State *L)
 
 /* Signals */
 
-static void default_action(int sig)
-{
-	sigset_t set;
-
-	signal(sig, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	raise(sig);
-	_exit(128 + sig); /* pid 1 of a pid namespace does not die of its own signals */
-}
-
-static int stdout_is_broken(void)
-{
-	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
-
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP));
-}
-
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
 	int en = errno;
@@ -439,7 +418,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 	(void)context;
 	if (getpid() != main_pid) /* a fork of the script: what it would close is not its own */
-		default_action(sig);
+		host_default_action(sig);
 	if (!pthread_equal(pthread_self(), main_thread)) {
 		pthread_kill(main_thread, sig);
 		goto out;
@@ -449,7 +428,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 			knock(sig, KNOCK_AFTER);
 		goto out;
 	}
-	if (sig == SIGPIPE && (pending || !stdout_is_broken()))
+	if (sig == SIGPIPE && (pending || !host_stdout_is_broken()))
 		goto out; /* the writer of another pipe sees EPIPE */
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (pending) {
@@ -457,7 +436,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		double s = (double)(now.tv_sec - pending_since.tv_sec) + (double)(now.tv_nsec - pending_since.tv_nsec) / 1e9;
 
 		if (sig != pending || s > 0.05)
-			default_action(sig);
+			host_default_action(sig);
 		goto out;
 	}
 	pending_since = now;
@@ -498,33 +477,36 @@ static void close_everything(void)
 	lua_close(main_state);
 }
 
-static int death; /* the signal to die of in the end, as a program did that this one stood for */
+static int finishing, finish_status;
 
-/* host.die_of(signal): when all is closed the program dies of that signal instead of exiting; no second core is written. */
-int host_die_of(lua_State *L)
+/* Finalizers run from the youngest to the oldest, and this is the oldest: what is left is memory, which the kernel frees faster. */
+static int last_finalizer(lua_State *L)
 {
-	death = (int)luaL_checkinteger(L, 1);
+	(void)L;
+	if (finishing && closing)
+		host_end(finish_status);
 	return 0;
+}
+
+void host_finish_early(lua_State *L)
+{
+	lua_newtable(L);
+	lua_newtable(L);
+	lua_pushcfunction(L, last_finalizer);
+	lua_setfield(L, -2, "__gc");
+	lua_setmetatable(L, -2);
+	lua_setfield(L, LUA_REGISTRYINDEX, "nslua.last");
 }
 
 _Noreturn void host_finish(lua_State *L, int status)
 {
+	finishing = 1;
+	finish_status = status;
 	if (L == main_state)
 		close_everything();
 	else
 		lua_close(L); /* the options were wrong: nothing was opened */
-	errno = EIO; /* what an earlier write failed with is not kept */
-	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE && !stdout_is_broken()) {
-		fprintf(stderr, "nslua: stdout: %s\n", strerror(errno));
-		status = status ? status : EXIT_FAILURE;
-	}
-	if (pending)
-		default_action(pending);
-	if (death) {
-		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-		default_action(death);
-	}
-	exit(status);
+	host_end(status);
 }
 
 /* A C module that ends the program by itself, as luv does for an error in a callback, ends it as the signal should. */
@@ -534,7 +516,7 @@ static void at_exit(void)
 		return;
 	close_everything();
 	fflush(stdout);
-	default_action(pending);
+	host_default_action(pending);
 }
 
 /* os.exit([code [, close]]): closes everything that is running unless close is false. */
@@ -551,6 +533,16 @@ static int host_exit(lua_State *L)
 	if (keep || closing)
 		exit(status);
 	host_finish(main_state, status);
+}
+
+void host_interrupt_wrap(lua_State *L)
+{
+	lua_register(L, "pcall", host_pcall);
+	lua_register(L, "xpcall", host_xpcall);
+	lua_getglobal(L, "os");
+	lua_pushcfunction(L, host_exit);
+	lua_setfield(L, -2, "exit");
+	lua_pop(L, 1);
 }
 
 void host_interrupt_open(lua_State *L)
@@ -577,12 +569,7 @@ void host_interrupt_open(lua_State *L)
 	lua_pushinteger(L, ignored); /* programs that are started get these back */
 	lua_setfield(L, LUA_REGISTRYINDEX, "nslua.ignored");
 	atexit(at_exit);
-	lua_register(L, "pcall", host_pcall);
-	lua_register(L, "xpcall", host_xpcall);
 	lua_getglobal(L, "load");
 	lua_load_function = lua_tocfunction(L, -1);
-	lua_getglobal(L, "os");
-	lua_pushcfunction(L, host_exit);
-	lua_setfield(L, -2, "exit");
-	lua_pop(L, 2);
+	lua_pop(L, 1);
 }

@@ -315,19 +315,6 @@ static int enter_netns(lua_State *L, const char *name)
 	return report(L, status);
 }
 
-static void open_nslua(lua_State *L, int use_environment)
-{
-	lua_pushboolean(L, 1);
-	lua_setfield(L, LUA_REGISTRYINDEX, "nslua.host");
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-	lua_pushcfunction(L, luaopen_nslua_core);
-	lua_setfield(L, -2, "nslua.core");
-	lua_pushcfunction(L, luaopen_nslua_host);
-	lua_setfield(L, -2, "nslua.host");
-	lua_pop(L, 1);
-	host_embed_open(L, use_environment);
-}
-
 /* The global `ns` is require "nslua". */
 static int load_ns(lua_State *L)
 {
@@ -344,7 +331,7 @@ static int pmain(lua_State *L)
 	int argc = (int)lua_tointeger(L, 1);
 	char **argv = lua_touserdata(L, 2);
 	struct options o = read_options(argv, argc);
-	int status = EXIT_SUCCESS;
+	int status = EXIT_SUCCESS, is_command;
 
 	lua_settop(L, 0);
 	if (o.bad || o.help) {
@@ -356,22 +343,17 @@ static int pmain(lua_State *L)
 	}
 	if (o.version)
 		print_version();
-	if (o.ignore_env) {
-		lua_pushboolean(L, 1);
-		lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
-	}
-	luaL_openlibs(L);
+	host_open_state(L, !o.ignore_env);
 	host_interrupt_open(L);
-	open_nslua(L, !o.ignore_env);
 	set_arg(L, argv, argc, o.script);
-	lua_gc(L, LUA_GCGEN, 0, 0);
+	is_command = o.script < argc && !is_script(argv[o.script]);
 	if (load_ns(L) != LUA_OK || (o.netns && enter_netns(L, o.netns) != LUA_OK) ||
 	    (!o.ignore_env && run_init(L) != LUA_OK) || !run_options(L, argv, o.script)) {
 		lua_pushinteger(L, EXIT_FAILURE);
 		return 1;
 	}
 	if (o.script < argc) {
-		status = (is_script(argv[o.script]) ? run_script : run_command)(L, argv, argc, o.script);
+		status = (is_command ? run_command : run_script)(L, argv, argc, o.script);
 	}
 	if (host_interrupt_pending()) {
 		/* no prompt */
@@ -390,11 +372,14 @@ static int pmain(lua_State *L)
 
 int main(int argc, char **argv)
 {
-	lua_State *L = luaL_newstate();
+	lua_State *L;
 	int status = EXIT_FAILURE;
 
 	if (argv[0] && argv[0][0])
 		progname = argv[0];
+	if (argc == 4 && strcmp(argv[1], "--save-heap") == 0)
+		return host_save(argv[2], argv[3]);
+	L = host_new_state(!read_options(argv, argc).ignore_env);
 	if (!L) {
 		report_text("not enough memory for a Lua state");
 		return EXIT_FAILURE;

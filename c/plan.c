@@ -358,6 +358,7 @@ static void read_keep(struct reader *r, struct plan *p)
 {
 	int n = list(r, "fds");
 
+	p->inherit = flag(r, "inherit_fds");
 	if (!n)
 		return;
 	p->keep = block(r, sizeof(*p->keep) * (size_t)n);

@@ -127,6 +127,7 @@ struct plan {
 	int stdio_fd[3];
 	struct plan_keep *keep;
 	int nkeep;
+	int inherit; /* and all that do not close on exec by themselves */
 	int pty;  /* the slave: controlling terminal and fds 0 to 2 */
 	int group;      /* a process group of its own */
 	int foreground; /* and the terminal's foreground group: the fd of the terminal, or -1 */

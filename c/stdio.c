@@ -90,6 +90,6 @@ void spawn_stdio(struct plan *p)
 		place(p, source[i], i);
 	for (int i = 0; i < p->nkeep; i++)
 		place(p, p->keep[i].fd, p->keep[i].as);
-	if (!p->fork)
+	if (!p->fork && !p->inherit)
 		close_rest(p);
 }

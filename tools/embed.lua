@@ -2,6 +2,9 @@
 -- Each as source, which `nslua help` reads, and compiled, which loads in a tenth of the time; what was compiled by another release of Lua than
 -- the program's is not used. Sorted by module name, which the searcher relies on.
 
+package.path = arg[0]:gsub("[^/]*$", "") .. "?.lua;" .. package.path
+local strip = require "strip"
+
 local root = arg[1] .. "/"
 local release = arg[2]:match "^Lua [%d.]+" or ""
 local files = {}
@@ -13,8 +16,9 @@ for i = 3, #arg do
   local f = assert(io.open(path, "rb"))
   local chunk, source = "@[nslua]/" .. name:gsub("^nslua/", ""), f:read "a"
   f:close()
-  -- with its lines and names: tracebacks tell them
-  files[#files + 1] = { module = module, chunk = chunk, source = source, compiled = string.dump(assert(load(source, chunk, "t"))) }
+  local compiled = strip(string.dump(assert(load(source, chunk, "t"))))
+  assert(load(compiled, chunk, "b"))
+  files[#files + 1] = { module = module, chunk = chunk, source = source, compiled = compiled }
 end
 table.sort(files, function(a, b) return a.module < b.module end)
 

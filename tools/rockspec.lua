@@ -11,7 +11,13 @@ local function lines(command)
 end
 
 -- The program is built by make; LuaRocks builds the module.
-local program = { ["c/nslua.c"] = true, ["c/interrupt.c"] = true, ["c/embed.c"] = true, ["c/getopt.c"] = true, ["c/regex.c"] = true }
+local program = {}
+for line in io.lines "Makefile" do
+  for word in (line:match "^HOST%s+= (.*)$" or ""):gmatch "%S+" do
+    program["c/" .. word .. ".c"] = true
+  end
+end
+assert(next(program), "the Makefile has no HOST")
 
 print [[
 -- Made by tools/rockspec.lua.

@@ -50,7 +50,8 @@ local M = {}
 ---@field stdout? any                "capture" "inherit" "null" "pipe", { file =, append = }, a Lua file or fd
 ---@field stderr? any                as stdout, or "stdout": where stdout goes
 ---@field input? string              text for stdin
----@field fds? any[]                 fds the program keeps under their numbers; { fd, as = 3 } gives another number
+---@field fds? any[]|"inherit"       fds the program keeps under their numbers; { fd, as = 3 } gives another number; "inherit": all that do not
+---close on exec
 ---@field pty? boolean|{ rows: integer, columns: integer }  a terminal of its own; stdout is what it shows
 ---@field timeout? number|string     seconds until the whole tree is ended
 ---@field check? boolean             raise where it fails (run)
@@ -62,8 +63,8 @@ local known = {
   persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
   preserve_credentials = "boolean", context = "string", death_signal = "string|integer", forward_signals = "boolean", tell_namespaces = "boolean",
   uid = "integer", gid = "integer", groups = "table|string", env = "table", clear_env = "boolean", hostname = "string", time = "table",
-  init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table", pty = "boolean|table",
-  timeout = "number|string", check = "boolean", ready = "table", argv0 = "string",
+  init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table|string",
+  pty = "boolean|table", timeout = "number|string", check = "boolean", ready = "table", argv0 = "string",
 }
 
 -- Keys that mean something to some calls only.
@@ -524,7 +525,14 @@ function M.prepare(call, plan, defaults)
     if job.forward and (next(job.captured) or job.input) then
       errors.misuse("%s: forward_signals is for programs whose outputs are inherited", call)
     end
-    job.fds = plan.fds and stdio.keep(call, plan.fds)
+    if type(plan.fds) == "string" then
+      if plan.fds ~= "inherit" then
+        errors.misuse("%s: fds: %s", call, check.unknown("word", plan.fds, { inherit = true }))
+      end
+      job.inherit_fds = true
+    else
+      job.fds = plan.fds and stdio.keep(call, plan.fds)
+    end
   end)
   if not ok then
     M.release(job, true)

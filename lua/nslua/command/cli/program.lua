@@ -6,8 +6,6 @@ local ns = require "nslua"
 
 local M = {}
 
-collectgarbage "stop" -- what becomes another program in a moment leaves nothing worth collecting
-
 local LAST_RESORT = "/bin/sh"
 
 ---Put the program's words into a plan: those that were given, or the user's shell as a login shell.
@@ -24,19 +22,6 @@ function M.words(plan, operands)
   end
 end
 
----The fds beside 0, 1, 2 that this process was given: the program gets them too. What this process opens closes on exec.
----@return integer[]
-function M.fds()
-  local out = {}
-  for _, name in ipairs(core.file.list "/proc/self/fd" or {}) do
-    local fd = tonumber(name)
-    if fd > 2 and core.fd.inherits(fd) then
-      out[#out + 1] = fd
-    end
-  end
-  return out
-end
-
 local started -- the name of the program, for messages
 
 local function start(plan, forks)
@@ -44,7 +29,6 @@ local function start(plan, forks)
   if not forks then
     return ns.exec(plan)
   end
-  collectgarbage "restart"
   plan.stdin, plan.stdout, plan.stderr = "inherit", "inherit", "inherit"
   return require "nslua.command.cli.finish"(ns.run(plan))
 end

@@ -36,15 +36,13 @@ end
 
 -- One after the other, as ip does it; how they end does not matter to it.
 local function serial(names, argv)
-  local fds = require "nslua.command.cli.program".fds()
-  collectgarbage "restart" -- that stops it, for what is replaced by its program
   for _, name in ipairs(names) do
     print("\nnetns: " .. words.shown(name))
     io.stdout:flush()
     local handle <close> = open(name)
     if handle then
       check_etc(name)
-      local ok, e = pcall(handle.run, handle, { stdin = "inherit", stdout = "inherit", stderr = "inherit", fds = fds, table.unpack(argv) })
+      local ok, e = pcall(handle.run, handle, { stdin = "inherit", stdout = "inherit", stderr = "inherit", fds = "inherit", table.unpack(argv) })
       if not ok then
         explain(e, name, argv[1])
       end
@@ -189,8 +187,7 @@ function M.exec(o)
     return status
   end
   check_etc(name)
-  local program = require "nslua.command.cli.program" -- first: it lets nothing be collected until the program runs
-  local plan = { join = { net = handle }, fds = program.fds(), table.unpack(o) }
+  local plan = { join = { net = handle }, fds = "inherit", table.unpack(o) }
   local ok, e = pcall(ns.exec, plan)
   return not ok and explain(e, name, o[1])
 end

@@ -3,7 +3,6 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
-local print_json = require "nslua.command.netns.json"
 local words = require "nslua.command.netns.words"
 
 local M = {}
@@ -25,7 +24,7 @@ function M.list(o)
     row.stale = not row.alive or nil
   end
   if o.json then
-    print_json(o, rows)
+    require "nslua.command.netns.json"(o, rows)
     return 0
   end
   for _, row in ipairs(rows) do

@@ -172,7 +172,7 @@ return function(o)
     wrong "no target PID specified"
   end
   local target = o.target and target_of.open(o.target[1])
-  local plan = { sys = false, join = namespaces(o, target), fds = program.fds() }
+  local plan = { sys = false, join = namespaces(o, target), fds = "inherit" }
   credentials(o, plan, target)
   directories(o, plan, target)
   if o.env then

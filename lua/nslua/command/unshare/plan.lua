@@ -1,7 +1,6 @@
 -- From the options of unshare(1) to a plan.
 
 local core = require "nslua.core"
-local program = require "nslua.command.cli.program"
 
 local TYPES = { "mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time" }
 
@@ -51,7 +50,7 @@ return function(declaration, o)
     end
   end
 
-  local plan = { unshare = {}, fds = program.fds(), preserve_credentials = true, sys = false, lo = o.lo }
+  local plan = { unshare = {}, fds = "inherit", preserve_credentials = true, sys = false, lo = o.lo }
   for _, t in ipairs(TYPES) do
     if o[t] then
       table.insert(plan.unshare, t)
