@@ -184,15 +184,18 @@ static int ask_kernel(struct sys *s)
 	if (n < 0 || n == CHILDREN || syscall(SYS_statmount, &req, &mount, sizeof(mount), 0) < 0)
 		return -1;
 	s->flags = (unsigned int)mount.is.mnt_attr;
-	req.param = NSLUA_STATMOUNT_MNT_BASIC | NSLUA_STATMOUNT_MNT_POINT;
 	for (long i = 0; i < n; i++) { /* those on each other, too */
 		const char *place;
 
 		req.mnt_id = ids[i];
+		req.param = NSLUA_STATMOUNT_MNT_BASIC;
 		if (syscall(SYS_statmount, &req, &mount, sizeof(mount), 0) < 0)
 			return -1;
 		if (mount.is.mnt_parent_id != top)
 			continue;
+		req.param = NSLUA_STATMOUNT_MNT_POINT; /* costs more */
+		if (syscall(SYS_statmount, &req, &mount, sizeof(mount), 0) < 0)
+			return -1;
 		place = mount.is.str + mount.is.mnt_point;
 		if (strncmp(place, "/sys/", 5) != 0)
 			return -1;

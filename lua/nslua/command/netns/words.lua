@@ -70,7 +70,7 @@ end
 ---@param name string
 ---@return nslua.Netns
 function M.named(name)
-  return ns.netns.open(core.file.stat(M.path .. name) and M.path .. name or name)
+  return ns.netns.open(name:find(":", 1, true) and core.file.stat(M.path .. name) and M.path .. name or name)
 end
 
 ---Open a namespace for a program, or to look from.
