@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include "namespace.h"
 
 /* What shows a namespace; the first of these counts. */
@@ -18,7 +19,7 @@ struct census_ns {
 	uid_t user;                        /* of that process, else who made a user namespace */
 	bool has_user;
 	unsigned int found;                /* bit by census_how */
-	pid_t holder;                      /* the first process by which it was found */
+	pid_t holder;                      /* the lowest process by which it was found; 0: none */
 	size_t mount;                      /* 1 + index of its last mount; 0: none */
 };
 
@@ -28,6 +29,12 @@ struct census_mount {
 	size_t path, length; /* in census.text */
 	size_t before;       /* 1 + index of the namespace's mount before this one */
 	pid_t pid;           /* whose mountinfo showed it; 0: this thread's own */
+};
+
+/* What a process sees of a mount namespace from its root, whose mounts were read. */
+struct census_view {
+	uint64_t key;
+	pid_t pid;
 };
 
 /* A set of numbers, open addressing; 0 is no member. */
@@ -47,21 +54,27 @@ struct census {
 	size_t slots;
 	struct census_mount *mount;
 	size_t mounts, mount_room;
+	struct census_view *view;
+	size_t views, view_room;
 	char *text;
 	size_t used, text_room;
+	pid_t *pids; /* to be looked at, but for this process */
+	size_t pid_count, pid_room;
 	char *file; /* a file that is being read */
 	size_t file_room;
 	struct census_set seen_sockets, seen_cookies, seen_views;
 	dev_t nsfs;
 	uint64_t own_mntns, own_cookie;
 	unsigned int unreadable; /* processes */
+	unsigned int walkers;    /* processes that did the walk */
 };
 
-/* census.c */
+/* found.c */
 bool census_grow(struct census *c, void **array, size_t *room, size_t want, size_t size);
 bool census_has(const struct census_set *set, uint64_t member);
 bool census_first(struct census *c, struct census_set *set, uint64_t member); /* adds it; whether it was new */
 struct census_ns *census_find(struct census *c, uint64_t inode);
+struct census_ns *census_insert(struct census *c, const struct census_ns *ns); /* a new one; NULL where there is no memory */
 /*
  * A namespace that was found, of any type; NULL where nobody asked for it.  holder: the process that showed it, or 0.  Where it is new,
  * *open_it says that census_know() wants an fd of it.
@@ -70,9 +83,20 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 			     bool *open_it);
 void census_know(struct census *c, uint64_t inode, int fd); /* what only an fd tells; closes it */
 void census_mounted(struct census *c, const struct census_mount *mount, const char *path);
+void census_release(struct census *c);
 
 /* walk.c: 0, or -1/errno where /proc cannot be read. */
 int census_walk(struct census *c);
+void census_process(struct census *c, int proc, pid_t pid);
+
+/* pair.c: the processes of c->pids, by two processes where that is faster. */
+void census_processes(struct census *c, int proc);
+/* A copy of this process would be where this one is: not the first of a new pid namespace, which ends with it, or of a time namespace. */
+bool census_may_copy(void);
+/* merge.c; before: the census when the two went apart. */
+void census_send(const struct census *c, const struct census *before, int to);
+bool census_receive(struct census *came, const struct census *before, int from); /* false: it did not all come */
+void census_merge(struct census *c, const struct census *before, const struct census *came);
 
 /* mountinfo.c: the bind mounts that a process or thread sees; `dir` is its directory in /proc. */
 void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid);

@@ -62,7 +62,7 @@ struct keeper {
 	int *mine; /* a page that the kernel clears in a forked child: there the keeper is somebody else's */
 };
 
-static void close_except(unsigned int lo, unsigned int hi)
+void nslua_close_except(unsigned int lo, unsigned int hi)
 {
 	struct rlimit r;
 
@@ -136,7 +136,7 @@ static int keeper_main(void *arg)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (readable(host))
 		_exit(0);
-	close_except((unsigned int)sock, (unsigned int)host);
+	nslua_close_except((unsigned int)sock, (unsigned int)host);
 	setsid(); /* ^C and ^Z of the script's terminal are not for us */
 	sigaction(SIGCHLD, &reap, NULL); /* the kernel reaps */
 	prctl(PR_SET_NAME, "nslua-keeper");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* walk.c - one walk of /proc for the census: processes, their threads, their open files.  proc(5) */
+/* walk.c - what the census sees of a process in /proc: its namespaces, its threads, their open files.  proc(5) */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -119,8 +119,11 @@ static void mounts_of(struct one *o, uint64_t mntns)
 	if (fstatat(dir, "root", &root, 0) < 0)
 		memset(&root, 0, sizeof(root));
 	view = (mntns * UINT64_C(1000003) + root.st_dev) * UINT64_C(1000003) + root.st_ino;
-	if (census_first(o->c, &o->c->seen_views, view))
+	if (census_first(o->c, &o->c->seen_views, view) &&
+	    census_grow(o->c, (void **)&o->c->view, &o->c->view_room, o->c->views + 1, sizeof(*o->c->view))) {
+		o->c->view[o->c->views++] = (struct census_view){ view, o->pid };
 		census_mountinfo(o->c, dir, mntns, view, o->pid);
+	}
 	close(dir);
 }
 
@@ -284,12 +287,13 @@ static void thread(void *arg, int task, const char *name)
 	process->unreadable |= o.unreadable;
 }
 
-static void process(void *arg, int proc, const char *name)
+void census_process(struct census *c, int proc, pid_t pid)
 {
-	struct one o = { .c = arg, .pid = atoi(name), .above = proc, .name = name, .pidfd = -1 };
-	char path[32];
+	char name[16], path[32];
+	struct one o = { .c = c, .pid = pid, .above = proc, .name = name, .pidfd = -1 };
 	struct stat task;
 
+	snprintf(name, sizeof(name), "%d", (int)pid);
 	snprintf(path, sizeof(path), "%s/task", name);
 	if (o.c->failed || fstatat(proc, path, &task, 0) < 0)
 		return;
@@ -335,6 +339,30 @@ static uint64_t own_cookie(void)
 	return cookie;
 }
 
+static void number(void *arg, int proc, const char *name)
+{
+	struct census *c = arg;
+
+	(void)proc;
+	if (census_grow(c, (void **)&c->pids, &c->pid_room, c->pid_count + 1, sizeof(*c->pids)))
+		c->pids[c->pid_count++] = atoi(name);
+}
+
+/* This process itself, before it opens what a second process would see; it leaves the list. */
+static void own_process(struct census *c, int proc)
+{
+	char text[16];
+	pid_t self = link_text(proc, "self", text, sizeof(text)) < 0 ? 0 : atoi(text);
+
+	for (size_t i = 0; self && i < c->pid_count; i++) {
+		if (c->pids[i] != self)
+			continue;
+		census_process(c, proc, self);
+		memmove(c->pids + i, c->pids + i + 1, (--c->pid_count - i) * sizeof(*c->pids));
+		return;
+	}
+}
+
 int census_walk(struct census *c)
 {
 	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc, en;
@@ -343,8 +371,12 @@ int census_walk(struct census *c)
 		return -1;
 	own_mounts(c);
 	c->own_cookie = c->sockets ? own_cookie() : 0;
-	rc = each(proc, process, c);
+	rc = each(proc, number, c);
 	en = errno;
+	if (rc == 0) {
+		own_process(c, proc);
+		census_processes(c, proc);
+	}
 	close(proc);
 	errno = en;
 	return rc;

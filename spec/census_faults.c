@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * census_faults.c - for LD_PRELOAD: which of the two processes of a census comes first, and what may go wrong with the second, for
+ * census_pair_spec.  NSLUA_FAULT is one of
+ *   second   the first waits until the second has made 400 calls of readlinkat(2)
+ *   first    the second waits until the first has made 400
+ *   die      the second is killed at its 400th, and the first waits for that
+ *   half     the second is killed when it has written half of what it writes last
+ *   nocopy   there is no second: EAGAIN
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CALLS 400
+
+static volatile int *calls; /* of the first, of the second */
+static pid_t first;
+
+static int fault(const char *name)
+{
+	const char *set = getenv("NSLUA_FAULT");
+
+	return set && !strcmp(set, name);
+}
+
+static void wait_for(int who, pid_t second)
+{
+	struct timespec moment = { 0, 1000000 };
+
+	while (calls[who] < CALLS) {
+		siginfo_t info = { 0 };
+
+		if (second > 0 && waitid(P_PID, (id_t)second, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && info.si_pid)
+			return;
+		nanosleep(&moment, NULL);
+	}
+}
+
+long syscall(long number, ...)
+{
+	static long (*next)(long, ...);
+	long a[6], rc;
+	va_list args;
+
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	if (!next)
+		next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	if (number != SYS_clone || a[0])
+		return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (fault("nocopy")) {
+		errno = EAGAIN;
+		return -1;
+	}
+	calls = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	first = getpid();
+	rc = next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (rc > 0 && (fault("second") || fault("die")))
+		wait_for(1, (pid_t)rc);
+	if (rc == 0 && fault("first"))
+		wait_for(0, 0);
+	return rc;
+}
+
+ssize_t readlinkat(int dir, const char *path, char *buf, size_t size)
+{
+	int who = calls && getpid() != first;
+
+	if (calls)
+		calls[who]++;
+	if (who && calls[who] == CALLS && fault("die"))
+		raise(SIGKILL);
+	return (ssize_t)syscall(SYS_readlinkat, dir, path, buf, size, 0, 0);
+}
+
+ssize_t write(int fd, const void *buf, size_t size)
+{
+	static int writes;
+
+	if (calls && getpid() != first && fault("half") && ++writes == 2) {
+		syscall(SYS_write, fd, buf, size / 2, 0, 0, 0);
+		raise(SIGKILL);
+	}
+	return (ssize_t)syscall(SYS_write, fd, buf, size, 0, 0, 0);
+}
