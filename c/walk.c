@@ -295,8 +295,12 @@ void census_process(struct census *c, int proc, pid_t pid)
 
 	snprintf(name, sizeof(name), "%d", (int)pid);
 	snprintf(path, sizeof(path), "%s/task", name);
-	if (o.c->failed || fstatat(proc, path, &task, 0) < 0)
+	if (o.c->failed)
 		return;
+	if (fstatat(proc, path, &task, 0) < 0) {
+		c->unreadable += denied(errno); /* hidepid=noaccess */
+		return;
+	}
 	o.uid = task.st_uid;
 	if (namespaces(&o)) {
 		if (o.c->fds)

@@ -262,6 +262,36 @@ END]]):format(helper.lua))
     assert.equal("false\t3", out)
   end)
 
+  it("is not complete where /proc hides processes of others", function()
+    if not (helper.is_root() and helper.has "setpriv") then
+      pending "not root, or no setpriv: nobody else to hide from"
+      return
+    end
+    local nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups env " .. helper.lua
+    local member = "setpriv --reuid 65534 --regid 65534 --groups 4321 env " .. helper.lua
+    for _, case in ipairs {
+      { "hidepid=2", nobody, "false 0 invisible of processes that /proc hides (it is mounted with hidepid=invisible)" },
+      { "hidepid=4,gid=4321", member, "false 0 ptraceable of processes that /proc hides (it is mounted with hidepid=ptraceable)" },
+      { "hidepid=1", nobody, "false 2 noaccess of processes that /proc hides (it is mounted with hidepid=noaccess)" },
+      { "hidepid=2,gid=4321", nobody, "false 0 invisible of processes that /proc hides (it is mounted with hidepid=invisible)" },
+      { "hidepid=2,gid=4321", member, "false 2 nil nil" }, -- it sees them, and may not look at them
+      { "hidepid=2", "setpriv --regid 4321 --groups 1,2 --bounding-set -sys_ptrace --inh-caps -sys_ptrace env " .. helper.lua,
+        "false 0 invisible of processes that /proc hides (it is mounted with hidepid=invisible)" },
+      { "hidepid=2", "env " .. helper.lua, "true 0 nil nil" },
+      { "hidepid=0", nobody, "false 2 nil nil" },
+    } do
+      local out = helper.sh(([[unshare -m -p -f sh <<'END'
+mount -t proc -o %s proc /proc
+sleep 60 &
+%s -e '
+  local list = require "nslua".namespace.list { type = "uts" }
+  print(list.complete, list.unreadable, list.hides, list.missed[4])'
+kill $!
+END]]):format(case[1], case[2]))
+      assert.equal(case[3], (out:gsub("\t", " ")), case[1] .. " " .. case[2])
+    end
+  end)
+
   it("is complete where sockets of this network namespace may not be asked: that they are its own is known", function()
     -- In a user namespace without rights over the network namespace.
     local out, ok = helper.sh(([[unshare -Ur -p -f -m --mount-proc env %s -e '

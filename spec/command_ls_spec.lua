@@ -165,6 +165,17 @@ for t in lsns "]] .. OURS .. [["; do for o in -l "-l -r"; do $t $o -n -t uts -o 
     assert.equal(theirs, ours)
   end)
 
+  it("says what /proc hides", function()
+    if not (helper.is_root() and helper.has "script") then
+      pending "not root, or no script(1)"
+      return
+    end
+    local out = inside("mount -t proc -o hidepid=invisible proc /proc; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '" .. OURS
+      .. " -J -t uts | tail -4; script -qc \"" .. OURS .. " -n -t uts\" /dev/null'")
+    assert.matches('"complete": false,.*"missed": %[.*hidepid=invisible', out)
+    assert.matches("/proc hides processes of others %(hidepid=invisible%): as root the list is complete\r?$", out)
+  end)
+
   it("says that a list is not complete", function()
     local out = inside("sleep 60 & setpriv --reuid 65534 --clear-groups " .. OURS .. " -J -t uts | tail -4; kill $!")
     if not helper.is_root() then

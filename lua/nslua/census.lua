@@ -35,7 +35,8 @@ local knamespace = core.namespace
 ---@class nslua.NamespaceList: nslua.NamespaceRow[]
 ---@field complete boolean    whether every process could be looked at, and all of it was
 ---@field unreadable integer  processes that could not
----@field missed string[]     what this list cannot have in it, whoever asks
+---@field hides string?       /proc hides processes of others from this one: "invisible", "ptraceable", or "noaccess" (these are unreadable)
+---@field missed string[]     what this list cannot have in it: whoever asks, and then what was not asked for, or not to be seen
 
 -- The kernel lists namespaces itself since 6.19, also those that nothing below /proc shows.
 local HIDDEN = {
@@ -78,6 +79,10 @@ function M.list(filter)
   local net = knamespace.flags.net
   if not sockets and flags % (2 * net) >= net then
     table.insert(rows.missed, NOT_ASKED.sockets)
+  end
+  rows.hides = procfs.hides()
+  if rows.hides and (rows.hides ~= "noaccess" or unreadable > 0) then
+    table.insert(rows.missed, ("of processes that /proc hides (it is mounted with hidepid=%s)"):format(rows.hides))
   end
   rows.complete = unreadable == 0 and #rows.missed == #HIDDEN
   return rows

@@ -92,6 +92,50 @@ function M.command(pid)
   return (text:gsub("%z+$", ""):gsub("%z", " "))
 end
 
+local SYS_PTRACE = 19 -- linux/capability.h
+local INITIAL_USER = 4026531837 -- linux/proc_ns.h
+
+-- Whether a text of /proc/PID/status has that capability in force. No integers of 64 bits before Lua 5.3.
+local function capable(status, number)
+  local mask = status:match "CapEff:%s*(%x+)"
+  local at = math.floor(number / 4)
+  local digit = mask and tonumber(mask:sub(-at - 1, -at - 1), 16) or 0
+  return math.floor(digit / 2 ^ (number % 4)) % 2 == 1
+end
+
+local function in_group(status, gid)
+  return (" " .. (status:match "Groups:([^\n]*)" or "") .. " "):find("%s" .. gid .. "%s") ~= nil
+    or status:match "Gid:%s*%d+%s+%d+%s+%d+%s+(%d+)" == gid
+end
+
+---What hides processes of others from this one: the value of hidepid with which /proc is mounted. Ids and capabilities say something of others'
+---processes in the initial user namespace only. proc(5)
+---@return string? option  "noaccess" (they are seen, and cannot be looked at), "invisible" or "ptraceable"; nil: nothing
+function M.hides()
+  local options
+  for line in (M.read "/proc/thread-self/mountinfo" or ""):gmatch "[^\n]+" do
+    -- 142 101 0:41 / /proc rw,relatime - proc proc rw,gid=100,hidepid=invisible
+    local point, kind, of_all = line:match "^%d+ %d+ %S+ %S+ (%S+) .- %- (%S+) %S+ (%S+)$"
+    if point == "/proc" then
+      options = kind == "proc" and "," .. of_all .. "," or nil -- the last one covers the others
+    end
+  end
+  local names = { ["1"] = "noaccess", ["2"] = "invisible", ["4"] = "ptraceable", off = false, ["0"] = false } -- before 5.8 a number
+  local option = options and options:match ",hidepid=([^,]+)," or "off"
+  if names[option] ~= nil then
+    option = names[option]
+  end
+  if not option then
+    return nil
+  end
+  local status = M.read "/proc/thread-self/status" or ""
+  if M.inode("/proc/thread-self", "user") == INITIAL_USER
+    and (capable(status, SYS_PTRACE) or option ~= "ptraceable" and in_group(status, options:match ",gid=(%d+)," or "0")) then
+    return nil
+  end
+  return option
+end
+
 ---A path as mountinfo writes it: "\040" is a blank.
 ---@param text string
 ---@return string

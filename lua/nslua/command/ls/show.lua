@@ -169,7 +169,7 @@ local function with_owners(rows, types, key)
       out[#out + 1] = row
     end
   end
-  out.complete, out.unreadable = rows.complete, rows.unreadable
+  out.complete, out.unreadable, out.hides, out.missed = rows.complete, rows.unreadable, rows.hides, rows.missed
   return out
 end
 
@@ -217,11 +217,16 @@ local function show(o, wanted, filter, before)
   elseif tree then
     lines = by_relation(lines, tree)
   end
-  o.more = rows.complete and {} or { { "complete", false }, { "unreadable", rows.unreadable } }
+  o.more = rows.complete and {} or { { "complete", false }, { "unreadable", rows.unreadable }, { "missed", rows.missed } }
   table_of.print("namespaces", layout(wanted, tree and (tree == "process" and "COMMAND" or "NS") or nil), lines, o)
-  if rows.unreadable > 0 and host.is_terminal(2) and not o.json then
+  if host.is_terminal(2) and not o.json then
     io.stdout:flush()
-    io.stderr:write(("%d processes could not be looked at: as root the list is complete\n"):format(rows.unreadable))
+    if rows.unreadable > 0 then
+      io.stderr:write(("%d processes could not be looked at: as root the list is complete\n"):format(rows.unreadable))
+    end
+    if rows.hides and rows.hides ~= "noaccess" then
+      io.stderr:write(("/proc hides processes of others (hidepid=%s): as root the list is complete\n"):format(rows.hides))
+    end
   end
   return inodes
 end
