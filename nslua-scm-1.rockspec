@@ -42,6 +42,7 @@ build = {
         "c/init.c",
         "c/json.c",
         "c/keeper.c",
+        "c/kernel.c",
         "c/merge.c",
         "c/misuse.c",
         "c/mount.c",

@@ -32,19 +32,19 @@ static void set_u64(lua_State *L, const char *key, uint64_t value)
 	lua_setfield(L, -2, key);
 }
 
-/* paths = { "/run/netns/blue" } of this mount namespace, mounts = { { path, mount_namespace, pid } } of others. */
+/* paths = { "/run/netns/blue" } of this mount namespace, mounts = { { path, mount_namespace [, pid] } } of others. */
 static void push_mounts(lua_State *L, const struct census *c, const struct census_ns *ns)
 {
 	int own = 0, others = 0;
 
 	for (size_t i = ns->mount; i; i = c->mount[i - 1].before)
-		*(c->mount[i - 1].pid ? &others : &own) += 1;
+		*(c->mount[i - 1].mntns != c->own_mntns ? &others : &own) += 1;
 	lua_createtable(L, own, 0);
 	lua_createtable(L, others, 0);
 	for (size_t i = ns->mount; i; i = c->mount[i - 1].before) { /* from the last to the first */
 		const struct census_mount *m = c->mount + i - 1;
 
-		if (!m->pid) {
+		if (m->mntns == c->own_mntns) {
 			lua_pushlstring(L, c->text + m->path, m->length);
 			lua_rawseti(L, -3, own--);
 			continue;
@@ -62,10 +62,10 @@ static void push_mounts(lua_State *L, const struct census *c, const struct censu
 
 static void push_ns(lua_State *L, const struct census *c, const struct census_ns *ns)
 {
-	static const char *const how[CENSUS_HOWS] = { "process", "children", "thread", "fd", "socket", "mount", "relation" };
+	static const char *const how[CENSUS_HOWS] = { "process", "children", "thread", "fd", "socket", "mount", "relation", "kernel" };
 
-	/* That it is another's owner or parent says something only where nothing else does. */
-	unsigned int found = ns->found & ~(1U << BY_RELATION) ? ns->found & ~(1U << BY_RELATION) : ns->found;
+	/* That it is another's owner or parent, or that the kernel knows it, says something only where nothing else does. */
+	unsigned int strong = (1U << BY_RELATION) - 1, found = ns->found & strong ? ns->found & strong : ns->found & -ns->found;
 	int n = 0;
 
 	lua_createtable(L, 0, 14);
@@ -102,7 +102,7 @@ static void push_ns(lua_State *L, const struct census *c, const struct census_ns
 /*
  * census.scan(flags, fds, sockets) -> list of namespaces of the types in flags (an OR of CLONE_NEW*), sorted by type and inode: { type, inode,
  * found, how_found, nprocs, paths, mounts [, id, owner, parent, pid, user, holder] }, number of processes that could not be looked at, number of processes
- * that did it.  fds: look at open
+ * that did it, whether the kernel listed all namespaces that are open somewhere, whether it told of all mount namespaces.  fds: look at open
  * files too; sockets: ask each socket for its network namespace.
  */
 static int census_scan(lua_State *L)
@@ -128,8 +128,10 @@ static int census_scan(lua_State *L)
 	}
 	lua_pushinteger(L, (lua_Integer)c->unreadable);
 	lua_pushinteger(L, (lua_Integer)c->walkers);
+	lua_pushboolean(L, c->kernel_listed);
+	lua_pushboolean(L, c->kernel_mounts);
 	census_release(c);
-	return 3;
+	return 5;
 }
 
 int nslua_open_census(lua_State *L)

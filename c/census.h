@@ -9,7 +9,7 @@
 #include "namespace.h"
 
 /* What shows a namespace; the first of these counts. */
-enum census_how { BY_PROCESS, BY_CHILDREN, BY_THREAD, BY_FD, BY_SOCKET, BY_MOUNT, BY_RELATION, CENSUS_HOWS };
+enum census_how { BY_PROCESS, BY_CHILDREN, BY_THREAD, BY_FD, BY_SOCKET, BY_MOUNT, BY_RELATION, BY_KERNEL, CENSUS_HOWS };
 
 struct census_ns {
 	uint64_t inode, id, owner, parent; /* 0: not known */
@@ -28,13 +28,14 @@ struct census_mount {
 	uint64_t inode, mntns, view; /* view: of the mount namespace from one root */
 	size_t path, length; /* in census.text */
 	size_t before;       /* 1 + index of the namespace's mount before this one */
-	pid_t pid;           /* whose mountinfo showed it; 0: this thread's own */
+	pid_t pid;           /* whose mountinfo showed it; 0: this thread's own, or the kernel did */
 };
 
 /* What a process sees of a mount namespace from its root, whose mounts were read. */
 struct census_view {
-	uint64_t key;
+	uint64_t key, mntns;
 	pid_t pid;
+	uint32_t mounts; /* that it saw, of whatever file system */
 };
 
 /* A set of numbers, open addressing; 0 is no member. */
@@ -67,6 +68,8 @@ struct census {
 	uint64_t own_mntns, own_cookie;
 	unsigned int unreadable; /* processes */
 	unsigned int walkers;    /* processes that did the walk */
+	bool kernel_listed;      /* the kernel listed all namespaces that are open somewhere */
+	bool kernel_mounts;      /* it told all mount namespaces, and what is mounted there */
 };
 
 /* found.c */
@@ -84,6 +87,7 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 void census_know(struct census *c, uint64_t inode, int fd); /* what only an fd tells; closes it */
 void census_mounted(struct census *c, const struct census_mount *mount, const char *path);
 void census_release(struct census *c);
+void census_set_release(struct census_set *set);
 
 /* walk.c: 0, or -1/errno where /proc cannot be read. */
 int census_walk(struct census *c);
@@ -100,5 +104,9 @@ void census_merge(struct census *c, const struct census *before, const struct ce
 
 /* mountinfo.c: the bind mounts that a process or thread sees; `dir` is its directory in /proc. */
 void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid);
+int census_reopen(const struct census *c, int at, uint64_t inode); /* an O_PATH fd, which it closes, for reading if it is that namespace; or -1 */
+
+/* kernel.c: what the kernel lists itself. */
+void census_kernel(struct census *c);
 
 #endif

@@ -151,7 +151,8 @@ struct census_ns *census_add(struct census *c, const struct nslua_nstype *type, 
 		/* What has a relation only, or is mounted, is held by nobody that is known yet. */
 		if (how < BY_MOUNT && (!ns->holder || holder < ns->holder))
 			ns->holder = holder;
-		ns->found |= 1U << how;
+		if (how != BY_KERNEL)
+			ns->found |= 1U << how;
 		return ns;
 	}
 	if (!inode || !(c->wanted & type->flag))
@@ -226,6 +227,12 @@ void census_mounted(struct census *c, const struct census_mount *mount, const ch
 	c->used += mount->length;
 }
 
+void census_set_release(struct census_set *set)
+{
+	release(set->slot, set->size * sizeof(*set->slot));
+	memset(set, 0, sizeof(*set));
+}
+
 void census_release(struct census *c)
 {
 	release(c->ns, c->room * sizeof(*c->ns));
@@ -235,8 +242,8 @@ void census_release(struct census *c)
 	release(c->text, c->text_room);
 	release(c->file, c->file_room);
 	release(c->pids, c->pid_room * sizeof(*c->pids));
-	release(c->seen_sockets.slot, c->seen_sockets.size * sizeof(uint64_t));
-	release(c->seen_cookies.slot, c->seen_cookies.size * sizeof(uint64_t));
-	release(c->seen_views.slot, c->seen_views.size * sizeof(uint64_t));
+	census_set_release(&c->seen_sockets);
+	census_set_release(&c->seen_cookies);
+	census_set_release(&c->seen_views);
 	memset(c, 0, sizeof(*c));
 }

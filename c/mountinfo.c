@@ -59,21 +59,12 @@ static size_t unescape(char *path)
 	return (size_t)(to - path);
 }
 
-/*
- * The namespace behind a path below a process's root.  The path is another's: it is looked up in that root, and nothing is opened for
- * reading before it is known to be the namespace meant.
- */
-static int open_below(struct census *c, int dir, const char *path, uint64_t inode)
+int census_reopen(const struct census *c, int at, uint64_t inode)
 {
-	struct how how = { O_PATH | O_CLOEXEC, 0, BELOW_ROOT };
-	int root = openat(dir, "root", O_PATH | O_DIRECTORY | O_CLOEXEC), at, fd = -1;
 	struct stat st;
 	char self[40];
+	int fd = -1;
 
-	if (root < 0)
-		return -1;
-	at = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-	close(root);
 	if (at < 0)
 		return -1;
 	if (fstat(at, &st) == 0 && st.st_dev == c->nsfs && st.st_ino == inode) {
@@ -82,6 +73,22 @@ static int open_below(struct census *c, int dir, const char *path, uint64_t inod
 	}
 	close(at);
 	return fd;
+}
+
+/*
+ * The namespace behind a path below a process's root.  The path is another's: it is looked up in that root, and nothing is opened for
+ * reading before it is known to be the namespace meant.
+ */
+static int open_below(struct census *c, int dir, const char *path, uint64_t inode)
+{
+	struct how how = { O_PATH | O_CLOEXEC, 0, BELOW_ROOT };
+	int root = openat(dir, "root", O_PATH | O_DIRECTORY | O_CLOEXEC), at;
+
+	if (root < 0)
+		return -1;
+	at = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	close(root);
+	return census_reopen(c, at, inode);
 }
 
 /* 43 42 0:4 net:[4026532246] /run/netns/blue rw shared:2 - nsfs nsfs rw */
@@ -120,6 +127,7 @@ static void line(struct census *c, int dir, char *text, struct census_mount moun
 void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid)
 {
 	struct census_mount mount = { .mntns = mntns, .view = view, .pid = pid };
+	struct census_view seen = { view, mntns, pid, 0 };
 	char *text = read_file(c, dir, "mountinfo"), *next;
 
 	for (; text && *text; text = next) {
@@ -127,5 +135,8 @@ void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, 
 		if (next)
 			*next++ = '\0';
 		line(c, dir, text, mount);
+		seen.mounts++;
 	}
+	if (census_grow(c, (void **)&c->view, &c->view_room, c->views + 1, sizeof(*c->view)))
+		c->view[c->views++] = seen;
 }

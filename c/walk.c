@@ -119,11 +119,8 @@ static void mounts_of(struct one *o, uint64_t mntns)
 	if (fstatat(dir, "root", &root, 0) < 0)
 		memset(&root, 0, sizeof(root));
 	view = (mntns * UINT64_C(1000003) + root.st_dev) * UINT64_C(1000003) + root.st_ino;
-	if (census_first(o->c, &o->c->seen_views, view) &&
-	    census_grow(o->c, (void **)&o->c->view, &o->c->view_room, o->c->views + 1, sizeof(*o->c->view))) {
-		o->c->view[o->c->views++] = (struct census_view){ view, o->pid };
+	if (census_first(o->c, &o->c->seen_views, view))
 		census_mountinfo(o->c, dir, mntns, view, o->pid);
-	}
 	close(dir);
 }
 
@@ -380,6 +377,7 @@ int census_walk(struct census *c)
 	if (rc == 0) {
 		own_process(c, proc);
 		census_processes(c, proc);
+		census_kernel(c);
 	}
 	close(proc);
 	errno = en;

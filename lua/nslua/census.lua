@@ -13,7 +13,7 @@ local knamespace = core.namespace
 ---@class nslua.NamespaceMount
 ---@field path string              as that process sees it
 ---@field mount_namespace integer  its inode
----@field pid integer             a process that sees it
+---@field pid integer?            a process that sees it; nil: none is there
 
 ---@class nslua.NamespaceRow
 ---@field type string
@@ -29,7 +29,7 @@ local knamespace = core.namespace
 ---@field mounts nslua.NamespaceMount[]  bind mounts in others, those that a process is in
 ---@field how_found string   the first of `found`
 ---@field found string[]     "process", "children" (of a process, to come), "thread", "fd", "socket", "mount", "relation" (owner or parent of
----another)
+---another), "kernel" (nothing shows what holds it)
 ---@field holder integer?    where no process is in it: one that keeps it
 
 ---@class nslua.NamespaceList: nslua.NamespaceRow[]
@@ -38,16 +38,23 @@ local knamespace = core.namespace
 ---@field hides string?       /proc hides processes of others from this one: "invisible", "ptraceable", or "noaccess" (these are unreadable)
 ---@field missed string[]     what this list cannot have in it: whoever asks, and then what was not asked for, or not to be seen
 
--- The kernel lists namespaces itself since 6.19, also those that nothing below /proc shows.
-local HIDDEN = {
-  "held only by an fd on its way through a unix socket",
-  "held only by a file registered with io_uring",
-  "mounted only in a mount namespace without a process",
-}
+-- What no list can have in it: the kernel lists the namespaces that are open somewhere since 6.19, mount namespaces since 6.12, to those who
+-- have every right.
+local function hidden(listed, mounts)
+  if listed then
+    return { "held only by a socket that no process has open" }
+  end
+  local out = { "held only by an fd on its way through a unix socket", "held only by a file registered with io_uring" }
+  if not mounts then
+    out[3] = "mounted only in a mount namespace without a process"
+  end
+  return out
+end
 local NOT_ASKED = { fds = "held only by an open fd", sockets = "held only by a socket" }
 
 ---Every namespace that can be found, sorted by type, then inode. One walk of /proc in C: the links of processes and, where there is more than
----one, threads; open files; each socket once; the bind mounts of every mount namespace with a process. Looking at open files takes most of the
+---one, threads; open files; each socket once; the bind mounts of every mount namespace with a process, and where the kernel lists them (6.12) of
+---those without; all that are open somewhere where the kernel lists these (6.19). Looking at open files takes most of the
 ---time where there are many. Of more than 200 processes a copy of this one looks at its share, which no wait() and no SIGCHLD shows.
 ---@param filter? { type: string|string[], fds: boolean, sockets: boolean }  type: "net", "net,user" or a list (default: all);
 ---`fds = false`: do not look at open files, nor sockets; `sockets = false`: do not ask sockets for their network namespace
@@ -58,7 +65,7 @@ function M.list(filter)
   local _, flags = namespace.typelist("namespace.list", filter.type or "all")
   local fds = filter.fds ~= false
   local sockets = fds and filter.sockets ~= false
-  local rows, unreadable, errno = core.census.scan(flags, fds, sockets)
+  local rows, unreadable, errno, listed, mounts = core.census.scan(flags, fds, sockets)
   errors.check("namespace.list", nil, rows, unreadable, errno)
   local commands = {}
   for _, row in ipairs(rows) do
@@ -69,10 +76,8 @@ function M.list(filter)
     end
   end
   rows.unreadable = unreadable
-  rows.missed = {}
-  for i, text in ipairs(HIDDEN) do
-    rows.missed[i] = text
-  end
+  rows.missed = hidden(listed, mounts)
+  local always = #rows.missed
   if not fds then
     table.insert(rows.missed, NOT_ASKED.fds)
   end
@@ -84,7 +89,7 @@ function M.list(filter)
   if rows.hides and (rows.hides ~= "noaccess" or unreadable > 0) then
     table.insert(rows.missed, ("of processes that /proc hides (it is mounted with hidepid=%s)"):format(rows.hides))
   end
-  rows.complete = unreadable == 0 and #rows.missed == #HIDDEN
+  rows.complete = unreadable == 0 and #rows.missed == always
   return rows
 end
 

@@ -32,10 +32,15 @@ local function holder(row)
   local whose = row.holder and ("%d%s"):format(row.holder, command and " " .. command or "") or "?"
   if row.how_found == "mount" then
     local m = row.mounts[1]
-    return row.paths[1] and ("[mounted on %s]"):format(row.paths[1])
-      or ("[mounted on %s in the mount namespace of %d]"):format(m.path, m.pid)
+    if row.paths[1] then
+      return ("[mounted on %s]"):format(row.paths[1])
+    end
+    return m.pid and ("[mounted on %s in the mount namespace of %d]"):format(m.path, m.pid)
+      or ("[mounted on %s in mount namespace %d]"):format(m.path, m.mount_namespace)
   elseif row.how_found == "relation" then
     return row.type == "user" and "[owner or parent of others]" or "[parent of others]"
+  elseif row.how_found == "kernel" then
+    return "[held by what no process shows]"
   elseif row.how_found == "children" then
     return ("[for the children of %s]"):format(whose)
   end
@@ -88,7 +93,7 @@ column("NSFS", "where it is mounted", nil, function(row) return row.paths end)
 column("PNS", "the namespace above (pid, user)", { right = true, number = true }, function(row) return row.parent or 0 end)
 column("ONS", "the user namespace that owns it", { right = true, number = true }, function(row) return row.owner or 0 end)
 column("ID", "its 64-bit id, which is never used again (Linux 6.18)", { right = true, number = true }, function(row) return row.id end)
-column("FOUND", "how it was found: process, children, thread, fd, socket, mount, relation", nil, function(row)
+column("FOUND", "how it was found: process, children, thread, fd, socket, mount, relation, kernel", nil, function(row)
   return table.concat(row.found, ",")
 end)
 column("CONTAINER", "the container of its first process", nil, container)
