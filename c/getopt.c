@@ -7,21 +7,23 @@
 #define FIRST_LONG 256 /* what getopt_long returns for the first long option; short ones return their letter */
 
 /*
- * host.getopt(words, short, long) -> list of { name, value }, index of the first operand in words; or nil where an option is wrong, which
+ * host.getopt(words, short, long, ends) -> list of { name, value }, index of the first operand in words; or nil where an option is wrong, which
  * has been said on stderr.  `words` has the name for messages at [0]; `short` is as in getopt(3), "+" first: stop at the first operand;
- * `long` is a list of { name, "none" | "required" | "optional" }.  A long option is named in full however it was written.
+ * `long` is a list of { name, "none" | "required" | "optional" }.  A long option is named in full however it was written.  An option whose
+ * name is a key of `ends` is the last that is read.
  */
 int host_getopt(lua_State *L)
 {
 	static const char *const kinds[] = { "none", "required", "optional", NULL };
 	const char *letters = luaL_checkstring(L, 2);
-	int argc, nlong, c, which;
+	int argc, nlong, c, which, last;
 	char **argv;
 	struct option *list;
 	lua_Integer n = 0;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	luaL_checktype(L, 3, LUA_TTABLE);
+	luaL_checktype(L, 4, LUA_TTABLE);
 	argc = (int)lua_rawlen(L, 1) + 1;
 	nlong = (int)lua_rawlen(L, 3);
 	argv = lua_newuserdatauv(L, sizeof(*argv) * ((size_t)argc + 1), 0);
@@ -55,12 +57,17 @@ int host_getopt(lua_State *L)
 			lua_pushstring(L, list[c - FIRST_LONG].name);
 		else
 			lua_pushlstring(L, &letter, 1);
+		lua_pushvalue(L, -1);
+		last = lua_rawget(L, 4) != LUA_TNIL;
+		lua_pop(L, 1);
 		lua_rawseti(L, -2, 1);
 		if (optarg) {
 			lua_pushstring(L, optarg);
 			lua_rawseti(L, -2, 2);
 		}
 		lua_rawseti(L, -2, ++n);
+		if (last)
+			break;
 	}
 	/* getopt may have moved the operands behind the options. */
 	for (int i = 1; i < argc; i++) {

@@ -9,7 +9,7 @@ local program = require "nslua.command.cli.program"
 local prepare = require "nslua.command.nsenter.plan"
 
 local function namespace(letter, name, what)
-  return { letter, name, arg = "file", optional = true, attached = true, help = ("enter %s namespace"):format(what) }
+  return { letter, name, arg = "file", optional = true, attached = true, keeps = true, help = ("enter %s namespace"):format(what) }
 end
 
 local nsenter = options.declare {
@@ -39,7 +39,7 @@ local nsenter = options.declare {
   { "F", "no-fork", help = "do not fork before exec'ing <program>" },
   { "c", "join-cgroup", help = "join the cgroup of the target process" },
   { "Z", "follow-context", help = "set the security context of the target process" },
-  { false, "proc", help = "mount a /proc of the pid namespace, seen by <program> alone" },
+  { false, "proc", own = true, help = "mount a /proc of the pid namespace, seen by <program> alone" },
   { "h", "help", help = "display this help" },
   { "V", "version", help = "display version" },
   notes = "A <file> is one of /proc/<pid>/ns/*, a bind mount of one, or :<id> with the 64-bit id of a namespace.",

@@ -12,6 +12,8 @@ local M = {}
 ---@field optional? boolean  the value may be left out: --mount, --mount=FILE
 ---@field attached? boolean  of an optional value: the short option takes one too, written to it (-mFILE)
 ---@field many? boolean      may come more than once: its values are a list
+---@field keeps? boolean     of an optional value: it stays where the option comes again without
+---@field own? boolean       the tool that the command stands for has no such option: it is spelt in full, and makes none of theirs ambiguous
 ---@field words? string[]    the values there are, for completion
 ---@field help string
 
@@ -32,6 +34,9 @@ Declaration.__index = Declaration
 ---@type table<string, nslua.cli.Declaration>
 -- By name, once their files are loaded.
 M.declared = {}
+
+-- After them no option is read: they are all there is to do.
+local ENDS = { h = true, help = true, V = true, version = true }
 
 local HELP = { "h", "help", help = "display this help" }
 
@@ -81,8 +86,17 @@ function Declaration:wrong(format, ...)
   return self.status or 1
 end
 
+local function is_spelt(words, name)
+  for _, word in ipairs(words) do
+    if word == "--" .. name or word:sub(1, #name + 3) == "--" .. name .. "=" then
+      return true
+    end
+  end
+  return false
+end
+
 -- What getopt_long is told.
-local function tables(self)
+local function tables(self, words)
   local letters, long = { self.stop and "+" or "" }, {}
   for _, option in ipairs(self) do
     if type(option) == "table" then
@@ -90,7 +104,7 @@ local function tables(self)
       if option[1] then
         letters[#letters + 1] = option[1] .. (kind == "required" and ":" or kind == "optional" and option.attached and "::" or "")
       end
-      if option[2] then
+      if option[2] and (not option.own or is_spelt(words, option[2])) then
         long[#long + 1] = { option[2], kind }
       end
     end
@@ -108,8 +122,8 @@ function Declaration:read(args)
   for i, word in ipairs(args) do
     words[i] = word
   end
-  local letters, long = tables(self)
-  local list, first = host.getopt(words, letters, long)
+  local letters, long = tables(self, words)
+  local list, first = host.getopt(words, letters, long, ENDS)
   if not list then
     return nil, self:wrong()
   end
@@ -125,7 +139,7 @@ function Declaration:read(args)
     if option.many then
       out[key] = out[key] or {}
       table.insert(out[key], value)
-    else
+    elseif not (option.keeps and value == true and out[key]) then
       out[key] = value
     end
   end
