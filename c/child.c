@@ -100,13 +100,19 @@ static void await_go(struct plan *p, int go[2])
 	close(go[0]);
 }
 
+/* Whether the program is not the maker's first child but one of that: the first in a pid or time namespace, or below an init. */
+int spawn_forks(const struct plan *p)
+{
+	return !p->in_place && (((p->unshare | p->joined) & CLONE_NEWPID) || (p->unshare & CLONE_NEWTIME) || p->init);
+}
+
 /* A process of ours inside the pid (and time) namespace: our maker's own child, so that it can be waited for. */
 static void step_fork(struct plan *p, int bind_later)
 {
 	int pidfd = -1, go[2];
 	pid_t pid;
 
-	if (p->in_place || (!((p->unshare | p->joined) & CLONE_NEWPID) && !(p->unshare & CLONE_NEWTIME) && !p->init))
+	if (!spawn_forks(p))
 		return;
 	if (bind_later && pipe2(go, O_CLOEXEC) < 0)
 		die(p, "persist");
@@ -165,6 +171,8 @@ static void step_exec(struct plan *p)
 			err = errno;
 			detail = *path;
 			break;
+		} else if (!p->paths[1]) {
+			err = errno;
 		}
 	}
 	for (char **path = p->paths; err == ENOENT && !detail && *path; path++)

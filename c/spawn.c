@@ -103,6 +103,7 @@ static void answer(int to, const struct report *r)
 /* Listen until the program runs or its child is gone.  REPORT_FAIL and REPORT_NOTE are left in p->report. */
 static void attend(struct plan *p, int from, struct nslua_process *c, struct nslua_fd *gift)
 {
+	int named = !spawn_forks(p), asked = 0; /* c->pid is the program's (or its init's); it asks to be looked at */
 	struct report r;
 	int fd;
 
@@ -114,6 +115,7 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 			c->fd = fd;
 			c->pid = r.pid;
 			fd = -1;
+			named = 1;
 			break;
 		case REPORT_MAP: {
 			struct report done = { .type = REPORT_MAP };
@@ -123,9 +125,8 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 			answer(from, &done);
 			break;
 		}
-		case REPORT_INSIDE: /* with an init the program is a child of it, in the same namespaces */
-			look_inside(p, c->pid);
-			answer(from, &r);
+		case REPORT_INSIDE:
+			asked = 1;
 			break;
 		case REPORT_BOUND:
 			if (r.pid >= 0 && r.pid < p->npersist)
@@ -141,6 +142,12 @@ static void attend(struct plan *p, int from, struct nslua_process *c, struct nsl
 		}
 		if (fd >= 0)
 			close(fd);
+		if (asked && named) { /* it may ask before its maker has told of it; with an init it is in the same namespaces */
+			look_inside(p, c->pid);
+			r.type = REPORT_INSIDE;
+			answer(from, &r);
+			asked = 0;
+		}
 	}
 }
 

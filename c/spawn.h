@@ -154,6 +154,7 @@ struct plan *nslua_readplan(lua_State *L, int arg);
 /* child.c: every step up to the program.  spawn_run is for clone(2); it does not return unless plan->fork. */
 int spawn_run(void *plan);
 void spawn_parent_death(struct plan *p);
+int spawn_forks(const struct plan *p);
 
 /* clone.c. A process like this one; *pidfd gets its pidfd (or pass NULL).  Flags: CLONE_PARENT or 0. */
 pid_t spawn_fork(unsigned long flags, int *pidfd);
