@@ -319,8 +319,8 @@ local function is_own(ranges, own)
 end
 
 ---The maps of a new user namespace.
----@param map_users? nslua.MapWord|(nslua.MapWord|nslua.IdRange)[]   nil: as map_groups where that is of words, else unwritten
----@param map_groups? nslua.MapWord|(nslua.MapWord|nslua.IdRange)[]  nil: as map_users where that is of words, else unwritten
+---@param map_users? nslua.MapWord|(nslua.MapWord|nslua.IdRange)[]|false   nil: as map_groups where that is of words, else unwritten; false: unwritten
+---@param map_groups? nslua.MapWord|(nslua.MapWord|nslua.IdRange)[]|false  nil: as map_users where that is of words, else unwritten; false: unwritten
 ---@param setgroups? "deny"|"allow"  nil: denied where the kernel asks for it, else left alone
 ---@param call? string               whose error it is: "userns.new"
 ---@param trusted? boolean           the writer will have CAP_SETUID and CAP_SETGID over these ids, so no helper is needed
@@ -332,15 +332,15 @@ function M.resolve(map_users, map_groups, setgroups, call, trusted, owner)
     errors.misuse("setgroups must be 'deny' or 'allow', got %s", tostring(setgroups))
   end
   local specs = { uid = map_users, gid = map_groups }
-  if specs.gid == nil and specs.uid ~= nil and only_words(specs.uid) then
+  if specs.gid == nil and specs.uid and only_words(specs.uid) then
     specs.gid = specs.uid
-  elseif specs.uid == nil and specs.gid ~= nil and only_words(specs.gid) then
+  elseif specs.uid == nil and specs.gid and only_words(specs.gid) then
     specs.uid = specs.gid
   end
   local maps = { setgroups = setgroups }
   local who = owner or { core.idmap.who() }
   for _, kind in ipairs { "uid", "gid" } do
-    if specs[kind] ~= nil then
+    if specs[kind] then
       local own = who[kinds[kind].own]
       local ranges = ranges_of(kind, specs[kind], own, call)
       local able = trusted or core.idmap.capable(kinds[kind].capability)

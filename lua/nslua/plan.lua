@@ -15,8 +15,8 @@ local M = {}
 ---@field [integer] string|number    the program and its arguments
 ---@field join? nslua.Namespace|nslua.Process|integer|string|table  a handle; a pid or process (all its namespaces); { net = , mount = ... }
 ---@field unshare? string|string[]   namespaces to make: "user,pid,mount"
----@field map_users? string|integer[][]   "root" "current" "auto" "subids" "all" or { { inside, outside, count }, ... }
----@field map_groups? string|integer[][]
+---@field map_users? string|integer[][]|false   "root" "current" "auto" "subids" "all" or { { inside, outside, count }, ... }
+---@field map_groups? string|integer[][]|false  (default: as map_users, where that is of words; false: unwritten)
 ---@field setgroups? "allow"|"deny"
 ---@field propagation? "private"|"slave"|"shared"|"unchanged"  of the mounts in a new mount namespace (default: private)
 ---@field mount_proc? boolean|string  a proc of the new pid namespace over /proc, or over that directory
@@ -58,7 +58,7 @@ local M = {}
 ---@field ready? { tcp: integer, seconds: number|string? }  spawn returns when somebody listens there in the program's network (at most 10 s)
 
 local known = {
-  join = true, unshare = "string|table", map_users = "string|table", map_groups = "string|table", setgroups = "string",
+  join = true, unshare = "string|table", map_users = "string|table|false", map_groups = "string|table|false", setgroups = "string",
   propagation = "string", mount_proc = "boolean|string", mounts = "table", sys = "boolean", root = "string|userdata", cwd = "string|userdata",
   persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
   preserve_credentials = "boolean", context = "string", death_signal = "string|integer", forward_signals = "boolean", tell_namespaces = "boolean",
@@ -384,7 +384,9 @@ local function maps(call, job, plan)
     if job.joined.user then -- there we are its root, whoever we are here
       uid, gid = 0, 0
       users, gids = inner(call, "map_users", users), inner(call, "map_groups", gids)
-      gids = gids or type(plan.map_users) == "string" and users or nil
+      if gids == nil and type(plan.map_users) == "string" then
+        gids = users
+      end
     end
     local resolved = require("nslua.idmap").resolve(users, gids, plan.setgroups, call, job.joined.user ~= nil,
       job.owner_uid and { job.owner_uid, job.owner_gid })

@@ -56,7 +56,7 @@ local declaration = options.declare {
   { false, "monotonic", arg = "seconds", help = "offset of the monotonic clock in the time namespace" },
   { false, "boottime", arg = "seconds", help = "offset of the boottime clock" },
   { false, "clear-env", help = "start with an empty environment" },
-  { false, "whitelist-env", arg = "names", help = "and keep the variables of this list (A,B,C)" },
+  { false, "whitelist-env", arg = "names", many = true, help = "and keep the variables of this list (A,B,C)" },
   { "h", "help", help = "display this help" },
   { "V", "version", help = "display the version" },
 }
@@ -72,9 +72,9 @@ return function(args)
       return how
     end
     program.words(plan, o)
-    if how.watched then
-      return require "nslua.command.unshare.watch"(plan, how)
+    local run = how.watched and function(p)
+      return require "nslua.command.unshare.watch"(p, how)
     end
-    return program.start(plan, how.fork)
+    return program.start(plan, how.fork, run)
   end, program.explain)
 end

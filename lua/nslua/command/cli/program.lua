@@ -24,24 +24,28 @@ end
 
 local started -- the name of the program, for messages
 
-local function start(plan, forks)
+local function start(plan, forks, run)
   started = plan[1]
   if not forks then
     return ns.exec(plan)
   end
   plan.stdin, plan.stdout, plan.stderr = "inherit", "inherit", "inherit"
+  if run then
+    return run(plan)
+  end
   return require "nslua.command.cli.finish"(ns.run(plan))
 end
 
 ---Become the program, or run it to its end. A user's shell that is not there, as in a container, is replaced by /bin/sh.
 ---@param plan nslua.Plan
 ---@param forks? boolean
+---@param run? fun(plan: nslua.Plan): integer  how a program that forks is run, where not by ns.run
 ---@return integer status
-function M.start(plan, forks)
+function M.start(plan, forks, run)
   if not plan.argv0 or plan[1] == LAST_RESORT then
-    return start(plan, forks)
+    return start(plan, forks, run)
   end
-  local ok, result = pcall(start, plan, forks)
+  local ok, result = pcall(start, plan, forks, run)
   if ok then
     return result
   elseif not (errors.is(result, "ENOENT") and result.step == "exec") then
@@ -51,11 +55,13 @@ function M.start(plan, forks)
     plan = { env = plan.env, clear_env = plan.clear_env, fds = plan.fds }
   end
   plan[1], plan.argv0 = LAST_RESORT, "-sh"
-  return start(plan, forks)
+  return start(plan, forks, run)
 end
 
 -- What unshare(1) and nsenter(1) call the steps of a plan that have another name there.
-local steps = { uid = "setuid", gid = "setgid", groups = "setgroups", cwd = "change directory", root = "change root directory" }
+local steps = { uid = "setuid", gid = "setgid", groups = "setgroups", cwd = "change directory", root = "change root directory",
+  mount_proc = "mount of proc", binfmt = "mount of binfmt_misc", persist = "bind mount of a namespace", time = "offset of a clock",
+  ["map users"] = "map of ids", keep_caps = "keeping of capabilities" }
 
 ---For Declaration:run: the message and the status of a program that could not be executed, or of a step before that.
 ---@param e nslua.Error

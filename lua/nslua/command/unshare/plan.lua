@@ -15,9 +15,12 @@ local IMPLIES = {
   fork = { "kill-child", "forward-signals", "init", "json-status" },
 }
 
+local LAST = 4294967294 -- (uid_t)-1 is no id
+
+-- A number as strtoul(3) reads it.
 local function natural(text)
-  local n = text:match "^%d+$" and tonumber(text)
-  return n and n <= 4294967294 and math.tointeger(n) or nil
+  local n = tonumber(text:match "^%s*%+?(%d+)$")
+  return n and n <= LAST and math.tointeger(n) or nil
 end
 
 -- A user or group: a number, or a name of this system.
@@ -25,13 +28,56 @@ local function id(kind, text)
   return natural(text) or core.idmap.lookup(kind, text)
 end
 
--- "inner:outer:count", and "outer,inner,count" as older versions had it.
+-- "inner:outer:count", and "outer,inner,count" as older versions had it; nil and why it is none.
 local function range(text)
   local inner, outer, count = text:match "^(%d+):(%d+):(%d+)$"
   if not inner then
     outer, inner, count = text:match "^(%d+),(%d+),(%d+)$"
   end
-  return inner and { math.tointeger(tonumber(inner)), math.tointeger(tonumber(outer)), math.tointeger(tonumber(count)) }
+  if not inner then
+    return nil, ""
+  end
+  inner, outer, count = natural(inner), natural(outer), tonumber(count)
+  if not (inner and outer and count > 0 and math.max(inner, outer) + count - 1 <= LAST) then
+    return nil, (", with ids up to %d"):format(LAST)
+  end
+  return { inner, outer, math.tointeger(count) }
+end
+
+-- A signal's name or number, in any of the ways that kill(1) takes it.
+local function signal(text)
+  local n = tonumber(text:match "^%d+$")
+  if n then
+    return n > 0 and n <= 64 and math.tointeger(n) or nil
+  end
+  local name = text:upper():gsub("^SIG", "")
+  local from, by = name:match "^(RTM%u+)([+-]?%d*)$"
+  if from == "RTMIN" and by:find "^%+?%d*$" then
+    n = 34 + (tonumber(by) or 0)
+  elseif from == "RTMAX" and by:find "^%-?%d*$" then
+    n = 64 + (tonumber(by) or 0)
+  else
+    return core.process.signals[name]
+  end
+  return n >= 34 and n <= 64 and n or nil
+end
+
+-- Where a mount option's directory is: a relative one is looked for from the program's own working directory.
+local function place(o, dir)
+  if type(dir) ~= "string" or dir == "" or dir:sub(1, 1) == "/" then
+    return dir
+  end
+  local base = o.root and "" or core.file.readlink "/proc/self/cwd" or ""
+  if o.wd then
+    base = o.wd:sub(1, 1) == "/" and o.wd or base .. "/" .. o.wd
+  end
+  return base .. "/" .. dir
+end
+
+-- Whether setgroups(2) is allowed where we are: then that is nothing to ask for.
+local function allowed()
+  local file <close> = io.open "/proc/self/setgroups"
+  return file ~= nil and file:read "l" == "allow"
 end
 
 ---The plan that the options ask for.
@@ -89,45 +135,53 @@ return function(declaration, o)
       single[kind] = id(kind, value) or refuse("--%s: no such %s: '%s'", key, kind == "uid" and "user" or "group", value)
     end
   end
-  if single.gid and o.setgroups == "allow" then
+  -- Groups that are mapped by hand, the own one alone: the kernel wants setgroups(2) denied.
+  local by_hand = single.gid and not (o["map-groups"] or o["map-auto"] or o["map-subids"] or o.owner)
+  if by_hand and o.setgroups == "allow" then
     refuse "--setgroups=allow and --map-group exclude each other: without rights over groups the kernel wants setgroups denied"
   end
   local function map(option, kind)
     local out = { single[kind] and { single[kind], own[kind], 1 } }
     for _, value in ipairs(o[option] or {}) do
       local word = (value == "auto" or value == "subids" or value == "all") and value
-      out[#out + 1] = word or range(value) or refuse("--%s: '%s' is not inner:outer:count", option, value)
+      local ids, why = range(value)
+      out[#out + 1] = word or ids or refuse("--%s: '%s' is not inner:outer:count%s", option, value, why)
     end
     for _, word in ipairs { "auto", "subids" } do
       if o["map-" .. word] then
         out[#out + 1] = word
       end
     end
-    return #out > 0 and out or nil
+    return #out > 0 and out
   end
-  plan.map_users, plan.map_groups = map("map-users", "uid"), map("map-groups", "gid")
+  local users, groups = map("map-users", "uid"), map("map-groups", "gid")
+  if users or groups then
+    plan.map_users, plan.map_groups = users, groups
+  end
   if o.setgroups and o.setgroups ~= "allow" and o.setgroups ~= "deny" then
     refuse("unsupported --setgroups argument '%s'", o.setgroups)
-  elseif o.setgroups and not o.user then
+  elseif o.setgroups and not o.user and not (o.setgroups == "allow" and allowed()) then
     refuse "--setgroups needs --user"
   end
-  plan.setgroups = o.setgroups or single.gid and "deny" or nil
+  plan.setgroups = o.user and o.setgroups or by_hand and "deny" or nil
   for option, key in pairs { setuid = "uid", setgid = "gid" } do
     if o[option] then
       plan[key] = natural(o[option]) or refuse("failed to parse %s '%s'", key, o[option])
     end
   end
-  plan.keep_caps = o["keep-caps"]
+  plan.keep_caps = o["keep-caps"] and o.user -- those that a user namespace gives
   if plan.uid and not plan.gid then
     plan.groups = "keep"
   end
 
   -- The view.
-  if o["mount-proc"] then
-    plan.mount_proc = o["mount-proc"]
-  end
+  plan.mount_proc = place(o, o["mount-proc"])
   if o["mount-binfmt"] or o["load-interp"] then
-    plan.binfmt = { mount = type(o["mount-binfmt"]) == "string" and o["mount-binfmt"] or nil, register = o["load-interp"] }
+    local dir = place(o, o["mount-binfmt"])
+    plan.binfmt = { mount = type(dir) == "string" and dir or nil, register = o["load-interp"] }
+    if not plan.binfmt.mount and o.pid and o.fork then -- it is in /proc, which shows the program's processes then
+      plan.mount_proc = plan.mount_proc or true
+    end
   end
   if o.propagation and not ({ slave = 1, shared = 1, private = 1, unchanged = 1 })[o.propagation] then
     refuse("unsupported propagation mode: %s", o.propagation)
@@ -140,26 +194,32 @@ return function(declaration, o)
       refuse("--%s needs --time: it is a clock of a time namespace", clock)
     elseif text then
       plan.time = plan.time or {}
-      plan.time[clock] = math.tointeger(tonumber(text)) or refuse("failed to parse %s offset: '%s'", clock, text)
+      plan.time[clock] = math.tointeger(tonumber(text:match "^%s*([+-]?%d+)$")) or refuse("failed to parse %s offset: '%s'", clock, text)
     end
   end
   if o["clear-env"] or o["whitelist-env"] then
     plan.clear_env, plan.env = true, {}
-    for name in (o["whitelist-env"] or ""):gmatch "[^,]+" do
-      plan.env[name] = os.getenv(name)
+    for _, names in ipairs(o["whitelist-env"] or {}) do
+      for name in names:gmatch "[^,]+" do
+        plan.env[name] = os.getenv(name)
+      end
     end
   end
 
   local how = { fork = o.fork, forward = o["forward-signals"] }
   if o["kill-child"] then
-    local name = o["kill-child"]
-    local owned = require "nslua.owned"
-    local ok, number = pcall(owned.signal_number, "--kill-child", name == true and "KILL" or name)
-    plan.death_signal = ok and number or refuse("--kill-child: unknown signal '%s'", tostring(name))
+    local name = o["kill-child"] == true and "KILL" or o["kill-child"]
+    plan.death_signal = signal(name) or refuse("--kill-child: unknown signal '%s'", name)
   end
   plan.init = o.init
   if o["json-status"] then
     how.status = natural(o["json-status"]) or refuse("--json-status: '%s' is no file descriptor", o["json-status"])
+    if how.status and (how.status > 0x7fffffff or not core.process.write(how.status, "")) then
+      refuse("--json-status: file descriptor %d is not open for writing", how.status)
+    end
+  end
+  if o.hostname and #o.hostname > 64 then
+    refuse("--hostname: %d bytes, and a host name has at most 64", #o.hostname)
   end
   how.watched = how.forward or how.status
   if wrong then

@@ -5,10 +5,18 @@ local finish = require "nslua.command.cli.finish"
 local ns = require "nslua"
 local schema = require "nslua.schema"
 
-local function line(file, value)
-  if file then
-    file:write(schema.json(value), "\n")
-    file:flush()
+-- To the descriptor itself: one that was opened by somebody else, or a socket, could not be opened again. Who reads no more is no matter.
+local function line(fd, value)
+  local text, from = fd and schema.json(value) .. "\n" or "", 1
+  while from <= #text do
+    local n, _, errno = core.process.write(fd, text, from)
+    if n then
+      from = from + n
+    elseif errno == core.errno.EAGAIN then
+      core.fd.poll({ { fd, "w" } })
+    elseif errno ~= core.errno.EINTR then
+      return
+    end
   end
 end
 
@@ -29,18 +37,17 @@ end
 ---@return integer status
 return function(plan, how)
   plan.fds = how.status and others(how.status) or plan.fds
-  local file <close> = how.status and assert(io.open(("/dev/fd/%d"):format(how.status), "a")) or nil
-  plan.tell_namespaces = file ~= nil
-  plan.stdin, plan.stdout, plan.stderr, plan.forward_signals = "inherit", "inherit", "inherit", how.forward
+  plan.tell_namespaces = how.status ~= nil
+  plan.forward_signals = how.forward
   local process <close> = ns.spawn(plan)
-  if file then
+  if how.status then
     local started = { ["child-pid"] = process.pid }
     for t, inode in pairs(process.namespaces) do
       started[t .. "-namespace"] = inode
     end
-    line(file, started)
+    line(how.status, started)
   end
   local result = process:wait()
-  line(file, { ["exit-code"] = result.status, ["exit-signal"] = result.signal })
+  line(how.status, { ["exit-code"] = result.status, ["exit-signal"] = result.signal })
   return finish(result)
 end
