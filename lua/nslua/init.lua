@@ -30,6 +30,7 @@ local functions = {
   setns = { "nslua.namespace", "setns" },
   connect = { "nslua.connect", "connect" },
   monitor = { "nslua.monitor", "monitor" },
+  transaction = { "nslua.transaction", "transaction" },
 }
 
 ---Seconds of the monotonic clock.

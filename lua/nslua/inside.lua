@@ -172,6 +172,13 @@ function M:sysctl(name, value)
   elseif type(value) == "number" then
     value = value == math.floor(value) and ("%.0f"):format(value) or tostring(value)
   end
+  local netlink = package.loaded["nslua.netlink"]
+  if netlink and netlink.transaction then
+    local old = M.sysctl(self, name)
+    netlink.transaction:note(self, "netns.sysctl", function()
+      M.sysctl(self, name, old)
+    end)
+  end
   local fd = namespace.fd_of(self, "netns.sysctl")
   local userns = userns_of(self, "netns.sysctl")
   local detail = ("%s = %q"):format(name, value)

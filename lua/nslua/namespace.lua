@@ -145,6 +145,10 @@ local held = { "processes", "netlink_socket", "sys_mount", "home", "owner", "par
 ---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true
 function methods:close()
+  local transaction = rawget(self, "transaction_running")
+  if transaction then -- os.exit in the middle of one closes what is open first
+    transaction:abandon()
+  end
   local fd = rawget(self, "fd")
   self.fd = nil
   local failed

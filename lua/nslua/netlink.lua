@@ -23,6 +23,9 @@ M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
 ---@type nslua.Batch?
 local active
 
+---@type nslua.Transaction?  the one that runs
+M.transaction = nil
+
 ---The kept socket of a namespace handle; a new one after a fork, since the two processes would take each other's replies.
 ---@param handle table
 ---@param call string
@@ -326,7 +329,7 @@ function M.batch(handle, fn)
   if type(fn) ~= "function" then
     errors.misuse("batch: a function expected, got %s", type(fn))
   end
-  if M.batching(handle) then
+  if M.batching(handle) or M.transaction then -- a transaction has to see each of them
     fn()
     return
   end

@@ -90,6 +90,14 @@ function methods:batch(fn)
   return require("nslua.netlink").batch(self, fn)
 end
 
+---All or nothing: where `fn` raises or is interrupted, what its writes on this namespace's collections did is taken back. See ns.transaction.
+---@param fn fun(): any  may not yield
+---@return any ...  what it returns
+function methods:transaction(fn)
+  namespace.fd_of(self, "netns.transaction")
+  return require("nslua.transaction").transaction({ self }, fn)
+end
+
 ---Give another namespace an id here: what link rows call `link_netnsid`. Once given it stays. rtnetlink(7), RTM_NEWNSID.
 ---@param other any      whatever ns.netns.open takes
 ---@param id? integer    the kernel chooses one where it is missing

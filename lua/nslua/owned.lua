@@ -146,7 +146,10 @@ end
 -- Lua 5.1 finalises no tables, but has newproxy.
 local newproxy = rawget(_G, "newproxy")
 
-local function at_collection(fn)
+---Call a function when the state closes, or when nothing refers to what this returns any more.
+---@param fn fun()
+---@return any
+function M.at_collection(fn)
   if newproxy then
     local p = newproxy(true)
     getmetatable(p).__gc = fn
@@ -170,7 +173,7 @@ local guard
 local function renew_guard()
   local id = {}
   guard = { id = id }
-  guard.proxy = at_collection(function()
+  guard.proxy = M.at_collection(function()
     if guard.id == id then
       M.terminate_all()
     end

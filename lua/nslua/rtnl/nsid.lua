@@ -50,6 +50,9 @@ function M.set(handle, other, id)
   if id ~= nil and (type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id > 2147483647) then
     errors.misuse("%s: id must be an integer from 0, got %s", call, tostring(id))
   end
+  if netlink.transaction then
+    netlink.transaction:note(handle, call, nil)
+  end
   local target, owned = device.netns(other, call)
   local S = schema.compile "nsid"
   netlink.flush()

@@ -443,6 +443,14 @@ function methods:replace(t)
   return row or not netlink.batching(self.handle) and route.find(self, "route.replace", key_of(t)) or nil
 end
 
+-- What the kernel tells of a route and refuses, or takes for something else, when it is made.
+function route.restored(message)
+  message.flags, message.cacheinfo = { onlink = message.flags and message.flags.onlink or nil }, nil
+  for _, hop in ipairs(message.multipath or {}) do
+    hop.flags = { onlink = hop.flags and hop.flags.onlink or nil }
+  end
+end
+
 route.unchecked = { family = true }
 
 function route.identity(_, t)

@@ -366,6 +366,18 @@ local function own_rows(object, verb)
   end
 end
 
+-- While a transaction runs, it looks after every verb that changes something.
+local function watched(object, verb)
+  local fn = object.methods[verb]
+  return fn and function(self, ...)
+    local transaction = netlink.transaction
+    if transaction then
+      return transaction:verb(object, verb, fn, self, ...)
+    end
+    return fn(self, ...)
+  end
+end
+
 ---Collections of an object are made by this.
 ---@param object nslua.Object
 function M.object(object)
@@ -375,6 +387,9 @@ function M.object(object)
   methods.get = methods.get or M.get
   for _, verb in ipairs { "get", "change", "delete" } do
     methods[verb] = own_rows(object, verb)
+  end
+  for _, verb in ipairs { "add", "append", "replace", "change", "delete" } do
+    methods[verb] = watched(object, verb)
   end
   object.get_call = object.name .. ".get"
   object.metatable = {
