@@ -87,6 +87,7 @@ build = {
     ["nslua.command.cli.finish"] = "lua/nslua/command/cli/finish.lua",
     ["nslua.command.cli.options"] = "lua/nslua/command/cli/options.lua",
     ["nslua.command.cli.program"] = "lua/nslua/command/cli/program.lua",
+    ["nslua.command.cli.width"] = "lua/nslua/command/cli/width.lua",
     ["nslua.command.help"] = "lua/nslua/command/help.lua",
     ["nslua.command"] = "lua/nslua/command/init.lua",
     ["nslua.command.ls"] = "lua/nslua/command/ls.lua",

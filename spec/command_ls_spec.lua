@@ -38,7 +38,9 @@ describe("nslua ls", function()
   for _, words in ipairs { "", "-l", "-n", "-r", "-J", "-t net", "-t uts", "-t mnt -t user", "-t net -J", "-o NS,TYPE,PATH,PID,PPID,UID",
     "-l -o COMMAND,NS",    "-t pid -o NS,PNS,ONS", "--noheadings --list -t ipc", "-u -t user", "-p 1", "-p 1 -J", "-p 3 -n", "-r -o NS,COMMAND",
     "-J -o ns,ppid,uid,user -t ipc", "-t net -o NS,NETNSID,NSFS", "-t net -r", "-t uts -t net", "-T", "-Tparent", "-l --tree=owner -o NS,PNS,ONS,PID",
-    "-J -Towner -o ns,type", "-Tprocess -t uts" } do
+    "-J -Towner -o ns,type", "-Tprocess -t uts", "-p 0 -t uts", "-p +1", "-p ' 1' -n",
+    "--output-all -o NS,TYPE -t uts", "-o NS,TYPE --output-all -t uts",
+    "-t net -t net -o NS,NS" } do
     it("prints what lsns prints: lsns " .. words, function()
       local theirs, ours = both(words)
       assert.is_true(#theirs > 40, theirs)
@@ -47,6 +49,54 @@ describe("nslua ls", function()
       assert.equal(theirs, ours)
     end)
   end
+
+  it("prints nothing where there is nothing, as lsns does", function()
+    for _, words in ipairs { "-p 99999", "-p 99999 -n", "-p 99999 -r", "-p 99999 -l", "-p 99999 -J", "-p -5", "-t net -p 99999" } do
+      local theirs, ours = both(words)
+      assert.equal(theirs, ours, words)
+    end
+  end)
+
+  it("prints several mounts as lsns does", function()
+    if not helper.is_root() then
+      pending "not root: the names of others cannot be taken away"
+      return
+    end
+    local script = MAKE .. [[
+umount -lR /run/netns 2>/dev/null; mount -t tmpfs tmpfs /run; touch /run/m1 /run/m2 "/run/m 3"
+for m in /run/m1 /run/m2 "/run/m 3"; do mount --bind /proc/$B/ns/net "$m"; done
+for t in lsns "]] .. OURS .. [[ -Q NPROCS>0"; do for o in "" -W -r -J "-J -W" "-o NSFS,NS" "-o NSFS,NS,NSFS"; do $t $o -t net; done
+$t $(stat -Lc %i /proc/$B/ns/net) -r -o NSFS,PID; echo ==; done; kill $A $B $C $D]]
+    local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
+    assert.matches("/run/m1,/run/m2,/run/m\\x203", theirs)
+    theirs = theirs:gsub("\\xe2\\x94\\x%x%x\\xe2\\x94\\x80", "") -- the tree's branches
+    assert.equal(theirs, ours)
+  end)
+
+  it("cuts for a narrow terminal where lsns does", function()
+    if not helper.has "script" then
+      pending "no script(1)"
+      return
+    end
+    local name = os.tmpname()
+    finally(function()
+      os.remove(name)
+    end)
+    local f = assert(io.open(name, "w"))
+    f:write((([[
+unshare -u bash -c 'exec -a "wide 漢字漢字漢字漢字漢字漢字 é and more words, many of them" sleep 60' & P=$!
+unshare -i sleep 61 & Q=$!
+i=0; until [ $(pgrep -xc sleep) = 2 ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+export LC_ALL=C.UTF-8
+for c in 1 20 33 34 35 36 50 70 200; do for o in "" "-l -o COMMAND,NS" "-l -o NS,COMMAND,TYPE" "-l -u" "-l -o COMMAND,NS,COMMAND" "-r"; do
+  script -qc "stty cols $c; lsns $o" /dev/null >@F.1; script -qc "stty cols $c; @L -Q 'NPROCS > 0' $o" /dev/null >@F.2
+  cmp -s @F.1 @F.2 || { echo "$c: $o"; cat @F.1 @F.2; }
+done; done
+kill $P $Q; rm @F.1 @F.2; echo done]]):gsub("@%u", { ["@L"] = OURS, ["@F"] = name })))
+    f:close()
+    local out = inside("sh " .. name)
+    assert.equal("done", out)
+  end)
 
   it("lists the processes of a namespace as lsns does", function()
     local script = MAKE .. [[
@@ -59,13 +109,14 @@ $t $I -o NS,TYPE,PID,PATH,COMMAND; $t $I -o +UID; $t -J $I -o pid; echo ==; done
   end)
 
   it("says what is wrong, and exits as lsns does", function()
-    for _, words in ipairs { "-t foo", "-o FOO", "1", "1 2", "--no-such-option", "-Z", "-p x", "-J -r", "-p 1 1", "x", "-Tx" } do
+    for _, words in ipairs { "-t foo", "-o FOO", "1", "1 2", "--no-such-option", "-Z", "-p x", "-J -r", "-p 1 1", "x", "-Tx", "-o ''", "-o NS,,TYPE",
+      "-o NS,", "-o +", "-p 4294967297", "-p 1x", "-p ''", "-- -5", "99999999999999999999" } do
       local theirs, ours = both(words, "")
       assert.equal(theirs:match "exit %d+$", ours:match "exit %d+$", words .. "\n" .. theirs .. "\n" .. ours)
     end
     local theirs, ours = both("-t foo", "")
     assert.equal(theirs, ours)
-    for _, words in ipairs { "1", "1 2", "-J -r", "-p 1 1", "x", "-Tx" } do
+    for _, words in ipairs { "1", "1 2", "-J -r", "-p 1 1", "x", "-Tx", "-p 4294967297", "-p 1x", "-- -5", "99999999999999999999" } do
       theirs, ours = both(words, "")
       assert.equal(theirs, ours)
     end
@@ -85,7 +136,8 @@ $t $I -o NS,TYPE,PID,PATH,COMMAND; $t $I -o +UID; $t -J $I -o pid; echo ==; done
     assert.equal("sleep 101|sleep 102|", lines 'TYPE eq "net" and COMMAND =~ "^sl[e]+p"')
     assert.equal("sleep 102|", lines 'TYPE == "net" && !(COMMAND !~ "102")')
     assert.equal("sleep 101|sleep 102|", lines '(COMMAND =~ "101" || COMMAND =~ "102$") && PID > 1 and not TYPE == "ipc"')
-    for _, wrong in ipairs { "NPROCS >", "FOO == 1", "(PID", 'COMMAND =~ "["', "PID 3", "&&" } do
+    assert.equal("sleep 101|", lines 'TYPE == "uts" && NPROCS == 1 && PID < 1T && NPROCS < 1KB && NS > 4GB && NS < 4GiB')
+    for _, wrong in ipairs { "NPROCS > 1Kx", "NPROCS > 1x", "NPROCS >", "FOO == 1", "(PID", 'COMMAND =~ "["', "PID 3", "&&" } do
       local out, _, status = helper.sh(("%s -Q '%s'"):format(OURS, wrong))
       assert.equal(1, status, wrong)
       assert.matches("failed to parse filter", out)
@@ -150,6 +202,21 @@ unshare -u sleep 107 & S=$!
 i=0; until grep -q '+ sleep 107' $F || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
 kill -INT $W; wait $W; echo "exit $?"; kill $S; grep -c '+ sleep' $F; rm $F]])
     assert.equal("exit 130\n1", out)
+    -- Processes of a namespace too, until it is gone.
+    out = inside([[F=$(mktemp)
+unshare -u sh -c 'sleep 108; :' & S=$!
+i=0; until I=$(stat -Lc %i /proc/$S/ns/uts); [ $I != $(stat -Lc %i /proc/1/ns/uts) ]; do sleep 0.05; done
+]] .. OURS .. [[ -n --watch=0.2 $I -o COMMAND >$F 2>&1 & W=$!
+i=0; until [ $(grep -c 'sh -c' $F) -ge 2 ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+nsenter -t $S -u sleep 109 & N=$!
+i=0; until grep -q '+ sleep 109' $F || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+kill $N $S; pkill -P $S 2>/dev/null; kill $(pgrep -f '^sleep 108'); wait $W; echo "exit $?"; grep -c '+ sleep 109' $F; tail -1 $F; rm $F]])
+    assert.matches("exit 1\n1\nnslua ls: not found namespace: %d+$", out)
+    for _, wrong in ipairs { "0", "-1", "x", "1e999", "" } do
+      local message, _, status = helper.sh(OURS .. " --watch=" .. wrong)
+      assert.equal(1, status, wrong)
+      assert.matches("invalid interval: '" .. wrong:gsub("%-", "%%-") .. "'", message)
+    end
   end)
 
   it("shows no control bytes of a command", function()

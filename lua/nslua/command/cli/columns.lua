@@ -3,8 +3,10 @@
 local core = require "nslua.core"
 local host = require "nslua.host"
 local schema = require "nslua.schema"
+local terminal = require "nslua.command.cli.width"
 
 local M = {}
+local width, clip = terminal.width, terminal.clip
 
 ---@class nslua.cli.Column
 ---@field name string       "NPROCS"; in lower case the key of JSON
@@ -28,22 +30,17 @@ end
 -- What a terminal must not see, as \x1b: control characters, also those of 8 bits, and what is no text.
 local function safe(text)
   text = text:gsub("\\x", "\\x5cx"):gsub("[%c\127]", hexadecimal):gsub("\xc2[\x80-\x9f]", hexadecimal)
-  return utf8.len(text) and text or (text:gsub("[\x80-\xff]", hexadecimal))
+  local out, at = {}, 1
+  while true do
+    local ok, bad = utf8.len(text, at)
+    if ok then
+      return table.concat(out) .. text:sub(at)
+    end
+    out[#out + 1] = text:sub(at, bad - 1) .. hexadecimal(text:sub(bad, bad))
+    at = bad + 1
+  end
 end
 M.safe = safe
-
--- Characters, near enough: a column of a terminal each.
-local function width(text)
-  return utf8.len(text) or #text
-end
-
-local function clip(text, n)
-  if width(text) <= n then
-    return text
-  end
-  local stop = utf8.offset(text, n + 1)
-  return stop and text:sub(1, stop - 1) or text:sub(1, n)
-end
 
 -- Depth first, as the lines are printed; each gets its branches: "│ └─".
 local function ordered(lines, columns)
@@ -93,7 +90,7 @@ local function raw(columns, lines, options)
   for _, line in ipairs(lines) do
     local cells = {}
     for i, column in ipairs(columns) do
-      cells[i] = table.concat(texts(line[column.name]), "\n"):gsub("[%s%c\\\127-\255]", hexadecimal)
+      cells[i] = table.concat(texts(line[column.name]), ","):gsub("[%s%c\\\127-\255]", hexadecimal)
     end
     io.write(table.concat(cells, " "), "\n")
   end
@@ -135,7 +132,7 @@ local function json(name, columns, lines, options)
   for _, entry in ipairs(options.more or {}) do
     more = more .. (',\n   %s: %s'):format(schema.json(entry[1]), schema.json(entry[2]))
   end
-  io.write(('{\n   %s: [\n%s%s   ]%s\n}\n'):format(schema.json(name), #out > 0 and "      " .. table.concat(out, ",") .. "\n" or "", "", more))
+  io.write(('{\n   %s: [\n%s%s   ]%s\n}\n'):format(schema.json(name), #out > 0 and "      " .. table.concat(out, ",") or "", "\n", more))
 end
 
 ---Print lines.
@@ -146,6 +143,8 @@ end
 function M.print(name, columns, lines, options)
   if options.json then
     return json(name, columns, lines, options)
+  elseif #lines == 0 then
+    return -- no headings of nothing
   elseif options.raw then
     return raw(columns, lines, options)
   end
@@ -166,24 +165,35 @@ function M.print(name, columns, lines, options)
       cells[l][i] = cell
       cells[l].height = math.max(cells[l].height, #cell)
     end
+    for i, column in ipairs(columns) do
+      for k = #cells[l][i] + 1, column.tree and cells[l].height or 0 do
+        cells[l][i][k] = entry[3] -- the branches go on
+      end
+    end
   end
   for i, column in ipairs(columns) do
     if column.hint and widths[i] == width(column.name) and filled[i] then
       widths[i] = column.hint
     end
   end
-  -- A terminal that is too narrow: what may be cut is cut.
+  -- A terminal that is too narrow: what may be cut is cut, the widest first.
   if host.is_terminal(1) and not options.notruncate then
     local total = -1
     for _, w in ipairs(widths) do
       total = total + w + 1
     end
     local _, limit = core.process.winsize(1)
-    for i, column in ipairs(columns) do
-      if column.trunc and limit and limit > 0 and total > limit then
-        local cut = math.min(total - limit, widths[i] - width(column.name))
-        widths[i], total = widths[i] - cut, total - cut
+    while limit and limit > 0 and total > limit do
+      local widest
+      for i, column in ipairs(columns) do
+        if column.trunc and widths[i] > width(column.name) and widths[i] > (widths[widest] or 0) then
+          widest = i
+        end
       end
+      if not widest then
+        break
+      end
+      widths[widest], total = widths[widest] - 1, total - 1
     end
   end
   local function row(get, height)
@@ -192,7 +202,7 @@ function M.print(name, columns, lines, options)
       for i, column in ipairs(columns) do
         local text = clip(get(i)[k] or "", widths[i])
         local pad = (" "):rep(widths[i] - width(text))
-        out[i] = column.right and pad .. text or i == #columns and text or text .. pad
+        out[i] = i == #columns and (not column.right or k > 1 and text == "") and text or column.right and pad .. text or text .. pad
       end
       io.write(table.concat(out, " "), "\n")
     end

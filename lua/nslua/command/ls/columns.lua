@@ -81,8 +81,8 @@ column("PATH", "a path of it in /proc", nil, function(row)
   return row.pid and ("/proc/%d/ns/%s"):format(row.pid, words[row.type]) or nil
 end)
 column("NPROCS", "processes in it", { right = true, number = true }, function(row) return row.nprocs end)
-column("PID", "the lowest of their pids", { right = true, number = true }, function(row) return row.pid end)
-column("PPID", "its parent", { right = true, number = true }, parent_pid)
+column("PID", "the lowest of their pids", { right = true, number = true, hint = 5 }, function(row) return row.pid end)
+column("PPID", "its parent", { right = true, number = true, hint = 5 }, parent_pid)
 column("COMMAND", "its command line, or what holds the namespace", { trunc = true }, command)
 column("UID", "its user", { right = true, number = true }, function(row) return row.user end)
 column("USER", "the name of that user", nil, function(row) return row.user and user_name(row.user) end)
@@ -102,14 +102,14 @@ column("CONTAINER", "the container of its first process", nil, container)
 ---@param list string
 ---@param usual string[]
 ---@return string[]?
----@return string? unknown  the word that is none
+---@return string? unknown  the word that is none; "": nothing stands between two commas
 function M.named(list, usual)
   local out = {}
   if list:sub(1, 1) == "+" then
     out = { table.unpack(usual) }
     list = list:sub(2)
   end
-  for word in list:gmatch "[^,]+" do
+  for word in (list .. ","):gmatch "([^,]*)," do
     if not M.known[word:upper()] then
       return nil, word
     end

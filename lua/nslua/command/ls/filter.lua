@@ -5,6 +5,18 @@ local host = require "nslua.host"
 
 local SAME = { eq = "==", ne = "!=", lt = "<", le = "<=", gt = ">", ge = ">=", ["and"] = "&&", ["or"] = "||", ["not"] = "!" }
 
+local POWER = { K = 1, M = 2, G = 3, T = 4, P = 5, E = 6 }
+
+-- "2K" and "2KiB" are 2048, "2KB" is 2000; nil: no number, or more follows than its unit.
+local function number(text)
+  local digits, unit, rest = text:match "^(%d+%.?%d*)([KMGTPE]?)([%a_]*)"
+  if not digits or rest ~= "" and (unit == "" or rest ~= "B" and rest ~= "iB") then
+    return nil
+  end
+  local value = unit == "" and digits or ("%.0f"):format(tonumber(digits) * (rest == "B" and 1000 or 1024) ^ POWER[unit])
+  return digits .. unit .. rest, value
+end
+
 -- A list of { kind, text }: "name" "number" "text" "op".
 local function words(expression)
   local out, at = {}, 1
@@ -15,14 +27,15 @@ local function words(expression)
     end
     local rest = expression:sub(at)
     local quoted = rest:match '^"[^"]*"' or rest:match "^'[^']*'"
-    local number, name = rest:match "^%d+%.?%d*[KMGT]?", rest:match "^[%a_][%w_%%.-]*"
+    local digits, value = number(rest)
+    local name = rest:match "^[%a_][%w_%%.-]*"
     local op = rest:match "^[=!<>]=" or rest:match "^[=!]~" or rest:match "^&&" or rest:match "^||" or rest:match "^[<>()!]"
-    local word = quoted or number or name or op
+    local word = quoted or digits or name or op
     if not word then
       return nil, ("'%s' at %d"):format(rest:sub(1, 10), at)
     end
-    local kind = quoted and "text" or number and "number" or name and not SAME[name:lower()] and "name" or "op"
-    out[#out + 1] = { kind, quoted and quoted:sub(2, -2) or kind == "op" and SAME[word:lower()] or word }
+    local kind = quoted and "text" or digits and "number" or name and not SAME[name:lower()] and "name" or "op"
+    out[#out + 1] = { kind, quoted and quoted:sub(2, -2) or value or kind == "op" and SAME[word:lower()] or word }
     at = at + #word
   end
 end

@@ -16,6 +16,16 @@ local function fail(status, format, ...)
   return status
 end
 
+-- A whole number as strtol(3) reads it, within a range; nil, and what follows the message.
+local function number(text, least, most)
+  local digits = text:match "^%s*%+?(%-?%d+)$"
+  local n = digits and math.tointeger(tonumber(digits))
+  if n and n >= least and n <= most then
+    return n
+  end
+  return nil, digits and ": Numerical result out of range" or ""
+end
+
 -- Ids that network namespaces have here: asked only for a column that shows them.
 local function add_nsids(rows)
   local here <close> = ns.netns.current()
@@ -115,14 +125,15 @@ local function layout(wanted, branches_in)
 end
 
 -- The processes of one namespace.
-local function processes(o, inode, wanted, filter)
+local function processes(o, wanted, filter, before)
+  local inode = o[1]
   local rows = ns.namespace.list { fds = false }
   local row
   for _, r in ipairs(rows) do
     row = r.inode == inode and r or row
   end
   if not row then
-    return fail(1, "not found namespace: %d", inode)
+    return nil, fail(1, "not found namespace: %d", inode)
   end
   local needed = needed_for(wanted, filter)
   if needed.NETNSID then
@@ -141,6 +152,11 @@ local function processes(o, inode, wanted, filter)
       end
     end
   end
+  if before then
+    for pid, line in pairs(at) do
+      line.COMMAND = before[pid] and line.COMMAND or "+ " .. (line.COMMAND or "")
+    end
+  end
   for _, line in ipairs(lines) do
     local parent = not o.list and at[columns.parent_pid(line.row)]
     if parent then
@@ -148,7 +164,7 @@ local function processes(o, inode, wanted, filter)
     end
   end
   table_of.print("namespaces", layout(wanted, not (o.list or o.raw) and "COMMAND" or nil), lines, o) -- as lsns(8) calls it
-  return 0
+  return at
 end
 
 -- Namespaces of the types asked for, and those above them that the tree hangs them on.
@@ -189,7 +205,7 @@ local function show(o, wanted, filter, before)
   if o.task then
     own = {}
     for _, word in pairs(core.namespace.proc) do
-      local inode = procfs.inode(procfs.dir(tonumber(o.task)), word)
+      local inode = procfs.inode(procfs.dir(o.task), word)
       own[inode or 0] = true
     end
   end
@@ -252,12 +268,21 @@ return function(o)
     usual = t == "net" and USUAL_NET or usual
   end
   o.types = #types > 0 and types or nil
-  if o.task and not o.task:find "^%d+$" then
-    return fail(1, "invalid PID argument: '%s'", o.task)
-  elseif o.task and o[1] then
-    return fail(1, "--task is mutually exclusive with <namespace>")
-  elseif o[1] and not (o[1]:find "^%d+$" and math.tointeger(tonumber(o[1]))) then
-    return fail(1, "invalid namespace argument: '%s'", o[1])
+  if o.task then
+    local pid, reason = number(o.task, -2 ^ 31, 2 ^ 31 - 1)
+    if not pid then
+      return fail(1, "invalid PID argument: '%s'%s", o.task, reason)
+    elseif o[1] then
+      return fail(1, "--task is mutually exclusive with <namespace>")
+    end
+    o.task = pid ~= 0 and pid or nil -- as lsns(8): all of them
+  end
+  if o[1] then
+    local inode, reason = number(o[1], 0, math.maxinteger)
+    if not inode then
+      return fail(1, "invalid namespace argument: '%s'%s", o[1], reason)
+    end
+    o[1] = inode
   end
   if o.tree == true then
     o.tree = "owner"
@@ -271,9 +296,12 @@ return function(o)
   local wanted, unknown = usual
   if o["output-all"] then
     wanted = columns.order
-  elseif o.output then
-    wanted, unknown = columns.named(o.output, usual)
-    if not wanted then
+  end
+  if o.output then
+    wanted, unknown = columns.named(o.output, wanted)
+    if unknown == "" then
+      return fail(1, "empty column name in '%s'", o.output)
+    elseif not wanted then
       return fail(1, "unknown column: %s", unknown)
     end
   end
@@ -285,14 +313,13 @@ return function(o)
       return fail(1, "failed to parse filter: %s", message)
     end
   end
-  if o[1] then
-    return processes(o, math.tointeger(tonumber(o[1])), wanted, filter)
-  elseif not o.watch then
-    show(o, wanted, filter)
-    return 0
+  local list = o[1] and processes or show
+  if not o.watch then
+    local _, status = list(o, wanted, filter)
+    return status or 0
   end
   local seconds = o.watch == true and 2 or tonumber(o.watch)
-  if not seconds or seconds <= 0 then
+  if not seconds or seconds <= 0 or seconds == math.huge then
     return fail(1, "invalid interval: '%s'", tostring(o.watch))
   end
   local before
@@ -300,7 +327,11 @@ return function(o)
     if host.is_terminal(1) then
       io.write "\27[H\27[2J"
     end
-    before = show(o, wanted, filter, before)
+    local status
+    before, status = list(o, wanted, filter, before)
+    if not before then
+      return status
+    end
     io.stdout:flush()
     ns.wait({}, seconds)
   end
