@@ -7,6 +7,7 @@
  *   die      the second is killed at its 400th, and the first waits for that
  *   half     the second is killed when it has written half of what it writes last
  *   nocopy   there is no second: EAGAIN
+ * The second is killed too where it allocates memory.
  * NSLUA_LISTNS, "path path": these namespaces are what listns(2) of Linux 6.19 lists, one in each call, and open_by_handle_at(2) opens by id.
  */
 #define _GNU_SOURCE
@@ -140,6 +141,35 @@ long syscall(long number, ...)
 	if (rc == 0 && fault("first"))
 		wait_for(0, 0);
 	return rc;
+}
+
+/* The second may be a copy of a program with threads, one of which held malloc's lock: it allocates nothing. */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+static void not_in_second(void)
+{
+	if (calls && getpid() != first)
+		raise(SIGKILL);
+}
+
+void *malloc(size_t size)
+{
+	not_in_second();
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	not_in_second();
+	return __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+	not_in_second();
+	return __libc_realloc(old, size);
 }
 
 ssize_t readlinkat(int dir, const char *path, char *buf, size_t size)
