@@ -13,15 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "census.h"
+#include "mountlist.h"
 
 #ifndef SYS_openat2
 #define SYS_openat2 437
-#endif
-#ifndef SYS_statmount
-#define SYS_statmount 457 /* 6.8 */
-#endif
-#ifndef SYS_listmount
-#define SYS_listmount 458 /* 6.8 */
 #endif
 #ifndef SYS_listns
 #define SYS_listns 470
@@ -42,25 +37,15 @@ struct ns_request {
 	uint64_t owner; /* 0: whoever owns them */
 };
 
-/* linux/mount.h */
+/* Of another mount namespace: version 1, 6.10. */
 struct mount_request {
-	uint32_t size, spare;
-	uint64_t mount, param, mntns;
+	struct nslua_mnt_id_req its;
+	uint64_t mntns;
 };
 #define ALL_MOUNTS UINT64_C(0xffffffffffffffff) /* LSMT_ROOT */
-#define SB_BASIC 0x01
-#define MNT_ROOT 0x08
-#define MNT_POINT 0x10
 struct mount_status {
-	uint32_t size, options;
-	uint64_t mask;
-	uint32_t major, minor;
-	uint64_t magic;
-	uint32_t flags, kind;
-	uint64_t numbers[3], attributes, propagation[4]; /* of the mount: not asked for */
-	uint32_t root, point; /* where in text */
-	uint64_t spare[50];
-	char text[PATH_MAX + 64];
+	struct nslua_statmount its;
+	char text[PATH_MAX + 64]; /* str of it */
 };
 
 #define INITIAL_USER 0xEFFFFFFDU /* linux/nsfs.h: enum init_ns_ino */
@@ -182,12 +167,12 @@ static bool has_mount(const struct census *c, uint64_t inode, uint64_t mntns, co
 
 static void bind_mount(struct census *c, int fd, uint64_t mntns, const struct mount_status *s)
 {
-	const char *path = s->text + s->point;
+	const char *path = s->text + s->its.mnt_point;
 	struct census_mount mount = { .mntns = mntns, .length = strlen(path) };
 	const struct nslua_nstype *type;
 	bool open_it;
 
-	mount.inode = nslua_nsfs_inode(s->text + s->root, &type);
+	mount.inode = nslua_nsfs_inode(s->text + s->its.mnt_root, &type);
 	if (!mount.inode || has_mount(c, mount.inode, mntns, path, mount.length) ||
 	    !census_add(c, type, mount.inode, BY_MOUNT, 0, &open_it))
 		return;
@@ -202,22 +187,23 @@ static void bind_mount(struct census *c, int fd, uint64_t mntns, const struct mo
 /* The bind mounts of namespaces in a mount namespace; false where the kernel does not tell. */
 static bool mounts(struct census *c, int fd, uint64_t inode, uint64_t id)
 {
-	struct mount_request list = { sizeof(list), 0, ALL_MOUNTS, 0, id };
+	struct mount_request list = { { sizeof(list), 0, ALL_MOUNTS, 0 }, id };
 	uint64_t ids[256];
 	long n;
 
 	while ((n = syscall(SYS_listmount, &list, ids, sizeof(ids) / sizeof(ids[0]), 0)) > 0) {
 		for (long i = 0; i < n; i++) {
-			struct mount_request one = { sizeof(one), 0, ids[i], SB_BASIC, id };
+			const uint64_t both = NSLUA_STATMOUNT_MNT_ROOT | NSLUA_STATMOUNT_MNT_POINT;
+			struct mount_request one = { { sizeof(one), 0, ids[i], NSLUA_STATMOUNT_SB_BASIC }, id };
 			struct mount_status s;
 
-			if (syscall(SYS_statmount, &one, &s, sizeof(s), 0) < 0 || s.magic != NSLUA_NSFS_MAGIC)
+			if (syscall(SYS_statmount, &one, &s, sizeof(s), 0) < 0 || s.its.sb_magic != NSLUA_NSFS_MAGIC)
 				continue;
-			one.param = SB_BASIC | MNT_ROOT | MNT_POINT;
-			if (syscall(SYS_statmount, &one, &s, sizeof(s), 0) == 0 && s.mask & MNT_ROOT && s.mask & MNT_POINT)
+			one.its.param = both;
+			if (syscall(SYS_statmount, &one, &s, sizeof(s), 0) == 0 && (s.its.mask & both) == both)
 				bind_mount(c, fd, inode, &s);
 		}
-		list.param = ids[n - 1];
+		list.its.param = ids[n - 1];
 	}
 	return n == 0;
 }

@@ -47,7 +47,20 @@ local function holder(row)
   return ("[%s of %s]"):format(row.how_found, whose)
 end
 
+-- Whether pids in /proc are those of this process's pid namespace: it has one there.
+local pids_are_ours
+local function ours()
+  if pids_are_ours == nil then
+    pids_are_ours = (procfs.read "/proc/self/status" or ""):match "\nNSpid:\t%d+\n" ~= nil
+  end
+  return pids_are_ours
+end
+
 local function parent_pid(row)
+  local parent = row.pid and ours() and core.namespace.parent_of(row.pid)
+  if parent then
+    return parent
+  end
   local stat = row.pid and procfs.read(procfs.dir(row.pid) .. "/stat")
   return stat and tonumber(stat:match "^.*%) %a (%d+)")
 end
