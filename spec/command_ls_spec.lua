@@ -265,6 +265,9 @@ for t in lsns "]] .. OURS .. [["; do for o in -l "-l -r"; do $t $o -n -t uts -o 
     for name in helper.sh "lsns --help":gsub("^.*columns:", ""):gmatch "\n +(%u+) " do
       assert.matches("%f[%w]" .. name .. "%f[%W]", out)
     end
+    assert.matches("\n +PID <integer> the lowest of their pids\n", out)
+    assert.matches('^{\n   "lsns%-columns": %[\n      {\n         "holder": "NS",\n         "type": "<integer>",\n', (helper.sh(OURS .. " -H -J")))
+    assert.matches("\nUSER <string> the", (helper.sh(OURS .. " -H -r"):gsub("\\x20", " ")))
     assert.equal(16, select(2, helper.sh(OURS .. " --output-all -t user | head -1"):gsub("%S+", "")))
   end)
 end)

@@ -247,16 +247,24 @@ local function show(o, wanted, filter, before)
   return inodes
 end
 
+local function list_columns(o)
+  local lines = {}
+  for i, name in ipairs(columns.order) do
+    local c = columns.known[name]
+    lines[i] = { HOLDER = name, TYPE = c.number and "<integer>" or "<string>", DESCRIPTION = c.help }
+  end
+  o.noheadings = true
+  table_of.print("lsns-columns", { { name = "HOLDER", right = true }, { name = "TYPE" }, { name = "DESCRIPTION" } }, lines, o)
+  return 0
+end
+
 ---@param o table
 ---@return integer status
 return function(o)
-  if o["list-columns"] then
-    for _, name in ipairs(columns.order) do
-      print(("%12s  %s"):format(name, columns.known[name].help))
-    end
-    return 0
-  elseif o.json and o.raw then
+  if o.json and o.raw then
     return fail(1, "mutually exclusive arguments: --json --raw")
+  elseif o["list-columns"] then
+    return list_columns(o)
   end
   local types, usual = {}, USUAL
   for i, word in ipairs(o.type or {}) do
