@@ -116,7 +116,7 @@ static int census_scan(lua_State *L)
 	c->fds = lua_toboolean(L, 2);
 	c->sockets = lua_toboolean(L, 3) && wanted & CLONE_NEWNET;
 	if (census_walk(c) < 0)
-		return nslua_fail(L, "/proc");
+		return nslua_fail(L, "proc(5) on /proc");
 	if (c->failed)
 		return nslua_failen(L, "census", ENOMEM);
 	if (c->count)

@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <linux/kcmp.h>
+#include <linux/magic.h>
 #include <linux/major.h>
 #include "census.h"
 
@@ -364,17 +366,37 @@ static void own_process(struct census *c, int proc)
 	}
 }
 
+/* This process is not in a /proc of a pid namespace below its own: the device of namespaces is asked of any. */
+static void nsfs_of_any(struct census *c, int proc)
+{
+	for (size_t i = 0; i < c->pid_count && !c->nsfs; i++) {
+		char path[32];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "%d/ns/mnt", (int)c->pids[i]);
+		if (fstatat(proc, path, &st, 0) == 0)
+			c->nsfs = st.st_dev;
+	}
+}
+
 int census_walk(struct census *c)
 {
 	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc, en;
+	struct statfs fs;
 
 	if (proc < 0)
 		return -1;
+	if (fstatfs(proc, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC) {
+		close(proc);
+		errno = ENOENT; /* it is not mounted */
+		return -1;
+	}
 	own_mounts(c);
 	c->own_cookie = c->sockets ? own_cookie() : 0;
 	rc = each(proc, number, c);
 	en = errno;
 	if (rc == 0) {
+		nsfs_of_any(c, proc);
 		own_process(c, proc);
 		census_processes(c, proc);
 		census_kernel(c);

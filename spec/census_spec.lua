@@ -219,6 +219,33 @@ END]]):format(case[1], case[2]))
     end
   end)
 
+  it("is an error without a /proc, and finds what it can in one where this process is not", function()
+    if not can_hide then
+      pending "no python3, or no new namespaces for this user"
+      return
+    end
+    local new = "unshare " .. (helper.is_root() and "" or "-Ur") .. " -m -p -f --mount-proc "
+    local out = helper.sh((new .. [[sh <<'END'
+mount -t tmpfs tmpfs /proc
+%s -e 'print(pcall(require "nslua".namespace.list))'
+END]]):format(helper.lua))
+    assert.matches("^false.*namespace.list: ENOENT: No such file or directory %(proc%(5%) on /proc%)$", out)
+    -- The /proc of a pid namespace below.
+    out = helper.sh((new .. [[sh <<'END'
+unshare -m -p -f --mount-proc sh -c 'exec 3</proc/self/ns/net; exec unshare -n sleep 61' &
+until C=$(pgrep -x sleep); do sleep 0.05; done
+nsenter -t $C -m env -C "$PWD" %s -e '
+  local found = {}
+  for _, row in ipairs(require "nslua".namespace.list { type = "net" }) do
+    if row.how_found ~= "mount" then table.insert(found, row.how_found .. (row.owner and "" or "?")) end
+  end
+  table.sort(found)
+  print(table.concat(found, " "))'
+kill $C
+END]]):format(helper.lua))
+    assert.equal(helper.is_root() and "fd process" or "fd? process", out) -- its owner is above what another user sees
+  end)
+
   it("is complete where sockets of this network namespace may not be asked: that they are its own is known", function()
     -- In a user namespace without rights over the network namespace.
     local out, ok = helper.sh(([[unshare -Ur -p -f -m --mount-proc env %s -e '
