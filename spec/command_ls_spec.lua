@@ -128,6 +128,28 @@ $t $I -o NS,TYPE,PID,PATH,COMMAND; $t $I -o +UID; $t -J $I -o pid; echo ==; done
     assert.matches("\n  [^ ]+─%d+ +net +sleep 102", (out:gsub("│ ", "  ")))
   end)
 
+  it("draws trees and texts in ASCII where the locale is not UTF-8, as lsns does", function()
+    local script = MAKE .. [[
+unshare -u bash -c 'exec -a "é 漢" sleep 105' & E=$!
+i=0; until [ $(pgrep -c '^sleep$') = 5 ] || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
+export LC_ALL=C
+for t in lsns "]] .. OURS .. [[ -Q NPROCS>0"; do for o in "" -Tparent "-l -o COMMAND" "-Tprocess -o COMMAND"; do $t $o; done; echo ==; done
+kill $A $B $C $D $E]]
+    local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
+    assert.matches("[|`]%-.*\\xc3\\xa9", theirs)
+    assert.equal(theirs, ours)
+  end)
+
+  it("lists what is above the namespaces of a process, and those of the types asked for only", function()
+    local script = MAKE .. [[
+I=$(stat -Lc %i /proc/$B/ns/net)
+for t in lsns "]] .. OURS .. [["; do $t -t user -p $B -T; $t -p $B -T; $t -p $B -Tparent -t user; $t -t uts $I 2>&1 | cut -d: -f2-; echo ==; done
+kill $A $B $C $D]]
+    local theirs, ours = inside(script):match "^(.-)==\n(.-)=="
+    assert.matches("not found namespace", theirs)
+    assert.equal(theirs, ours)
+  end)
+
   it("filters by expressions, also on columns that are not printed", function()
     local function lines(expression)
       return (inside(MAKE .. ("%s -n -l -o COMMAND -Q '%s' | sort -u | tr '\\n' '|'; kill $A $B $C $D"):format(OURS, expression)))
@@ -177,9 +199,10 @@ stat -Lc 'mount %i' $D/mnt >$D/m; exec sleep 60" & M=$!
 i=0; until grep -q thread $D/out && grep -q mount $D/m || [ $((i=i+1)) = 200 ]; do sleep 0.05; done
 cat $D/out $D/m; echo ==
 ]] .. OURS .. [[ -n -l -r -o NS,NPROCS,FOUND,COMMAND; echo ==; ]] .. OURS .. [[ --no-fds -n -r -o NS; echo ==
-]] .. OURS .. [[ -P -n -o NS
+]] .. OURS .. [[ -P -n -o NS; echo ==
+for i in $(cut -d" " -f2 $D/out $D/m); do ]] .. OURS .. [[ $i; done 2>&1
 kill $H $M; rm -r $D]])
-    local hidden, list, without, persistent = out:match "^(.-)==\n(.-)==\n(.-)==\n(.*)$"
+    local hidden, list, without, persistent, one = out:match "^(.-)==\n(.-)==\n(.-)==\n(.-)==\n(.*)$"
     assert.is_truthy(hidden, out)
     local n = 0
     for how, inode in hidden:gmatch "(%l+) (%d+)" do
@@ -190,6 +213,7 @@ kill $H $M; rm -r $D]])
       assert.is_truthy(command:find("[" .. (how == "mount" and "mounted" or how), 1, true), command)
       assert.equal(how == "thread" or how == "mount", without:find(inode, 1, true) ~= nil, how)
       assert.is_truthy(persistent:find(inode, 1, true))
+      assert.matches("nslua ls: no process is in " .. inode .. " %[" .. (how == "mount" and "mounted" or how) .. " o", one)
     end
     assert.equal(4, n, hidden)
   end)

@@ -27,6 +27,17 @@ local function hexadecimal(bytes)
   end))
 end
 
+-- Whether texts are UTF-8 here. locale(7)
+local function unicode()
+  for _, name in ipairs { "LC_ALL", "LC_CTYPE", "LANG" } do
+    local value = os.getenv(name) or ""
+    if value ~= "" then
+      return value:lower():find "utf%-?8" ~= nil
+    end
+  end
+  return false
+end
+
 -- What a terminal must not see, as \x1b: control characters, also those of 8 bits, and what is no text.
 local function safe(text)
   text = text:gsub("\\x", "\\x5cx"):gsub("[%c\127]", hexadecimal):gsub("\xc2[\x80-\x9f]", hexadecimal)
@@ -44,6 +55,10 @@ M.safe = safe
 
 -- Depth first, as the lines are printed; each gets its branches: "│ └─".
 local function ordered(lines, columns)
+  local branch, last_branch, stroke = "├─", "└─", "│ "
+  if not unicode() then
+    branch, last_branch, stroke = "|-", "`-", "| "
+  end
   local tree = false
   for _, column in ipairs(columns) do
     tree = tree or column.tree
@@ -58,8 +73,8 @@ local function ordered(lines, columns)
   local function walk(list, stem, top)
     for i, line in ipairs(list) do
       local last = i == #list
-      out[#out + 1] = { line, top and "" or stem .. (last and "└─" or "├─"), top and "" or stem .. (last and "  " or "│ ") }
-      walk(line.children or {}, top and "" or stem .. (last and "  " or "│ "))
+      out[#out + 1] = { line, top and "" or stem .. (last and last_branch or branch), top and "" or stem .. (last and "  " or stroke) }
+      walk(line.children or {}, top and "" or stem .. (last and "  " or stroke))
     end
   end
   local roots = {}
@@ -150,6 +165,7 @@ function M.print(name, columns, lines, options)
   end
   local list, widths = ordered(lines, columns), {}
   local cells, filled = {}, {}
+  local plain = not unicode() and "[\x80-\xff]" or nil
   for i, column in ipairs(columns) do
     widths[i] = width(column.name)
   end
@@ -158,7 +174,8 @@ function M.print(name, columns, lines, options)
     for i, column in ipairs(columns) do
       local cell = {}
       for k, text in ipairs(texts(entry[1][column.name])) do
-        cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. safe(text)
+        text = safe(text)
+        cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. (plain and text:gsub(plain, hexadecimal) or text)
         widths[i] = math.max(widths[i], width(cell[k]))
         filled[i] = filled[i] or width(cell[k]) == width(column.name)
       end

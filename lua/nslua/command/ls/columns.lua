@@ -27,7 +27,7 @@ local function user_name(uid)
 end
 
 -- What keeps a namespace without a process.
-local function holder(row)
+function M.holder(row)
   local command = row.holder and procfs.command(row.holder)
   local whose = row.holder and ("%d%s"):format(row.holder, command and " " .. command or "") or "?"
   if row.how_found == "mount" then
@@ -69,7 +69,7 @@ M.parent_pid = parent_pid
 -- lsns(8) shows a kernel thread without brackets.
 local function command(row)
   if not row.pid then
-    return holder(row)
+    return M.holder(row)
   end
   return row.command and row.command:gsub("^%[(.*)%]$", "%1") or ""
 end

@@ -124,14 +124,21 @@ local function layout(wanted, branches_in)
   return list
 end
 
+-- The row of a namespace; what only an open file or a socket holds is looked for where nothing else shows it.
+local function find(o, inode)
+  for _, fds in ipairs { false, not o["no-fds"] or nil } do
+    for _, row in ipairs(ns.namespace.list { type = o.types, fds = fds }) do
+      if row.inode == inode then
+        return row
+      end
+    end
+  end
+end
+
 -- The processes of one namespace.
 local function processes(o, wanted, filter, before)
   local inode = o[1]
-  local rows = ns.namespace.list { fds = false }
-  local row
-  for _, r in ipairs(rows) do
-    row = r.inode == inode and r or row
-  end
+  local row = find(o, inode)
   if not row then
     return nil, fail(1, "not found namespace: %d", inode)
   end
@@ -157,6 +164,9 @@ local function processes(o, wanted, filter, before)
       line.COMMAND = before[pid] and line.COMMAND or "+ " .. (line.COMMAND or "")
     end
   end
+  if row.nprocs == 0 and not o.json then
+    io.stderr:write(("nslua ls: no process is in %d %s\n"):format(inode, columns.holder(row)))
+  end
   for _, line in ipairs(lines) do
     local parent = not o.list and at[columns.parent_pid(line.row)]
     if parent then
@@ -167,14 +177,14 @@ local function processes(o, wanted, filter, before)
   return at
 end
 
--- Namespaces of the types asked for, and those above them that the tree hangs them on.
-local function with_owners(rows, types, key)
+-- Namespaces that were asked for, and those above them that the tree hangs them on.
+local function with_owners(rows, asked_for, key)
   local at, keep, out = {}, {}, {}
   for _, row in ipairs(rows) do
     at[row.inode] = row
   end
   for _, row in ipairs(rows) do
-    local up = types[row.type] and row
+    local up = asked_for(row) and row
     while up and not keep[up.inode] do
       keep[up.inode] = true
       up = at[up[key]] or key == "parent" and at[up.owner]
@@ -194,13 +204,6 @@ local function show(o, wanted, filter, before)
   local tree = o.tree or not (o.list or o.raw) and "process"
   local related = tree and tree ~= "process"
   local rows = ns.namespace.list { type = not related and o.types or nil, fds = not o["no-fds"] }
-  if related and o.types then
-    local types = {}
-    for _, t in ipairs(o.types) do
-      types[t] = true
-    end
-    rows = with_owners(rows, types, tree)
-  end
   local own
   if o.task then
     own = {}
@@ -208,6 +211,16 @@ local function show(o, wanted, filter, before)
       local inode = procfs.inode(procfs.dir(o.task), word)
       own[inode or 0] = true
     end
+  end
+  if related then
+    local types = {}
+    for _, t in ipairs(o.types or {}) do
+      types[t] = true
+    end
+    rows = with_owners(rows, function(row)
+      return (not o.types or types[row.type]) and (not own or own[row.inode])
+    end, tree)
+    own = nil
   end
   table.sort(rows, function(a, b)
     return a.inode < b.inode
