@@ -86,6 +86,8 @@ int nslua_forward(lua_State *L)
 			if (first && dropped(c->pid, sig)) {
 				as = sig;
 				sig = SIGKILL;
+			} else if (si.ssi_code == SI_KERNEL && getpgid(c->pid) == getpgrp()) {
+				continue; /* of the terminal: the program in our group has got it as well */
 			}
 			syscall(SYS_pidfd_send_signal, c->fd, sig, NULL, 0);
 		}

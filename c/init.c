@@ -53,7 +53,8 @@ void spawn_init(struct plan *p, pid_t child)
 			_exit(127);
 		if (wait[1].revents) /* the script is gone, whichever thread had started us */
 			_exit(128 + SIGKILL);
-		if (wait[0].revents && read(wait[0].fd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo != SIGCHLD)
+		if (wait[0].revents && read(wait[0].fd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo != SIGCHLD &&
+		    !(p->keyboard && si.ssi_code == SI_KERNEL)) /* what the terminal sends, the program in our group has got as well */
 			kill(child, (int)si.ssi_signo);
 	}
 }

@@ -442,6 +442,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	read_keep(r, p);
 	p->pty = optional_fd(r, "pty");
 	p->group = flag(r, "group");
+	p->keyboard = flag(r, "keyboard");
 	p->foreground = optional_fd(r, "foreground");
 	p->init = flag(r, "init");
 	p->give_view = flag(r, "give_view");

@@ -21,6 +21,7 @@ struct nslua_process *nslua_newprocess(lua_State *L)
 	memset(c, 0, sizeof(*c));
 	c->fd = -1;
 	c->maker = getpid();
+	sigemptyset(&c->held);
 	luaL_setmetatable(L, NSLUA_PROCESS);
 	return c;
 }
@@ -251,6 +252,7 @@ static const luaL_Reg process_meta[] = {
 };
 static const luaL_Reg process_functions[] = {
 	{ "spawn", nslua_spawn }, { "exec", nslua_exec }, { "forward", nslua_forward }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
+	{ "retake", nslua_retake },
 	{ "stop", nslua_stop }, { "exit", core_exit },       { NULL, NULL },
 };
 

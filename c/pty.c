@@ -83,6 +83,52 @@ int nslua_foreground(lua_State *L)
 	return 1;
 }
 
+static int is_gone(pid_t group)
+{
+	return group > 0 && kill(-group, 0) < 0 && errno == ESRCH;
+}
+
+/* What the keyboard sent is dropped, and what somebody else sent takes its course. */
+static void unhold(struct nslua_process *c)
+{
+	const struct timespec none = { 0, 0 };
+	siginfo_t si;
+	int sig;
+
+	while ((sig = sigtimedwait(&c->held, &si, &none)) > 0 || errno == EINTR)
+		if (sig > 0 && si.si_code != SI_KERNEL) {
+			raise(sig);
+			break;
+		}
+	pthread_sigmask(SIG_UNBLOCK, &c->held, NULL);
+	sigemptyset(&c->held);
+}
+
+/*
+ * process.retake(process [, fd]) -> true: the program has ended, and the keyboard is ours again.  The terminal too, where the program's group
+ * still has it, or one that is gone: a shell in another pid namespace cannot give it back.  Somebody else may have it: the shell above.
+ */
+int nslua_retake(lua_State *L)
+{
+	struct nslua_process *c = luaL_checkudata(L, 1, NSLUA_PROCESS);
+	int fd = lua_isnoneornil(L, 2) ? -1 : nslua_checkfd(L, 2);
+	pid_t group = fd < 0 ? -1 : tcgetpgrp(fd);
+
+	if (group > 0 && group != getpgrp() && (group == c->pid || is_gone(group))) {
+		sigset_t ttou, old;
+
+		sigemptyset(&ttou);
+		sigaddset(&ttou, SIGTTOU);
+		pthread_sigmask(SIG_BLOCK, &ttou, &old);
+		tcsetpgrp(fd, getpgrp());
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	if (sigismember(&c->held, SIGINT) || sigismember(&c->held, SIGQUIT))
+		unhold(c);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /* process.stop(): stop this process until somebody continues it; a session leader has nobody who would. */
 int nslua_stop(lua_State *L)
 {
@@ -100,7 +146,7 @@ void spawn_terminal(struct plan *p)
 			spawn_die(p, "pty", errno, NULL);
 		return;
 	}
-	if ((p->group || p->init) && setpgid(0, 0) < 0)
+	if ((p->group || (p->init && !p->keyboard)) && setpgid(0, 0) < 0)
 		spawn_die(p, "process group", errno, NULL);
 	if (p->foreground >= 0 && tcsetpgrp(p->foreground, getpgrp()) < 0)
 		spawn_die(p, "terminal", errno, NULL);

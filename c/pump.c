@@ -103,13 +103,52 @@ static void nothing(int sig)
 	(void)sig;
 }
 
+static volatile sig_atomic_t meant; /* for us: a signal that somebody sent, not the keyboard */
+
+static void keyboard(int sig, siginfo_t *si, void *context)
+{
+	(void)context;
+	if (si->si_code != SI_KERNEL)
+		meant = sig;
+}
+
+static void own_keyboard(const struct nslua_process *c, sigset_t *during, struct sigaction *before)
+{
+	struct sigaction act = { .sa_sigaction = keyboard, .sa_flags = SA_SIGINFO };
+
+	meant = 0;
+	for (int sig = SIGINT; sig <= SIGQUIT; sig++) {
+		if (sigismember(&c->held, sig)) {
+			sigdelset(during, sig);
+			sigaction(sig, &act, &before[sig]);
+		}
+	}
+}
+
+/* Handlers are as before, and the mask: a signal that was meant for us takes its course. */
+static void give_back(const struct nslua_process *c, const struct sigaction *before)
+{
+	sigset_t one;
+
+	for (int sig = SIGINT; sig <= SIGQUIT; sig++)
+		if (sigismember(&c->held, sig))
+			sigaction(sig, &before[sig], NULL);
+	if (!meant)
+		return;
+	sigemptyset(&one);
+	sigaddset(&one, meant);
+	raise(meant);
+	pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+	pthread_sigmask(SIG_BLOCK, &one, NULL);
+}
+
 /*
  * ppoll(2) that is also ended by a stop of the child: a pidfd does not tell of it, SIGCHLD does.  It is blocked but
- * for the wait itself, so that none is missed between the look and the wait.
+ * for the wait itself, so that none is missed between the look and the wait.  So are the signals of the keyboard.
  */
 static int wait_stops(struct nslua_process *c, struct pollfd *p, nfds_t n, const struct timespec *ts)
 {
-	struct sigaction act = { .sa_handler = nothing }, before;
+	struct sigaction act = { .sa_handler = nothing }, before, keys[SIGQUIT + 1];
 	sigset_t child, old, during;
 	siginfo_t si;
 	int rc, err;
@@ -122,6 +161,7 @@ static int wait_stops(struct nslua_process *c, struct pollfd *p, nfds_t n, const
 	sigaction(SIGCHLD, NULL, &before);
 	if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) /* a handler of the program's ends the wait as well */
 		sigaction(SIGCHLD, &act, NULL);
+	own_keyboard(c, &during, keys);
 	si.si_pid = 0;
 	if (waitid((idtype_t)3 /* P_PIDFD */, (id_t)c->fd, &si, WSTOPPED | WNOHANG) == 0 && si.si_pid)
 		rc = STOPPED;
@@ -130,6 +170,7 @@ static int wait_stops(struct nslua_process *c, struct pollfd *p, nfds_t n, const
 	err = errno;
 	sigaction(SIGCHLD, &before, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	give_back(c, keys);
 	errno = err;
 	return rc;
 }

@@ -159,6 +159,19 @@ static void drop(struct nslua_fd *h)
 	h->fd = -1;
 }
 
+/* What comes from the keyboard now is the program's: pump.c looks at it, nslua_retake() ends that. */
+static void hold_keyboard(struct nslua_process *c, sigset_t *mask)
+{
+	static const int keys[] = { SIGINT, SIGQUIT };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!sigismember(mask, keys[i])) {
+			sigaddset(mask, keys[i]);
+			sigaddset(&c->held, keys[i]);
+		}
+	}
+}
+
 static int push_failure(lua_State *L, const char *step, int err, const char *detail)
 {
 	nslua_failen(L, step, err);
@@ -242,6 +255,8 @@ int nslua_spawn(lua_State *L)
 			attend(p, ours->fd, c, gift);
 	}
 	drop(ours);
+	if (pid > 0 && p->keyboard && p->report->type != REPORT_FAIL)
+		hold_keyboard(c, &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 
 	if (pid < 0)

@@ -130,6 +130,7 @@ struct plan {
 	int inherit; /* and all that do not close on exec by themselves */
 	int pty;  /* the slave: controlling terminal and fds 0 to 2 */
 	int group;      /* a process group of its own */
+	int keyboard;   /* in the caller's group, and what the keyboard sends (SIGINT, SIGQUIT) is the program's alone, as with system(3) */
 	int foreground; /* and the terminal's foreground group: the fd of the terminal, or -1 */
 	int init;       /* a reaper as pid 1 */
 	int tell;       /* the caller wants to know the namespaces the program is in */
@@ -205,6 +206,7 @@ struct nslua_process {
 	int done;     /* reaped: code and status hold */
 	int code;     /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0 where somebody else reaped it */
 	int status;
+	sigset_t held; /* plan.keyboard: blocked in the caller since */
 };
 struct nslua_process *nslua_newprocess(lua_State *L);
 int nslua_reap(struct nslua_process *c, int options);
@@ -217,6 +219,7 @@ int nslua_forward(lua_State *L); /* forward.c */
 int nslua_pty(lua_State *L); /* pty.c */
 int nslua_winsize(lua_State *L);
 int nslua_foreground(lua_State *L);
+int nslua_retake(lua_State *L);
 int nslua_stop(lua_State *L);
 
 #endif

@@ -34,6 +34,8 @@ local M = {}
 ---@field context? string            label of the security module for the program
 ---@field forward_signals? boolean   while it is waited for, HUP INT QUIT TERM USR1 USR2 WINCH CONT are passed on to the program; where it is
 ---pid 1 and deaf to one, it is killed. Nothing may be captured then
+---@field stands_in? boolean        to the shell above, program and script are one job: what the keyboard sends is the program's, and they stop
+---together (spawn; run does so where stdin is inherited and there is no timeout). It is waited for at once then
 ---@field tell_namespaces? boolean   the process has `namespaces` (spawn)
 ---@field death_signal? string|integer  what the program gets when this process ends (default: KILL)
 ---@field uid? integer
@@ -64,7 +66,7 @@ local known = {
   preserve_credentials = "boolean", context = "string", death_signal = "string|integer", forward_signals = "boolean", tell_namespaces = "boolean",
   uid = "integer", gid = "integer", groups = "table|string", env = "table", clear_env = "boolean", hostname = "string", time = "table",
   init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table|string",
-  pty = "boolean|table", timeout = "number|string", check = "boolean", ready = "table", argv0 = "string",
+  pty = "boolean|table", timeout = "number|string", check = "boolean", stands_in = "boolean", ready = "table", argv0 = "string",
 }
 
 -- Keys that mean something to some calls only.
@@ -77,6 +79,7 @@ local only = {
   pty = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
   input = { run = true, spawn = true, output = true, text = "run and spawn" },
   tell_namespaces = { spawn = true, text = "spawn" },
+  stands_in = { spawn = true, text = "spawn" },
   forward_signals = { run = true, spawn = true, text = "run and spawn" },
   death_signal = { run = true, spawn = true, output = true, fork = true, text = "run, spawn and fork" },
 }

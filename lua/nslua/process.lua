@@ -60,7 +60,7 @@ local function start(call, job, owner)
     child = child, pid = child:pid(), call = call, program = program_of(job), began = began, input = job.input, from = 1,
     deadline = job.timeout and began + job.timeout, captured = {}, first = job.first, forward = job.forward, namespaces = detail,
     note = note or job.note,
-    terminal = job.foreground, stops = job.stops or job.foreground ~= nil,
+    terminal = job.foreground, stops = job.stops or job.foreground ~= nil, keyboard = job.keyboard, tty = job.tty,
   }, Process)
   for key, fd in pairs(job.ours) do
     fd:nonblock(true)
@@ -98,7 +98,7 @@ local function suspended(self)
     core.process.foreground(self.terminal, true)
   end
   core.process.stop()
-  if self.terminal then
+  if self.terminal and core.process.foreground(self.terminal) then -- else it goes on in the background
     core.process.foreground(self.terminal, self.pid)
   end
   self.child:kill(owned.signals.CONT, true)
@@ -158,9 +158,13 @@ end
 local function finish(self, how, number, timed_out)
   self.over = self.over or require("nslua.result").of(self, how, number, timed_out)
   owned.remove(self.entry)
-  if self.terminal then
-    core.process.foreground(self.terminal, true)
-    self.terminal = nil
+  if (self.terminal or self.keyboard) and self.child:mine() then
+    local tty = self.tty and core.fd.open("/dev/tty", "rw")
+    core.process.retake(self.child, self.terminal or tty or nil)
+    if tty then
+      tty:close()
+    end
+    self.terminal, self.keyboard = nil, nil
   end
   for _, key in ipairs { "stdout", "stderr" } do
     if self.captured[key] and self[key] then
@@ -287,14 +291,25 @@ local function at_terminal()
   return foreground
 end
 
+-- As with system(3): to the shell above both are one job, in one process group, and what the keyboard sends is for the program.
+local function stand_in(job)
+  local tty = core.fd.open("/dev/tty", "rw")
+  job.keyboard, job.group, job.stops = tty ~= nil, tty == nil, true
+  if tty then
+    job.tty = core.process.foreground(tty)
+    tty:close()
+  end
+end
+
 -- Run what is prepared to its end.
 local function finish_run(call, job, owner)
-  if on_terminal(job) then
+  if job.stdin == "inherit" and not job.timeout then
+    stand_in(job)
+  elseif on_terminal(job) then
     job.foreground, job.group = 0, true -- Ctrl-C is the program's; the terminal comes back to us
   else
     -- At a terminal it stays in our group without a timeout: Ctrl-C reaches both, and it may ask for a password.
     job.group = job.timeout ~= nil or not at_terminal()
-    job.stops = job.stdin == "inherit" and not job.timeout -- it stands in for us: who stops it, stops us
   end
   local p = start(call, job, owner)
   local ok, result = pcall(p.wait, p)
@@ -361,7 +376,11 @@ end
 ---@return nslua.Process
 function M.spawn(plan, owner)
   local job = plan_of.prepare("spawn", plan, spawn_defaults)
-  job.group = not on_terminal(job)
+  if plan.stands_in then
+    stand_in(job)
+  else
+    job.group = not on_terminal(job)
+  end
   local p = start("spawn", job, owner)
   if job.ready then
     await_ready(p, job.ready)

@@ -38,7 +38,7 @@ end
 return function(plan, how)
   plan.fds = how.status and others(how.status) or plan.fds
   plan.tell_namespaces = how.status ~= nil
-  plan.forward_signals = how.forward
+  plan.forward_signals, plan.stands_in = how.forward, true
   local process <close> = ns.spawn(plan)
   if how.status then
     local started = { ["child-pid"] = process.pid }
