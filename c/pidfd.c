@@ -114,7 +114,7 @@ int nslua_thread_ns(const struct nslua_nstype *type)
 	return fd;
 }
 
-/* namespace.pidfd(pid) -> pidfd handle.  ESRCH: no such process. */
+/* namespace.pidfd(pid [, thread]) -> pidfd handle.  ESRCH: no such process; of a thread (Linux 6.9) where that is asked for. */
 static int ns_pidfd(lua_State *L)
 {
 	lua_Integer pid = luaL_checkinteger(L, 1);
@@ -122,7 +122,7 @@ static int ns_pidfd(lua_State *L)
 
 	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a pid");
 	h = nslua_newfd(L);
-	h->fd = pidfd_open_raw((pid_t)pid, 0);
+	h->fd = pidfd_open_raw((pid_t)pid, lua_toboolean(L, 2) ? NSLUA_PIDFD_THREAD : 0);
 	if (h->fd < 0) {
 		/* A thread's id: EINVAL before 6.9, ENOENT since. */
 		return nslua_failen(L, "pidfd_open", errno == ENOENT || errno == EINVAL ? ESRCH : errno);

@@ -62,6 +62,64 @@ describe("options", function()
   end)
 end)
 
+describe("nslua nsenter", function()
+  after_each(helper.close_held)
+
+  it("takes a thread for its target", function()
+    -- a thread in a network namespace of its own, as vpp and others have; without root: in its process's
+    local p = helper.held(require "nslua".spawn { "python3", "-c", [[
+import ctypes, threading, time
+def main():
+    ctypes.CDLL(None).unshare(0x40000000)
+    print(threading.get_native_id(), flush=True)
+    time.sleep(600)
+threading.Thread(target=main, daemon=True).start()
+time.sleep(600)]], stdout = "pipe" })
+    local tid = p.stdout:read "l"
+    if not tid then
+      pending "no python3"
+      return
+    end
+    assert.not_equal(p.pid, tonumber(tid))
+    local show = "sh -c 'readlink /proc/self/ns/net; id -u'"
+    assert.equal(helper.sh(("readlink /proc/%s/ns/net; id -u"):format(tid)), (n.ours(("-t %s -n"):format(tid), show)))
+    if not n.root then
+      return
+    end
+    for _, words in ipairs { "-n", "-n -r -w", "-a", "-n -S 65534" } do
+      same(("TOOL -t %s %s %s"):format(tid, words, show), "nsenter")
+    end
+    assert.equal("0", (n.ours(("-t %s -n -S follow -G follow -e -c"):format(tid), "/usr/bin/id -u")))
+  end)
+
+  it("says what is wrong in its own words", function()
+    for words, message in pairs {
+      ["--net=/no/such"] = "cannot open /no/such: No such file or directory",
+      ["--net="] = "cannot open the file '': No such file or directory",
+      ["-u="] = "cannot open the file '': No such file or directory",
+      ["--ipc=/etc/passwd"] = "/etc/passwd is not a namespace",
+      ["--net=/proc/self/ns/uts"] = "/proc/self/ns/uts is a uts namespace, not net",
+      ["-t 1x -n"] = "no such container: 1x",
+      ["-t 2147483648 -n"] = "failed to parse pid: '2147483648'",
+      ["-t 1 -t 1"] = "option --target may be given only once",
+    } do
+      local out, _, status = n.ours(words)
+      assert.equal(1, status, words)
+      assert.equal("nslua nsenter: " .. message, out:match "^[^\n;]*", words)
+    end
+    if n.root then
+      same("TOOL -n/proc/self/ns/net -S +5 id -u", "nsenter")
+    end
+  end)
+
+  it("keeps the file of a namespace where its option comes again without", function()
+    local pid = n.target "-n"
+    local by = n.root and "" or ("-U/proc/%d/ns/user "):format(pid)
+    local out = n.ours(("%s--net=/proc/%d/ns/net -t $$ -n"):format(by, pid), "readlink /proc/self/ns/net")
+    assert.equal(n.namespaces(pid).net, out)
+  end)
+end)
+
 describe("nslua unshare", function()
   it("takes numbers as unshare(1) does, and signals", function()
     local rights = n.root and "" or "-c "

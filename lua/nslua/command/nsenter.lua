@@ -52,8 +52,13 @@ local nsenter = options.declare {
 
 -- What this command found is said without its name, which the message begins with.
 local function explain(e)
+  local hint = e.hint and "; " .. e.hint or ""
   if e.call == "nsenter" then
-    return e.message .. (e.hint and "; " .. e.hint or "")
+    return e.message .. hint
+  elseif e.call == "file" then
+    return (e.detail and ("cannot open %s: %s"):format(e.detail, e.message) or e.message) .. hint
+  elseif e.call == "container.find" and e.detail then
+    return ("%s: %s"):format(e.message, e.detail:match '^"(.*)"$' or e.detail) .. hint
   end
   return program.explain(e)
 end

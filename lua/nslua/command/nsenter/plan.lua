@@ -18,8 +18,9 @@ local function value(v)
   return type(v) == "string" and v:gsub("^=", "") or nil
 end
 
+-- As strtoul(3) reads it.
 local function number(v, what)
-  local n = v:match "^%d+$" and math.tointeger(tonumber(v))
+  local n = math.tointeger(tonumber(v:match "^%s*%+?(%d+)$"))
   return n and n < 0xffffffff and n or wrong("failed to parse %s: '%s'", what, v)
 end
 
@@ -34,15 +35,18 @@ end
 local function open_namespace(t, v, target)
   local file = value(v)
   if not file then
-    return ns.namespace.open(target, t, "target")
+    return target:namespace(t)
   elseif file:sub(1, 1) == ":" then
     if not file:find "^:%d+$" then
       wrong("failed to parse nsid: '%s'", file:sub(2))
     end
     return ns.namespace.open("id:" .. file:sub(2), t, "nsid")
   end
+  if file == "" then
+    wrong "cannot open the file '': No such file or directory"
+  end
   local path = file:sub(1, 1) == "/" and file or (core.file.readlink "/proc/self/cwd" or "") .. "/" .. file
-  return ns.namespace.open(path, t, "file")
+  return ns.namespace.open_path("file", path, t, core.namespace.flags[t])
 end
 
 -- The owner of a namespace that was asked for: of the user namespace if that is one, else of one that is not ours.
@@ -57,7 +61,7 @@ local function parent_userns(join, target)
       own = own or handle
     end
   end
-  from = from or own or ns.namespace.open(target, "user", "target")
+  from = from or own or target:namespace "user"
   return from.owner or wrong("failed to open parent namespace: it is above this process's own")
 end
 

@@ -3,12 +3,14 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
+local privilege = require "nslua.privilege"
 
 local M = {}
 
 ---@class nslua.nsenter.Target
 ---@field pid integer
 ---@field pidfd nslua.fd
+---@field by_path? boolean  the pidfd is not of this thread but of its process: its namespaces are opened by path
 local Target = {}
 Target.__index = Target
 
@@ -18,11 +20,26 @@ end
 
 local PIDFS = 0x50494446 -- where pidfds have inodes of their own, Linux 6.9
 
+-- Of a thread that is not its process's first: it may be in namespaces of its own.
+local function of_thread(tid)
+  local file <close> = io.open(("/proc/%d/status"):format(tid))
+  local leader = file and tonumber(file:read "a":match "\nTgid:%s*(%d+)")
+  local pidfd = leader and core.namespace.pidfd(tid, true)
+  if pidfd then
+    return pidfd
+  end
+  return leader and core.namespace.pidfd(leader), true -- before Linux 6.9
+end
+
 local function by_pid(word, pid, inode)
   if not pid or pid < 1 or pid > 0x7fffffff then
     fail(("failed to parse pid: '%s'"):format(word))
   end
   local pidfd, message, errno = core.namespace.pidfd(pid)
+  local by_path
+  if errno == core.errno.ESRCH then
+    pidfd, by_path = of_thread(pid)
+  end
   if not pidfd then
     fail(errno == core.errno.ESRCH and ("no process has the pid %d"):format(pid) or message, errno)
   end
@@ -34,7 +51,7 @@ local function by_pid(word, pid, inode)
       fail(("the process with pid %d is another: its pidfd has inode %d, not %d"):format(pid, own, inode), core.errno.ESRCH)
     end
   end
-  return pid, pidfd
+  return pid, pidfd, by_path
 end
 
 -- "docker:web" by whoever resolves that prefix, any other word is a container's name.
@@ -59,7 +76,7 @@ function M.open(word)
     if not pid or word:sub(-1) == ":" then
       fail(("failed to parse pid: '%s'"):format(word))
     end
-    self.pid, self.pidfd = by_pid(word, math.tointeger(tonumber(pid)), inode ~= "" and math.tointeger(tonumber(inode)) or nil)
+    self.pid, self.pidfd, self.by_path = by_pid(word, math.tointeger(tonumber(pid)), inode ~= "" and math.tointeger(tonumber(inode)) or nil)
   else
     self.pid, self.pidfd = by_name(word)
   end
@@ -71,6 +88,21 @@ function Target:check()
   if not core.namespace.pidfd_alive(self.pidfd) then
     fail(("the process with pid %d has ended"):format(self.pid), core.errno.ESRCH)
   end
+end
+
+---One of its namespaces.
+---@param t string  "net"
+---@return nslua.Namespace
+function Target:namespace(t)
+  local fd, _, errno
+  if self.by_path then
+    fd, _, errno = core.namespace.open(("/proc/%d/ns/%s"):format(self.pid, core.namespace.proc[t]), core.namespace.flags[t])
+  else
+    fd, _, errno = core.namespace.of_pidfd(self.pidfd, core.namespace.flags[t])
+  end
+  self:check()
+  return fd and ns.namespace.wrap(t, fd) or fail(("cannot open the %s namespace of pid %d: %s"):format(t, self.pid, core.strerror(errno)), errno,
+    privilege.hint(errno, { pid = self.pid, capability = "CAP_SYS_PTRACE" }))
 end
 
 ---Open a file or fail as the command.
