@@ -31,16 +31,22 @@ describe("the manual page", function()
   end)
 end)
 
--- What bash would offer for these words; the last one is being typed.
-local function complete(...)
+-- What bash would offer for these words, by that command; the last one is being typed.
+local function completions(show, ...)
   local words = {}
   for i, word in ipairs { ... } do
     words[i] = "'" .. word .. "'"
   end
   local out, ok = helper.sh(("PATH=$PWD/build/bin:$PATH bash -c 'source <(nslua help --completion bash)\nCOMP_WORDS=(\"$@\")\n"
-    .. "COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_nslua\necho \"${COMPREPLY[*]}\"' _ %s"):format(table.concat(words, " ")))
+    .. "COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_nslua\n%s' _ %s"):format(show, table.concat(words, " ")))
   assert.is_true(ok, out)
   return out
+end
+local function complete(...)
+  return completions('echo "${COMPREPLY[*]}"', ...)
+end
+local function complete_each(...)
+  return completions('printf "<%s>\\n" "${COMPREPLY[@]}" | LC_ALL=C sort | tr -d "\\n"', ...)
 end
 
 describe("bash completion", function()
@@ -55,6 +61,45 @@ describe("bash completion", function()
     assert.equal("bash", complete("nslua", "help", "--completion", ""))
     assert.equal("bash", complete("nslua", "help", "--completion", "=", "b"))
     assert.equal("bash", complete("nslua", "help", "--completion", "="))
+  end)
+
+  it("completes values: words, files, folders, users", function()
+    assert.equal("slave shared", complete("nslua", "unshare", "--propagation", "s"))
+    assert.equal("deny", complete("nslua", "unshare", "--setgroups", "=", "d"))
+    assert.equal("auto all", complete("nslua", "unshare", "-m", "--map-users", "a"))
+    assert.equal("follow", complete("nslua", "nsenter", "-S", "f"))
+    assert.equal("root", complete("nslua", "unshare", "--map-user", "roo"))
+    assert.equal("SIGTERM", complete("nslua", "unshare", "--kill-child", "=", "SIGTE"))
+    for _, words in ipairs { { "--root" }, { "-R" }, { "-rmR" }, { "--mount-proc", "=" }, { "-f", "-w" } } do
+      words[#words + 1] = "/usr/li"
+      local offered = complete("nslua", "unshare", table.unpack(words))
+      assert.truthy((" " .. offered .. " "):find(" /usr/lib ", 1, true), offered)
+    end
+    assert.equal("/proc/self/ns/net", complete("nslua", "nsenter", "--net", "=", "/proc/self/ns/ne"))
+  end)
+
+  it("takes a name with blanks or a star for one", function()
+    local dir = helper.sh "mktemp -d"
+    finally(function()
+      helper.sh("rm -r " .. dir)
+    end)
+    helper.sh(("touch '%s/a b' '%s/a *'; mkdir '%s/d e'"):format(dir, dir, dir))
+    assert.equal(("<%s/a *><%s/a b>"):format(dir, dir), complete_each("nslua", "nsenter", "--net", "=", dir .. "/a"))
+    assert.equal(("<%s/d e>"):format(dir), complete_each("nslua", "unshare", "-R", dir .. "/"))
+    assert.equal(("<%s/d e>"):format(dir), complete_each("nslua", "unshare", "true", dir .. "/d"))
+  end)
+
+  it("leaves the program its own options and files", function()
+    for _, words in ipairs { { "-n", "ls" }, { "--net", "=", "/x", "ls" }, { "-R", "/", "ls" }, { "--", "ls" },
+      { "-rw", "/", "--root", "/", "ls", "-a" } } do
+      words[#words + 1] = "--mou"
+      assert.equal("", complete("nslua", "unshare", table.unpack(words)), table.concat(words, " "))
+      words[#words] = "/etc/host"
+      assert.matches("/etc/hosts", complete("nslua", "unshare", table.unpack(words)))
+    end
+    assert.matches("%f[%w]bash%f[%W]", complete("nslua", "unshare", "-n", "--root", "/", "bas"))
+    assert.matches("%f[%w]bash%f[%W]", complete("nslua", "nsenter", "-t", "1", "-n/x", "bas"))
+    assert.equal("--mount --mount-proc --mount-binfmt", complete("nslua", "unshare", "-n", "--root", "/", "--mou"))
   end)
 
   it("offers every option of every command", function()

@@ -2,25 +2,46 @@
 
 local command = require "nslua.command"
 
--- What completes a kind of value; anything else is a word list.
+-- What completes a kind of value, a line each; anything else is a word list.
 local kinds = {
-  file = '$(compgen -f -- "$cur")',
-  dir = '$(compgen -d -- "$cur")',
-  program = '$(compgen -c -- "$cur")',
-  netns = '$(compgen -W "$(ls /run/netns 2>/dev/null)" -- "$cur")',
-  command = '$(compgen -W "$(nslua help --list)" -- "$cur")',
-  pid = '$(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")',
+  file = 'compgen -f -- "$cur"',
+  dir = 'compgen -d -- "$cur"',
+  program = 'compgen -c -- "$cur"',
+  netns = 'compgen -W "$(ls /run/netns 2>/dev/null)" -- "$cur"',
+  command = 'compgen -W "$(nslua help --list)" -- "$cur"',
+  pid = 'compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur"',
+  signame = 'compgen -A signal -- "$cur"',
+  ["uid|name"] = 'compgen -u -- "$cur"',
+  ["gid|name"] = 'compgen -g -- "$cur"',
 }
 
 local function quote(words)
   return "'" .. table.concat(words, " "):gsub("'", "'\\''") .. "'"
 end
 
+-- A name with blanks is one answer.
 local function reply(kind)
-  if type(kind) == "table" then
-    return ('COMPREPLY=($(compgen -W %s -- "$cur"))'):format(quote(kind))
-  end
-  return ("COMPREPLY=(%s)"):format(kinds[kind] or "")
+  local by = type(kind) == "table" and ('compgen -W %s -- "$cur"'):format(quote(kind)) or kinds[kind]
+  return by and ("mapfile -t COMPREPLY < <(%s)"):format(by) or ":"
+end
+
+-- Of a command whose first operand is a program: which words are options, so that the program's own words are left to the program.
+local function program_words(out, letters, long)
+  out[#out + 1] = ([==[
+    local i=2
+    while ((i < cword)); do
+      case ${words[i]} in
+        --) ((i++)); break ;;
+        %s) [[ ${words[i+1]} == = ]] && ((i+=3)) || ((i+=2)) ;;
+        --*) [[ ${words[i+1]} == = ]] && ((i+=3)) || ((i++)) ;;
+        -?*) [[ ${words[i]} =~ %s ]] && ((i+=2)) || ((i++)) ;;
+        *) break ;;
+      esac
+    done
+    if ((i < cword)); then
+      if declare -F _command_offset >/dev/null; then _command_offset $i; else %s; fi
+      return
+    fi]==]):format(table.concat(long, "|"), letters, reply "file")
 end
 
 -- Cases of a command: the values of options, then the options, then operands.
@@ -28,15 +49,24 @@ local function cases(out, declaration)
   local function add(...)
     out[#out + 1] = (...):format(select(2, ...))
   end
-  local all, values = {}, {}
+  local all, values, flags, letters, long = {}, {}, {}, {}, {}
   for _, option in ipairs(declaration) do
     if type(option) == "table" then
       local names = {}
+      local takes = option.arg and not option.optional
       if option[1] then
         names[#names + 1] = "-" .. option[1]
+        if takes then
+          letters[#letters + 1] = option[1]
+        elseif not option.attached then
+          flags[#flags + 1] = option[1]
+        end
       end
       if option[2] then
         names[#names + 1] = "--" .. option[2]
+        if takes then
+          long[#long + 1] = "--" .. option[2]
+        end
       end
       for _, name in ipairs(names) do
         all[#all + 1] = name
@@ -46,13 +76,19 @@ local function cases(out, declaration)
       end
     end
   end
+  -- A letter that takes a value may end a word of several.
+  local cluster = ("^-%s(%s)$"):format(flags[1] and "[" .. table.concat(flags) .. "]*" or "", letters[1] and table.concat(letters, "|") or "-")
   add("  %s)", declaration.name)
+  if declaration.stop then
+    program_words(out, cluster, long)
+  end
+  add("    [[ $prev =~ %s ]] && prev=-${BASH_REMATCH[1]}", cluster)
   add "    case $prev in"
   for _, value in ipairs(values) do
-    local long = value.names[#value.names]
+    local name = value.names[#value.names]
     local names = value.optional and {} or value.names -- an optional one is written to its option
-    if long:sub(1, 2) == "--" then
-      names[#names + 1] = long .. "="
+    if name:sub(1, 2) == "--" then
+      names[#names + 1] = name .. "="
     end
     if names[1] then
       add("      %s) %s; return ;;", table.concat(names, "|"), reply(value.kind))
@@ -100,7 +136,7 @@ return function()
     "  if [[ $cur == = ]]; then prev=$prev= cur=; elif [[ $prev == = ]]; then prev=${words[cword-2]}=; fi",
     "  COMPREPLY=()",
     "  if ((cword == 1)); then",
-    ('    COMPREPLY=($(compgen -W "$(nslua help --list 2>/dev/null || echo %s)" -- "$cur") $(compgen -f -X \'!*.lua\' -- "$cur"))'):format(
+    ('    mapfile -t COMPREPLY < <(compgen -W "$(nslua help --list 2>/dev/null || echo %s)" -- "$cur"; compgen -f -X \'!*.lua\' -- "$cur")'):format(
       table.concat(names, " ")),
     "    return",
     "  fi",
@@ -112,7 +148,7 @@ return function()
       cases(out, declaration)
     end
   end
-  out[#out + 1] = "  *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;"
+  out[#out + 1] = "  *) " .. reply "file" .. " ;;"
   out[#out + 1] = "  esac"
   out[#out + 1] = "}"
   out[#out + 1] = "complete -o filenames -F _nslua nslua"
