@@ -61,7 +61,8 @@ void spawn_credentials(struct plan *p)
 	if (p->keep_caps)
 		prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 	if (p->ngroups >= 0) {
-		if (spawn_set_groups(p->ngroups, p->groups) < 0)
+		/* Where setgroups is denied, there may be none to drop. */
+		if (spawn_set_groups(p->ngroups, p->groups) < 0 && (errno != EPERM || p->ngroups || getgroups(0, NULL)))
 			die(p, "groups");
 	} else if (p->ngroups != GROUPS_KEEP && (p->uid >= 0 || p->gid >= 0)) {
 		if (spawn_set_groups(0, NULL) < 0 && errno != EPERM)

@@ -235,3 +235,48 @@ print(a.makefile().read())' %s]]):format(n.quote(words))))
     assert.matches('{"exit%-code":3}', socket(("%s --json-status 3 %s"):format(UNSHARE, program)))
   end)
 end)
+
+describe("without root", function()
+  local unprivileged = require "spec.unprivileged"
+  local why = n.root and select(2, unprivileged.can())
+
+  -- As somebody else than root, with two groups more where that can be had.
+  local function nobody(words)
+    local as = n.root and "setpriv --reuid 65534 --regid 65534 --groups 4,5 --inh-caps=-all " or ""
+    return helper.sh(("PATH=/usr/sbin:/usr/bin:/sbin:/bin %s%s unshare %s"):format(as, n.HOST, words))
+  end
+
+  it("nslua unshare says what would do, in options", function()
+    if why then
+      pending(why)
+      return
+    end
+    for words, hint in pairs {
+      ["-n true"] = "no CAP_SYS_ADMIN in user:%[%d+%]: run as root, or with %-%-map%-root%-user$",
+      ["-R / true"] = "no CAP_SYS_CHROOT in user:%[%d+%]: run as root, or with %-%-map%-root%-user$",
+      ["--owner 0:0 true"] = "^nslua unshare: owner failed: Operation not permitted; this process has no CAP_SETGID in user:%[%d+%]: run as root$",
+      ["-r --mount-proc true"] = "%(or the program is in no pid namespace of its own: %-%-pid %-%-fork%)$",
+    } do
+      local out, _, status = nobody(words)
+      assert.equal(1, status, words)
+      assert.matches(hint, out)
+      assert.is_nil(out:find("map_users", 1, true), out)
+    end
+  end)
+
+  it("-G drops the other groups or fails", function()
+    if why then
+      pending(why)
+      return
+    elseif not n.root then
+      pending "not root: no other groups"
+      return
+    end
+    for _, words in ipairs { "-G 65534 id -G", "-r -G 0 id -G" } do
+      local out, _, status = nobody(words)
+      assert.equal(1, status, words .. ": " .. out)
+      assert.matches("^nslua unshare: setgroups failed: Operation not permitted", out)
+    end
+    assert.equal("0 65534", (nobody "-r id -G"))
+  end)
+end)

@@ -4,7 +4,10 @@ local core = require "nslua.core"
 
 local M = {}
 
-local CAPS = { CAP_SETGID = 6, CAP_SETUID = 7, CAP_NET_ADMIN = 12, CAP_NET_RAW = 13, CAP_SYS_PTRACE = 19, CAP_SYS_ADMIN = 21, CAP_SYS_TIME = 25 }
+local CAPS = {
+  CAP_SETGID = 6, CAP_SETUID = 7, CAP_NET_ADMIN = 12, CAP_NET_RAW = 13, CAP_SYS_CHROOT = 18, CAP_SYS_PTRACE = 19, CAP_SYS_ADMIN = 21,
+  CAP_SYS_TIME = 25,
+}
 
 local function read(path)
   local f = io.open(path, "r")

@@ -67,6 +67,12 @@ local function few_fds(job, errno)
   end
 end
 
+-- Whether the plan makes a mount namespace: its root is changed by pivot_root(2), else by chroot(2).
+local function makes_mount(job)
+  local flag = core.namespace.flags.mount
+  return job.unshare % (2 * flag) >= flag
+end
+
 local function hint(job, step, errno, detail)
   local joined, made = named(step, "join"), named(step, "unshare")
   if joined then
@@ -91,6 +97,10 @@ local function hint(job, step, errno, detail)
       .. " (or the plan makes no pid namespace: unshare = \"pid\")"
   elseif errno == E.EPERM and step == "time" then
     return privilege.missing("CAP_SYS_TIME", nil, grant(job))
+  elseif errno == E.EPERM and step == "root" and not makes_mount(job) then
+    return privilege.missing("CAP_SYS_CHROOT", nil, grant(job))
+  elseif errno == E.EPERM and step == "owner" then
+    return privilege.missing "CAP_SETGID"
   elseif errno == E.EPERM and (step == "uid" or step == "gid" or step == "groups") then
     return step == "groups" and privilege.missing "CAP_SETGID" or privilege.missing(step == "uid" and "CAP_SETUID" or "CAP_SETGID")
   elseif errno == E.EINVAL and (step == "uid" or step == "gid" or step == "groups") then

@@ -60,7 +60,7 @@ local function explain(e)
   elseif e.call == "container.find" and e.detail then
     return ("%s: %s"):format(e.message, e.detail:match '^"(.*)"$' or e.detail) .. hint
   end
-  return program.explain(e)
+  return program.explain(e, true)
 end
 
 return function(args)

@@ -63,14 +63,21 @@ local steps = { uid = "setuid", gid = "setgid", groups = "setgroups", cwd = "cha
   mount_proc = "mount of proc", binfmt = "mount of binfmt_misc", persist = "bind mount of a namespace", time = "offset of a clock",
   ["map users"] = "map of ids", keep_caps = "keeping of capabilities" }
 
+-- A hint for who writes options and no plan.
+local function in_options(hint, joins)
+  return (hint:gsub(', or with unshare = "[^"]*", map_users = "root"', joins and "" or ", or with --map-root-user")
+    :gsub('%(or the plan makes no pid namespace: unshare = "pid"%)', "(or the program is in no pid namespace of its own: --pid --fork)"))
+end
+
 ---For Declaration:run: the message and the status of a program that could not be executed, or of a step before that.
 ---@param e nslua.Error
+---@param joins? boolean  the command makes no namespaces: that is no way to the right that is missing
 ---@return string? message
 ---@return integer? status  127 where it is not there, 126 where it is no program
-function M.explain(e)
+function M.explain(e, joins)
   if e.step and e.step ~= "exec" then
     return ("%s failed: %s%s%s"):format(steps[e.step] or e.step, e.message, e.detail and (" (%s)"):format(e.detail) or "",
-      e.hint and "; " .. e.hint or "")
+      e.hint and "; " .. in_options(e.hint, joins) or "")
   end
   if e.step == "exec" then
     local detail = e.detail and e.detail ~= started and (" (%s)"):format(e.detail) or ""

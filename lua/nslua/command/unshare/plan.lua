@@ -170,7 +170,9 @@ return function(declaration, o)
     end
   end
   plan.keep_caps = o["keep-caps"] and o.user -- those that a user namespace gives
-  if plan.uid and not plan.gid then
+  if plan.gid then
+    plan.groups = {}
+  elseif plan.uid then
     plan.groups = "keep"
   end
 
