@@ -172,6 +172,21 @@ static void hold_keyboard(struct nslua_process *c, sigset_t *mask)
 	}
 }
 
+/* What the child reports by, unless it is there already; *end gets the child's end. */
+static int status_socket(struct nslua_fd *ours, struct nslua_fd *theirs, int *end)
+{
+	int pair[2];
+
+	if (ours->fd < 0) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+			return -1;
+		ours->fd = pair[0];
+		theirs->fd = pair[1];
+	}
+	*end = theirs->fd;
+	return 0;
+}
+
 static int push_failure(lua_State *L, const char *step, int err, const char *detail)
 {
 	nslua_failen(L, step, err);
@@ -192,7 +207,7 @@ int nslua_spawn(lua_State *L)
 	struct nslua_fd *parent, *ours, *theirs, *gift;
 	struct plan *p;
 	sigset_t all, old;
-	int pair[2], err = 0, pidfd = -1;
+	int err = 0, pidfd = -1;
 	pid_t pid;
 
 	lua_settop(L, 1);
@@ -210,14 +225,11 @@ int nslua_spawn(lua_State *L)
 	p->parent_fd = parent->fd;
 	p->deathsig = gettid() == p->parent;
 	if (!may_share(p) || p->give_view) {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		if (status_socket(ours, theirs, may_share(p) ? &p->gift : &p->status) < 0) {
 			err = errno;
 			drop(parent);
 			return push_failure(L, "status socket", err, "");
 		}
-		ours->fd = pair[0];
-		theirs->fd = pair[1];
-		*(may_share(p) ? &p->gift : &p->status) = theirs->fd;
 	}
 	if (p->fork)
 		fflush(NULL); /* or what is buffered would be written twice */
@@ -225,12 +237,18 @@ int nslua_spawn(lua_State *L)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	p->mask = old;
-	if (p->status < 0)
+	if (p->status < 0) {
 		pid = start_sharing(p, &pidfd);
-	else if (p->fork)
+		/* Linux 6.1 shares no memory where the children's time namespace is another. */
+		if (pid < 0 && errno == EINVAL && status_socket(ours, theirs, &p->status) == 0) {
+			p->gift = -1;
+			pid = spawn_fork(0, &pidfd);
+		}
+	} else if (p->fork) {
 		pid = fork(); /* with glibc's handlers: Lua goes on in the child */
-	else
+	} else {
 		pid = spawn_fork(0, &pidfd);
+	}
 	if (pid < 0)
 		err = errno;
 	if (pid == 0) {
