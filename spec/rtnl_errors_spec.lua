@@ -212,10 +212,15 @@ describe("rtnetlink errors", function()
   end)
 
   it("are misuse where a key is no row of the object, or an address no text", function()
-    blue.link:add { name = "br0", kind = "bridge", up = true }
+    blue.link:add { name = "br0", kind = "bridge", up = true, multicast = false } -- or groups come in among the neighbours
     local rows = { link = blue.link:get "br0", address = blue.address:add { "10.0.0.1/24", dev = "br0" }, route = blue.route:get "10.0.0.0/24",
       rule = blue.rule:get(32766), neighbour = blue.neighbour:add { "10.0.0.2", dev = "br0", lladdr = "02:00:00:00:00:02" } }
-    local before = #blue.rule:list() + #blue.route:list() + #blue.neighbour:list() + #blue.address:list() + #blue.link:list()
+    -- IPv6 of a link that is up gets rows of its own, when the kernel comes to it
+    local four = { family = "inet" }
+    local function count()
+      return #blue.rule:list() + #blue.route:list(four) + #blue.neighbour:list(four) + #blue.address:list(four) + #blue.link:list()
+    end
+    local before = count()
     for name in pairs(rows) do
       for other, row in pairs(rows) do
         for _, verb in ipairs { "get", "change", "delete" } do
@@ -227,13 +232,13 @@ describe("rtnetlink errors", function()
       end
       assert.matches("row expected as the key, got userdata", fails(blue[name].get, blue[name], io.stdout))
     end
-    assert.equal(before, #blue.rule:list() + #blue.route:list() + #blue.neighbour:list() + #blue.address:list() + #blue.link:list())
+    assert.equal(before, count())
     assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.route.list, blue.route, { src = 5 }))
     assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.address.list, blue.address, { broadcast = print }))
   end)
 
   it("leave nothing half made and no fd behind", function()
-    local before = rtnl.fds()
+    local before, links = rtnl.fds(), #blue.link:list()
     for _ = 1, 50 do
       pcall(blue.link.add, blue.link, { name = "t0", kind = "tap", mtu = 1 })
       pcall(blue.link.add, blue.link, { name = "v0", kind = "veth", peer = { netns = "nslua-not-there" } })
@@ -246,7 +251,7 @@ describe("rtnetlink errors", function()
       count = count + (before[n] and 0 or 1)
     end
     assert.is_true(count <= 1) -- blue's own kept socket
-    assert.equal(1, #blue.link:list())
+    assert.equal(links, #blue.link:list())
   end)
 
   it("do not happen after a fork: the child opens a socket of its own", function()
