@@ -40,7 +40,7 @@ local function state()
     local text = output [[
       awk '$5 != "/run/netns" {print "mount " $5}' /proc/self/mountinfo  # the folder itself stays, as ip(8) leaves it
       for n in /run/netns/*; do [ -e "$n" ] && echo "netns $n"; done
-      for n in /sys/class/net/*; do echo "link ${n##*/}"; done]]
+      for n in /sys/class/net/*/; do n=${n%/}; echo "link ${n##*/}"; done]]
     for line in text:gmatch "[^\n]+" do
       out[line] = (out[line] or 0) + 1
     end
