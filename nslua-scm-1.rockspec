@@ -158,6 +158,7 @@ build = {
     ["nslua.rtnl.verbs"] = "lua/nslua/rtnl/verbs.lua",
     ["nslua.rundir"] = "lua/nslua/rundir.lua",
     ["nslua.schema"] = "lua/nslua/schema.lua",
+    ["nslua.schema.book"] = "lua/nslua/schema/book.lua",
     ["nslua.schema.constants"] = "lua/nslua/schema/constants.lua",
     ["nslua.schema.language"] = "lua/nslua/schema/language.lua",
     ["nslua.schema.plan"] = "lua/nslua/schema/plan.lua",
