@@ -113,7 +113,15 @@ local function same(a, b)
   return true
 end
 
-M.same = same
+M.same, M.hex = same, hex
+
+---The attributes after `head` bytes, as text that their order does not change.
+---@param bytes string
+---@param head integer
+---@return string
+function M.attributes(bytes, head)
+  return canonical(children(bytes, head + 1) or {})
+end
 
 ---Check one message; raises where it does not hold.
 ---@param message_type integer

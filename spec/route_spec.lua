@@ -1,7 +1,10 @@
 -- Routes: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
 
 local errors = require "nslua.error"
+local helper = require "spec.helper"
 local rtnl = require "spec.rtnl_helper"
+local schema = require "nslua.schema"
+local sent = require "spec.sent"
 
 describe("routes", function()
   local why = rtnl.cannot()
@@ -21,6 +24,7 @@ describe("routes", function()
     a.address:add { "2001:db8::1/64", dev = "eth0", nodad = true }
   end)
   after_each(rtnl.close)
+  teardown(sent.close)
 
   -- ip's words for a row, as far as both have them
   local function words(row)
@@ -140,6 +144,13 @@ describe("routes", function()
     a.route:add { "default", via = "10.0.1.254", table = 100 }
     a.route:add { "10.66.0.0/16", type = "unreachable" }
     a.rule:add { fwmark = 7, table = 100 }
+    a.rule:add { ipproto = "tcp", dport = 80, table = 100 }
+    assert.equal("10.0.1.254", a.route:lookup({ "8.8.8.8", ipproto = "tcp", sport = 9, dport = 80 }).via)
+    assert.equal("10.0.0.254", a.route:lookup({ "8.8.8.8", ipproto = "udp", dport = 80 }).via)
+    if helper.is_root() then -- a user namespace knows only its own ids
+      a.rule:add { uidrange = "77-78", table = 100 }
+      assert.equal("10.0.1.254", a.route:lookup({ "8.8.8.8", uid = 78 }).via)
+    end
     local row = a.route:lookup { "8.8.8.8" }
     assert.same({ "10.0.0.254", "eth0", "10.0.0.1", "8.8.8.8/32" }, { row.via, row.dev, row.src, row.dst })
     assert.equal("10.0.1.254", a.route:lookup({ "8.8.8.8", from = "10.0.0.1", mark = 7 }).via)
@@ -210,6 +221,140 @@ describe("routes", function()
     assert.has_error(function()
       a.route:list { tabel = 1 }
     end)
+  end)
+
+  it("have metrics in units of ip(8), and locks", function()
+    local t = { "10.1.0.0/16", dev = "eth0", mtu = 1400, rtt = 0.3, rttvar = "100ms", rto_min = 0.2, lock = { "mtu", "rtt" }, quickack = true,
+      initcwnd = 10, initrwnd = 20, ssthresh = 5, cwnd = 6, window = 7000, reordering = 4, features = { "ecn" }, congctl = "reno",
+      fastopen_no_cookie = true, hoplimit = 9, advmss = 1300 }
+    local row = a.route:add(t)
+    local shown = rtnl.inside(a, "ip route show 10.1.0.0/16")
+    for _, text in ipairs { "mtu lock 1400", "rtt lock 300ms", "rttvar 100ms", "rto_min lock 200ms", "quickack 1", "initcwnd 10", "initrwnd 20",
+      "ssthresh 5", "cwnd 6", "window 7000", "reordering 4", "features ecn", "congctl reno", "fastopen_no_cookie 1", "hoplimit 9", "advmss 1300" } do
+      if text ~= "rto_min lock 200ms" then
+        assert.is_truthy(shown:find(text, 1, true), text .. " in " .. shown)
+      end
+    end
+    for word, value in pairs(t) do
+      if word ~= 1 then
+        assert.same(word == "rttvar" and 0.1 or value, row[word], tostring(word))
+      end
+    end
+    assert.equal(1, #a.route:list { rtt = "300ms", quickack = true, features = "ecn", lock = { "rtt", "mtu" } })
+    assert.is_true(a.route:ensure(t) == row)
+    a.route:change(row, { quickack = false, rtt = false, lock = "mtu" })
+    row = a.route:get "10.1.0.0/16"
+    assert.same({ nil, { "mtu" }, 0.2 }, { row.rtt, row.lock, row.rto_min })
+    assert.is_falsy(row.quickack)
+  end)
+
+  it("of tables above 255 say so where the header has no room", function()
+    local S = schema.compile "route"
+    for number, in_header in pairs { [100] = 100, [255] = 255, [256] = 0, [100000] = 0 } do
+      local message = S:decode(sent.ours(function()
+        a.route:add { "10.1.0.0/16", dev = "eth0", table = number }
+      end).payload)
+      assert.same({ in_header, number }, { message.table8, message.table_number or message.table8 })
+      assert.equal(number, a.route:add({ "10.1.0.0/16", dev = "eth0", table = number }).table_number)
+      assert.equal(1, #a.route:list { table = number, dev = "eth0", dst = "10.1.0.0/16" })
+    end
+  end)
+
+  it("are filtered here too, where the kernel takes no notice of a filter", function()
+    a.route:add { "10.1.0.0/16", dev = "eth0", table = 100 }
+    local object = a.route.object
+    local payloads = object.payloads
+    object.payloads = function(self, _, call)
+      return payloads(self, {}, call)
+    end
+    local ok, rows = pcall(a.route.list, a.route, { table = 100 })
+    object.payloads = payloads
+    assert.is_true(ok, tostring(rows))
+    assert.same({ 1, "10.1.0.0/16" }, { #rows, rows[1].dst })
+  end)
+
+  it("with a metric of 0 say so, which IPv6 takes for 1024", function()
+    local S = schema.compile "route"
+    for _, case in ipairs { { "10.1.0.0/16", nil }, { "2001:db8:1::/48", 1024 } } do
+      for _, metric in ipairs { false, 0 } do
+        local t = { case[1], dev = "eth0", metric = metric or nil }
+        assert.equal(metric or nil, S:decode(sent.ours(function()
+          a.route:add(t)
+        end).payload).metric)
+        local row = a.route:ensure(t)
+        assert.equal(case[2], row.metric)
+        assert.is_true(a.route:ensure(t) == row)
+        a.route:delete(row)
+      end
+    end
+  end)
+
+  it("are deleted whoever made them, unless proto is said", function()
+    a.route:add { "10.1.0.0/16", dev = "eth0", proto = "static" }
+    local ok, e = pcall(a.route.delete, a.route, { "10.1.0.0/16", proto = "bgp" })
+    assert.is_true(not ok and errors.is(e, "ESRCH"))
+    a.route:delete "10.1.0.0/16"
+    assert.is_nil(a.route:get "10.1.0.0/16")
+  end)
+
+  it("of IPv6 with several nexthops are one route: replaced, changed and deleted whole", function()
+    local function hops(...)
+      local out = {}
+      for i, n in ipairs { ... } do
+        out[i] = { via = "2001:db8::" .. n, dev = "eth0" }
+      end
+      return out
+    end
+    local dst = "2001:db8:1::/48"
+    a.route:add { dst, nexthops = hops(3, 4) }
+    local row = a.route:replace { dst, nexthops = hops(5, 6, 7) }
+    assert.equal(3, #row.nexthops)
+    assert.equal(1, #a.route:list { dst = dst })
+    a.route:change(row, { nexthops = hops(5, 6) })
+    assert.equal(2, #a.route:get(dst).nexthops)
+    a.route:replace { dst, via = "2001:db8::8" }
+    assert.same({ 1, "2001:db8::8" }, { #a.route:list { dst = dst }, a.route:get(dst).via })
+    a.route:replace { dst, nexthops = hops(3, 4) }
+    a.route:delete(a.route:get(dst))
+    assert.same({}, a.route:list { dst = dst })
+  end)
+
+  it("are looked up anew each time: the kernel tells nobody that a link took its routes along", function()
+    a.route:add { "10.1.0.0/16", via = "10.0.0.2" }
+    a.link:change("eth0", { up = false })
+    assert.is_nil(a.route:get "10.1.0.0/16")
+    assert.same({}, a.route:list { dst = "10.1.0.0/16" })
+  end)
+
+  it("are sent as ip sends them", function()
+    local cannot = sent.cannot()
+    if cannot then
+      return pending(cannot)
+    end
+    for _, case in ipairs {
+      { "add 10.1.0.0/16 via 10.0.0.2 dev eth0 metric 5 table 100000 proto static src 10.0.0.1 mtu lock 1300 rtt 20ms features ecn",
+        { "10.1.0.0/16", via = "10.0.0.2", dev = "eth0", metric = 5, table = 100000, proto = "static", src = "10.0.0.1", mtu = 1300, lock = "mtu",
+          rtt = 0.02, features = "ecn" } },
+      { "add 10.2.0.0/16 via inet6 2001:db8::9 dev eth0", { "10.2.0.0/16", via = "2001:db8::9", dev = "eth0" } },
+      { "add 10.3.0.0/16 nexthop via 10.0.0.3 dev eth0 weight 3 onlink nexthop via inet6 2001:db8::9 dev eth0",
+        { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", dev = "eth0", weight = 3, onlink = true }, { via = "2001:db8::9", dev = "eth0" } } } },
+      { "add unreachable 10.4.0.0/16 metric 0", { "10.4.0.0/16", type = "unreachable", metric = 0 } },
+      { "add 10.5.0.0/16 nhid 7", { "10.5.0.0/16", nhid = 7 } },
+      { "add local 10.6.0.1 dev eth0", { "10.6.0.1", type = "local", dev = "eth0" } },
+      { "add 2001:db8:1::/48 dev eth0 pref high expires 300 from 2001:db8:2::/48", { "2001:db8:1::/48", dev = "eth0", pref = "high", expires = 300,
+        from = "2001:db8:2::/48" }, "-6 " },
+      { "del 10.7.0.0/16", "10.7.0.0/16" },
+      { "del 10.7.0.0/16 via 10.0.0.2 dev eth0 table 100000 metric 5",
+        { "10.7.0.0/16", via = "10.0.0.2", dev = "eth0", table = 100000, metric = 5 } },
+    } do
+      sent.same(a, "ip " .. (case[3] or "") .. "route " .. case[1], 12, function()
+        if case[1]:find "^del" then
+          a.route:delete(case[2])
+        else
+          a.route:add(case[2])
+        end
+      end)
+    end
   end)
 
   it("of a prefix inside another are not taken for it", function()

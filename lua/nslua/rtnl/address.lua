@@ -12,7 +12,7 @@ local verbs = require "nslua.rtnl.verbs"
 
 local header = "linux/if_addr.h"
 
-schema.enum("inet_family", { header = "sys/socket.h", prefix = "AF_" }, { unspec = 0, inet = 2, inet6 = 10 })
+schema.enum("inet_family", { header = "sys/socket.h", prefix = "AF_" }, { unspec = 0, inet = 2, bridge = 7, inet6 = 10, mpls = 28 })
 schema.flags("ifa", { header = header, prefix = "IFA_F_", c = { home = "IFA_F_HOMEADDRESS", mngtmpaddr = "IFA_F_MANAGETEMPADDR",
   autojoin = "IFA_F_MCAUTOJOIN" } }, {
   secondary = 0x1, nodad = 0x2, optimistic = 0x4, dadfailed = 0x8, home = 0x10, deprecated = 0x20, tentative = 0x40, permanent = 0x80,

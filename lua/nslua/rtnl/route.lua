@@ -2,103 +2,19 @@
 
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
+local encap = require "nslua.rtnl.encap"
 local errors = require "nslua.error"
+local mpls = require "nslua.rtnl.mpls"
 local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
 local prefix = require "nslua.rtnl.prefix"
 local routewords = require "nslua.rtnl.routewords"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
-require "nslua.rtnl.address" -- enum inet_family
-
-local header = "linux/rtnetlink.h"
-
-schema.enum("rt_type", { header = header, prefix = "RTN_" }, { unspec = 0, unicast = 1, ["local"] = 2, broadcast = 3, anycast = 4, multicast = 5,
-  blackhole = 6, unreachable = 7, prohibit = 8, throw = 9, nat = 10, xresolve = 11 })
-schema.flags("rtm_flags", { header = header, prefix = "RTNH_F_", c = { notify = "RTM_F_NOTIFY", cloned = "RTM_F_CLONED", equalize = "RTM_F_EQUALIZE",
-  prefix = "RTM_F_PREFIX", lookup_table = "RTM_F_LOOKUP_TABLE", fib_match = "RTM_F_FIB_MATCH", rt_offload = "RTM_F_OFFLOAD",
-  rt_trap = "RTM_F_TRAP", offload_failed = "RTM_F_OFFLOAD_FAILED" } }, {
-  dead = 1, pervasive = 2, onlink = 4, offload = 8, linkdown = 16, unresolved = 32, trap = 64, notify = 0x100, cloned = 0x200, equalize = 0x400,
-  prefix = 0x800, lookup_table = 0x1000, fib_match = 0x2000, rt_offload = 0x4000, rt_trap = 0x8000, offload_failed = 0x20000000 })
-schema.flags("rtnh_flags", { header = header, prefix = "RTNH_F_" }, {
-  dead = 1, pervasive = 2, onlink = 4, offload = 8, linkdown = 16, unresolved = 32, trap = 64 })
-schema.enum("route_pref", { header = "linux/icmpv6.h", prefix = "ICMPV6_ROUTER_PREF_" }, { medium = 0, high = 1, invalid = 2, low = 3 })
-schema.flags("rtax_features", { header = header, prefix = "RTAX_FEATURE_" }, { ecn = 1, sack = 2, timestamp = 4, allfrag = 8 })
-schema.struct("rtmsg", { c = "struct rtmsg", header = header, prefix = "rtm_" }, [[
-  family u8:enum(inet_family)  dst_len u8  src_len u8  tos u8  table8=rtm_table u8  proto_number=rtm_protocol u8  scope_number=rtm_scope u8
-  type u8:enum(rt_type)  flags u32:flags(rtm_flags)
-]])
-schema.struct("rta_cacheinfo", { c = "struct rta_cacheinfo", header = header, prefix = "rta_" }, [[
-  clntref u32  lastuse u32  expires s32  error u32  used u32  id u32  ts u32  tsage u32
-]])
-schema.struct("rta_mfc_stats", { c = "struct rta_mfc_stats", header = header, prefix = "" }, [[
-  packets=mfcs_packets u64  bytes=mfcs_bytes u64  wrong_if=mfcs_wrong_if u64
-]])
-schema.struct("rtvia", { c = "struct rtvia", header = header, prefix = "rtvia_" }, "family u16") -- the address follows
-schema.struct("rtnexthop", { c = "struct rtnexthop", header = header, prefix = "rtnh_" }, [[
-  len u16  flags u8:flags(rtnh_flags)  hops u8  dev_index=rtnh_ifindex s32
-]])
-schema.set("route_metrics", { header = header, prefix = "RTAX_" }, [[
-  1   LOCK                lock                u32
-  2   MTU                 mtu                 u32
-  3   WINDOW              window              u32
-  4   RTT                 rtt                 u32
-  5   RTTVAR              rttvar              u32
-  6   SSTHRESH            ssthresh            u32
-  7   CWND                cwnd                u32
-  8   ADVMSS              advmss              u32
-  9   REORDERING          reordering          u32
-  10  HOPLIMIT            hoplimit            u32
-  11  INITCWND            initcwnd            u32
-  12  FEATURES            features            u32:flags(rtax_features)
-  13  RTO_MIN             rto_min             u32
-  14  INITRWND            initrwnd            u32
-  15  QUICKACK            quickack            u32
-  16  CC_ALGO             congctl             strz
-  17  FASTOPEN_NO_COOKIE  fastopen_no_cookie  u32
-]])
-schema.set("route_nexthop", { header = header, prefix = "RTA_" }, [[
-  5   GATEWAY     gateway     ip
-  11  FLOW        realms      u32
-  18  VIA         via_bytes   bin
-  18  VIA         via_other   struct(rtvia)  writeonly
-  19  NEWDST      newdst      bin
-  21  ENCAP_TYPE  encap_type  u16
-  22  ENCAP       encap       bin
-]])
-schema.set("route", { header = header, prefix = "RTA_" }, [[
-  1   DST            dst_address    ip
-  2   SRC            src_address    ip
-  3   IIF            iif_index      u32
-  4   OIF            dev_index      u32
-  5   GATEWAY        gateway        ip
-  6   PRIORITY       metric         u32
-  7   PREFSRC        src            ip
-  8   METRICS        metrics        nest(route_metrics)
-  9   MULTIPATH      multipath      records(rtnexthop, route_nexthop)
-  11  FLOW           realms         u32
-  12  CACHEINFO      cacheinfo      struct(rta_cacheinfo)
-  15  TABLE          table_number   u32
-  16  MARK           mark           u32
-  17  MFC_STATS      mfc_stats      struct(rta_mfc_stats)
-  18  VIA            via_bytes      bin            -- struct rtvia: a family, then the address
-  18  VIA            via_other      struct(rtvia)  writeonly
-  19  NEWDST         newdst         bin
-  20  PREF           pref           u8:enum(route_pref)
-  21  ENCAP_TYPE     encap_type     u16
-  22  ENCAP          encap          bin
-  23  EXPIRES        expires_left   u32
-  25  UID            uid            u32
-  26  TTL_PROPAGATE  ttl_propagate  bool
-  27  IP_PROTO       ipproto        u8
-  28  SPORT          sport          be16
-  29  DPORT          dport          be16
-  30  NH_ID          nhid           u32
-]])
-schema.message("route", { head = "rtmsg", attrs = "route", c = "ROUTE", header = header, new = 24, del = 25, get = 26 })
+require "nslua.rtnl.routeschema"
 
 local NEW, DEL, GET = 24, 25, 26
-local AF_INET, AF_INET6 = prefix.AF_INET, prefix.AF_INET6
+local AF_INET, AF_INET6, AF_MPLS = prefix.AF_INET, prefix.AF_INET6, routewords.AF_MPLS
 local FIB_MATCH, LOOKUP_TABLE = 0x2000, 0x1000
 local USER_HZ = 100 -- what rta_expires counts in
 local ESRCH, ENOENT, ENETUNREACH = core.errno.ESRCH, core.errno.ENOENT, core.errno.ENETUNREACH
@@ -115,8 +31,13 @@ local ESRCH, ENOENT, ENETUNREACH = core.errno.ESRCH, core.errno.ENOENT, core.err
 ---@field scope string|integer
 ---@field type string        "unicast", "blackhole", "unreachable", ...
 ---@field nexthops table[]?  { via =, dev =, dev_index =, weight =, onlink = } of a multipath route
----@field mtu integer?       and the other metrics: advmss window rtt rttvar ssthresh cwnd initcwnd initrwnd hoplimit quickack congctl ...
+---@field mtu integer?       and the other metrics: advmss window rtt rttvar rto_min (seconds) ssthresh cwnd initcwnd initrwnd hoplimit quickack
+---congctl features ...
 ---@field lock string[]?     metrics that path MTU discovery and TCP may not change
+---@field encap nslua.Encap?  what its packets are wrapped in
+---@field as string?         labels that an MPLS route puts in place of its own ("200/300")
+---@field nhid integer?      its nexthop object
+---@field family "inet"|"inet6"|"mpls"
 
 local route = { name = "route", noun = "dst", new = NEW, del = DEL, get = GET, methods = {}, writers = routewords.writers,
   none = { [ESRCH] = "no such route", [ENOENT] = "no such route" }, missing = ENOENT }
@@ -133,7 +54,9 @@ end
 local computed = {
   dst = function(row)
     local address, length = row.dst_address, row.dst_len
-    if address then
+    if address and row.family == "mpls" then
+      return mpls.of_address(address)
+    elseif address then
       return address .. "/" .. ("%d"):format(length)
     end
     return length == 0 and "default" or nil
@@ -166,12 +89,18 @@ local computed = {
     local out = {}
     for i, hop in ipairs(list) do
       out[i] = { via = via_of(hop), dev = verbs.link_name(set, hop.dev_index), dev_index = hop.dev_index, weight = hop.hops + 1,
-        realms = hop.realms }
+        realms = hop.realms, encap = encap.read(hop.encap_type, hop.encap, set), as = mpls.text(hop.newdst) }
       for flag in pairs(hop.flags) do
         out[i][flag] = true
       end
     end
     return out
+  end,
+  encap = function(row, set)
+    return encap.read(row.encap_type, schema.raw(row, "encap"), set)
+  end,
+  as = function(row)
+    return mpls.text(row.newdst)
   end,
   expires = function(row)
     local info = row.cacheinfo
@@ -192,16 +121,7 @@ end
 for metric in pairs(routewords.metrics) do
   computed[metric] = function(row)
     local all = row.metrics
-    local value = all and all[metric]
-    if value and metric == "features" then
-      local list = {}
-      for name in pairs(value) do
-        list[#list + 1] = name
-      end
-      table.sort(list)
-      return list
-    end
-    return value
+    return all and routewords.metric_value(metric, all[metric])
   end
 end
 function computed.lock(row)
@@ -214,7 +134,7 @@ route.class = schema.class {
   computed = computed,
   hidden = { "dst_address", "dst_len", "src_address", "src_len", "gateway", "via_bytes", "via_other", "multipath",
     "metrics", "cacheinfo", "table8", "flags",
-    "scope_number", "mfc_stats", "newdst", "expires_left", "encap" },
+    "scope_number", "mfc_stats", "newdst", "expires_left", "encap_type" },
   same = function(a, b)
     return a.family == b.family and a.dst == b.dst and a.table == b.table and a.metric == b.metric and a.tos == b.tos and a.type == b.type
       and a.dev_index == b.dev_index and a.via == b.via and schema.rowset(a).handle == schema.rowset(b).handle
@@ -248,7 +168,7 @@ end
 -- The longest match for the prefix's own address is the route itself, unless one inside of it is there too.
 local function by_lookup(self, call, words, tests)
   local address, length, family = routewords.destination(call, words)
-  if not address or length == 0 then
+  if not address or length == 0 or family == AF_MPLS then
     return nil
   end
   local S = route.schema or verbs.schema(route)
@@ -286,16 +206,43 @@ end
 
 local matchers = {}
 route.matchers = matchers
-for _, word in ipairs { "metric", "tos", "nhid", "mark", "uid", "pref", "type", "dev_index", "iif_index", "realms", "expires", "error", "lock",
-  "encap_type", "ttl_propagate", "onlink", "dead", "linkdown", "cloned", "offload", "trap" } do
+for _, word in ipairs { "tos", "nhid", "mark", "uid", "pref", "type", "dev_index", "iif_index", "realms", "error",
+  "ttl_propagate", "onlink", "dead", "linkdown", "cloned", "offload", "trap" } do
   matchers[word] = true
 end
+-- as the kernel keeps it
 for metric in pairs(routewords.metrics) do
-  matchers[metric] = true
+  matchers[metric] = function(_, value, call)
+    return metric, routewords.metric_value(metric, routewords.metric_number(metric, value, call))
+  end
+end
+matchers.metric = function(_, value)
+  return function(row)
+    -- none is 0 in IPv4; IPv6 has 1024 for it
+    return (row.metric or 0) == value or value == 0 and row.family == "inet6" and row.metric == 1024
+  end
+end
+matchers.lock = function(_, value, call)
+  return "lock", routewords.locked(routewords.lock_mask(value, call))
+end
+-- It counts down: one of the asked length or less is as it should be.
+matchers.expires = function(_, value, call)
+  local wanted = routewords.seconds(value, call, "expires")
+  return function(row)
+    local left = row.expires
+    return left ~= nil and left <= wanted and left > wanted - 2
+  end
+end
+matchers.encap = encap.matcher
+matchers.as = function(_, value, call)
+  return "as", mpls.text(mpls.stack(call, "as", value))
 end
 matchers.table_number, matchers.proto_number = true, true
-for _, word in ipairs { "proto", "scope", "table", "family" } do
+for _, word in ipairs { "proto", "scope", "table" } do
   matchers[word] = verbs.matchers[word]
+end
+matchers.family = function(_, value, call)
+  return "family", routewords.family_name(routewords.family(value, call))
 end
 matchers.dev = function(self, value, call)
   local index = device.index(self.handle, value, call, "dev")
@@ -313,11 +260,17 @@ matchers.dev = function(self, value, call)
 end
 matchers.oif = matchers.dev
 matchers.dst = function(_, value, call)
+  local mpls_address = routewords.is_label(value) and mpls.address(call, "dst", value)
+  if mpls_address then
+    return function(row)
+      return row.family == "mpls" and row.dst == ("%d"):format(tonumber(value))
+    end
+  end
   local address, length, family, written = routewords.destination(call, { value })
   address = address and prefix.canonical(address)
   return function(row)
     return row.dst_len == length and (length == 0 or row.dst_address == address)
-      and (not written or row.family == (family == AF_INET and "inet" or "inet6"))
+      and (not written or row.family == routewords.family_name(family))
   end
 end
 matchers[1] = matchers.dst
@@ -355,7 +308,8 @@ matchers.nexthops = function(self, value, call)
     for i, hop in ipairs(wanted) do
       local other = has[i]
       local via = hop.gateway or hop.via_other and core.inet.text(hop.via_other["#tail"])
-      if via and prefix.canonical(via) ~= via_of(other) or hop.dev_index ~= 0 and hop.dev_index ~= other.dev_index or hop.hops ~= other.hops then
+      if via and prefix.canonical(via) ~= via_of(other) or hop.dev_index ~= 0 and hop.dev_index ~= other.dev_index or hop.hops ~= other.hops
+        or mpls.text(hop.newdst) ~= mpls.text(other.newdst) or hop.encap_type and hop.encap_type ~= other.encap_type then
         return false
       end
     end
@@ -382,7 +336,9 @@ function route.payloads(self, filter, call)
   end
   local dst, family = filter[1] or filter.dst, nil
   if filter.family then
-    family = prefix.family(filter.family, call)
+    family = routewords.family(filter.family, call)
+  elseif routewords.is_label(dst) then
+    family = AF_MPLS
   elseif type(dst) == "string" then
     local _, _, of, written = routewords.destination(call, { dst })
     family = written and of or nil
@@ -390,7 +346,7 @@ function route.payloads(self, filter, call)
   local out, families = {}, {}
   for i, each in ipairs(family and { family } or { AF_INET, AF_INET6 }) do
     message.family = each
-    out[i], families[i] = S:encode(message), each == AF_INET and "inet" or "inet6"
+    out[i], families[i] = S:encode(message), routewords.family_name(each)
   end
   return out, families
 end
@@ -426,8 +382,9 @@ local methods = route.methods
 ---Add a route. rtnetlink(7), RTM_NEWROUTE.
 ---
 ---`t`: the destination at [1] ("10.0.0.0/8", "default"), via (of either family), dev, src, metric, table, proto, scope, type, tos, from, onlink,
----nexthops = { { via =, dev =, weight =, onlink = }, ... }, metrics (mtu, advmss, hoplimit, initcwnd, congctl, ...), lock = { "mtu" }, pref,
----expires (seconds), nhid, realms, ttl_propagate, family (for "default" where nothing else tells).
+---nexthops = { { via =, dev =, weight =, onlink =, encap = }, ... }, metrics (mtu, advmss, hoplimit, initcwnd, congctl, ...), lock = { "mtu" }, pref,
+---expires (seconds), nhid (a nexthop object), realms, encap = { type = "ip", dst = }, family (for "default" where nothing else tells). MPLS: a
+---label at [1], as = "200/300", via, ttl_propagate.
 ---@param t table
 ---@return nslua.Route? row  nothing in a batch
 function methods:add(t)
@@ -505,12 +462,12 @@ function methods:delete(key, options)
 end
 
 local lookup_words = { true, from = true, mark = true, iif = true, oif = true, dev = true, uid = true, tos = true, ipproto = true, sport = true,
-  dport = true, fibmatch = true, vrf = true }
+  dport = true, fibmatch = true, vrf = true, family = true }
 local protocols = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58, sctp = 132 }
 
 ---The route the kernel would take: ip route get.
----@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = }; fibmatch: the route as
----it stands in the table
+---@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, vrf =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = };
+---fibmatch: the route as it stands in the table
 ---@return nslua.Route row  raises ENETUNREACH, EHOSTUNREACH, EACCES, ... where there is none
 function methods:lookup(t)
   local call = "route.lookup"
@@ -519,7 +476,10 @@ function methods:lookup(t)
   end
   verbs.options(call, t, lookup_words)
   local handle = self.handle
-  local address, length, family = prefix.split(call, "[1]", t[1])
+  if t.vrf ~= nil and (t.oif or t.dev) then
+    errors.misuse("%s: vrf and oif name the same thing", call)
+  end
+  local address, length, family = routewords.destination(call, t)
   local message = { family = family, dst_address = address, dst_len = length,
     -- IPv6 always tells the table, and refuses to be asked to
     flags = (family == AF_INET and LOOKUP_TABLE or 0) + (t.fibmatch and FIB_MATCH or 0),
@@ -533,7 +493,7 @@ function methods:lookup(t)
   if t.iif then
     message.iif_index = device.index(handle, t.iif, call, "iif")
   end
-  local oif = t.oif or t.dev
+  local oif = t.oif or t.dev or t.vrf -- a packet of a VRF leaves by its device
   if oif then
     message.dev_index = device.index(handle, oif, call, "oif")
   end

@@ -2,7 +2,9 @@
 
 local check = require "nslua.check"
 local device = require "nslua.rtnl.device"
+local encap = require "nslua.rtnl.encap"
 local errors = require "nslua.error"
+local mpls = require "nslua.rtnl.mpls"
 local names = require "nslua.rtnl.names"
 local prefix = require "nslua.rtnl.prefix"
 local units = require "nslua.units"
@@ -10,6 +12,31 @@ local units = require "nslua.units"
 local M = {}
 
 local AF_INET, AF_INET6 = prefix.AF_INET, prefix.AF_INET6
+M.AF_MPLS = 28
+local AF_MPLS = M.AF_MPLS
+
+local family_names = { [AF_INET] = "inet", [AF_INET6] = "inet6", [AF_MPLS] = "mpls" }
+
+---The AF_ number of a route's family: "inet", "inet6" or "mpls".
+---@param value string|integer
+---@param call string
+---@return integer
+function M.family(value, call)
+  return (value == "mpls" or value == AF_MPLS) and AF_MPLS or prefix.family(value, call)
+end
+
+---@param family integer
+---@return string
+function M.family_name(family)
+  return family_names[family]
+end
+
+---Whether a destination is an MPLS label, which no other family has.
+---@param dst any
+---@return boolean
+function M.is_label(dst)
+  return type(dst) == "number" or type(dst) == "string" and dst:find "^%d+$" ~= nil
+end
 
 -- linux/rtnetlink.h, RTAX_*: also the bit in RTAX_LOCK
 M.metrics = { mtu = 2, window = 3, rtt = 4, rttvar = 5, ssthresh = 6, cwnd = 7, advmss = 8, reordering = 9, hoplimit = 10, initcwnd = 11,
@@ -21,7 +48,7 @@ M.yes_no = { onlink = true, pervasive = true, ttl_propagate = true, quickack = t
 -- Word to how it is written: "plain" (as it is), "metric", "told" (by M.destination), or a function; filled in below.
 ---@type table<string|integer, string|fun(message: table, value: any, call: string, handle: table, family: integer)>
 M.writers = { "told", family = "told" }
-for _, word in ipairs { "src", "metric", "tos", "pref", "nhid", "realms", "ttl_propagate", "encap_type", "encap" } do
+for _, word in ipairs { "src", "metric", "tos", "pref", "nhid", "realms", "ttl_propagate" } do
   M.writers[word] = "plain"
 end
 for metric in pairs(M.metrics) do
@@ -59,8 +86,10 @@ end
 ---@return boolean told     whether anything tells the family; IPv4 where nothing does
 function M.destination(call, t)
   local dst = t[1]
-  local family = t.family ~= nil and prefix.family(t.family, call) or nil
-  if dst == "default" or dst == "all" or dst == "any" then
+  local family = t.family ~= nil and M.family(t.family, call) or nil
+  if family == AF_MPLS or family == nil and M.is_label(dst) then
+    return mpls.address(call, "[1]", dst), 20, AF_MPLS, true
+  elseif dst == "default" or dst == "all" or dst == "any" then
     if not family then
       local hint = t.via or t.src or t.from or (type(t.nexthops) == "table" and type(t.nexthops[1]) == "table" and t.nexthops[1].via)
       if type(hint) == "string" then
@@ -84,7 +113,9 @@ local function gateway(call, value, family, message)
     value = value:gsub("^inet6? ", "") -- "inet6 fe80::1", as ip(8) writes it
   end
   local bytes, of = prefix.address(call, "via", value)
-  if of == family then
+  if family == AF_MPLS then
+    message.via_other = { family = of, ["#tail"] = bytes } -- MPLS has no gateways of its own
+  elseif of == family then
     message.gateway = value
   elseif family == AF_INET6 then
     errors.misuse("%s: via %s: an IPv6 route has an IPv6 gateway", call, value)
@@ -93,7 +124,7 @@ local function gateway(call, value, family, message)
   end
 end
 
-local hop_words = { via = true, dev = true, weight = true, onlink = true, pervasive = true, realms = true, dev_index = true,
+local hop_words = { via = true, dev = true, weight = true, onlink = true, pervasive = true, realms = true, encap = true, as = true, dev_index = true,
   dead = true, linkdown = true, offload = true, trap = true, unresolved = true }
 
 ---@param handle table
@@ -125,6 +156,10 @@ function M.nexthops(handle, call, list, family)
     if hop.via then
       gateway(where, hop.via, family or (hop.via:find(":", 1, true) and AF_INET6 or AF_INET), entry)
     end
+    if hop.encap then
+      encap.write(entry, hop.encap, where, handle)
+    end
+    entry.newdst = hop.as and mpls.stack(where, "as", hop.as) or nil
     local dev = hop.dev or hop.dev_index
     if dev then
       entry.dev_index = device.index(handle, dev, where, "dev")
@@ -132,6 +167,71 @@ function M.nexthops(handle, call, list, family)
     out[i] = entry
   end
   return out
+end
+
+-- Seconds, which the kernel counts in eighths, quarters and whole milliseconds.
+local metric_units = { rtt = 8000, rttvar = 4000, rto_min = 1000 }
+
+---A metric as the kernel counts it.
+---@param metric string
+---@param value any
+---@param call string
+---@return any
+function M.metric_number(metric, value, call)
+  local unit = metric_units[metric]
+  if type(value) == "boolean" then
+    return value and 1 or 0
+  elseif unit then
+    return math.floor(units.duration(value, call .. ": " .. metric) * unit + 0.5)
+  elseif metric == "features" and type(value) == "string" then
+    return { value }
+  end
+  return value
+end
+
+---A metric as rows have it.
+---@param metric string
+---@param value any
+---@return any
+function M.metric_value(metric, value)
+  if value == nil then
+    return nil
+  elseif metric_units[metric] then
+    return value / metric_units[metric]
+  elseif M.yes_no[metric] then
+    return value ~= 0
+  elseif metric == "features" then
+    local list = {}
+    for key, name in pairs(value) do
+      list[#list + 1] = type(key) == "string" and key or name
+    end
+    table.sort(list)
+    return list
+  end
+  return value
+end
+
+---@param value any
+---@param call string
+---@param key string
+---@return integer
+function M.seconds(value, call, key)
+  return math.floor(units.duration(value, call .. ": " .. key) + 0.5)
+end
+
+---@param value string|string[]
+---@param call string
+---@return integer
+function M.lock_mask(value, call)
+  local mask = 0
+  for _, metric in ipairs(type(value) == "table" and value or { value }) do
+    local bit = M.metrics[metric]
+    if not bit then
+      errors.misuse("%s: lock: %s", call, check.unknown("metric", metric, M.metrics))
+    end
+    mask = mask + 2 ^ bit
+  end
+  return mask
 end
 
 ---Names of the metrics that a lock mask holds.
@@ -151,7 +251,7 @@ end
 -- As ip(8) chooses it: how far away the destination may be.
 local function default_scope(t, message, deleting)
   local kind = types[message.type] or message.type or 0
-  if message.family == AF_INET6 then
+  if message.family == AF_INET6 or message.family == AF_MPLS then
     return 0
   elseif kind == types["local"] or kind == types.nat then
     return SCOPE_HOST
@@ -208,7 +308,7 @@ function writers.nexthops(message, value, call, handle, family)
 end
 
 function writers.expires(message, value, call)
-  message.expires_left = math.floor(units.duration(value, call .. ": expires") + 0.5)
+  message.expires_left = M.seconds(value, call, "expires")
 end
 
 local function hop_flag(bit)
@@ -219,16 +319,16 @@ end
 writers.onlink, writers.pervasive = hop_flag(RTNH_F_ONLINK), hop_flag(RTNH_F_PERVASIVE)
 
 function writers.lock(message, value, call)
-  local mask = 0
-  for _, metric in ipairs(type(value) == "table" and value or { value }) do
-    local bit = M.metrics[metric]
-    if not bit then
-      errors.misuse("%s: lock: %s", call, check.unknown("metric", metric, M.metrics))
-    end
-    mask = mask + 2 ^ bit
-  end
   message.metrics = message.metrics or {}
-  message.metrics.lock = mask
+  message.metrics.lock = M.lock_mask(value, call)
+end
+
+function writers.encap(message, value, call, handle)
+  encap.write(message, value, call, handle)
+end
+
+function writers.as(message, value, call)
+  message.newdst = mpls.stack(call, "as", value)
 end
 
 local local_types = { [types["local"]] = true, [types.broadcast] = true, [types.anycast] = true, [types.nat] = true }
@@ -254,17 +354,16 @@ function M.message(handle, call, t, deleting)
     elseif how == "plain" then
       message[key] = value
     elseif how == "metric" then
-      if type(value) == "boolean" then
-        value = value and 1 or 0
-      end
       message.metrics = message.metrics or {}
-      message.metrics[key] = value
+      message.metrics[key] = M.metric_number(key, value, call)
     elseif how ~= "told" then
       how(message, value, call, handle, family)
     end
   end
-  if not deleting then
+  if not deleting or family == AF_MPLS then
     message.type = message.type or types.unicast
+  end
+  if not deleting then
     message.proto_number = message.proto_number or PROTO_BOOT
   end
   if not message.table8 and not message.table_number then
@@ -278,10 +377,10 @@ end
 ---@param row table
 ---@return table
 function M.of_row(row)
-  local dst = row.dst
-  return { dst, family = row.family, table = row.table_number or row.table, metric = row.metric, type = row.type,
-    tos = row.tos ~= 0 and row.tos or nil,
-    from = row.from, via = row.via, dev = not row.nexthops and (row.dev_index or row.dev) or nil, proto = row.proto_number or row.proto }
+  local own = not row.nhid -- a nexthop object says the rest, and the kernel takes no more beside it
+  return { row.dst, family = row.family, table = row.table_number or row.table, metric = row.metric, type = row.type,
+    tos = row.tos ~= 0 and row.tos or nil, from = row.from, nhid = row.nhid, via = own and row.via or nil,
+    dev = own and not row.nexthops and (row.dev_index or row.dev) or nil, proto = row.proto_number or row.proto }
 end
 
 ---Words that would make the route of a row again.
@@ -289,7 +388,7 @@ end
 ---@return table
 function M.all_of_row(row)
   local words = M.of_row(row)
-  for _, word in ipairs { "src", "scope", "pref", "expires", "nhid", "realms", "ttl_propagate", "onlink", "lock", "encap_type", "encap" } do
+  for _, word in ipairs { "src", "scope", "pref", "expires", "nhid", "realms", "ttl_propagate", "onlink", "lock", "encap", "as" } do
     words[word] = row[word]
   end
   for metric in pairs(M.metrics) do
@@ -302,7 +401,8 @@ function M.all_of_row(row)
   if hops then
     words.nexthops, words.via, words.dev = {}, nil, nil
     for i, hop in ipairs(hops) do
-      words.nexthops[i] = { via = hop.via, dev = hop.dev_index, weight = hop.weight, onlink = hop.onlink, realms = hop.realms }
+      words.nexthops[i] = { via = hop.via, dev = hop.dev_index, weight = hop.weight, onlink = hop.onlink, realms = hop.realms,
+        encap = hop.encap, as = hop.as }
     end
   end
   if words.nhid then
