@@ -152,6 +152,7 @@ build = {
     ["nslua.rtnl.mpls"] = "lua/nslua/rtnl/mpls.lua",
     ["nslua.rtnl.names"] = "lua/nslua/rtnl/names.lua",
     ["nslua.rtnl.neighbour"] = "lua/nslua/rtnl/neighbour.lua",
+    ["nslua.rtnl.nexthop"] = "lua/nslua/rtnl/nexthop.lua",
     ["nslua.rtnl.nsid"] = "lua/nslua/rtnl/nsid.lua",
     ["nslua.rtnl.prefix"] = "lua/nslua/rtnl/prefix.lua",
     ["nslua.rtnl.route"] = "lua/nslua/rtnl/route.lua",

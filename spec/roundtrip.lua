@@ -64,7 +64,8 @@ function canonical(list)
   local out = {}
   for i, a in ipairs(list) do
     local inner = children(a[2])
-    out[i] = ("%d(%s)"):format(a[1], inner and canonical(inner) or records(a[2]) or a[2])
+    -- RTA_MULTIPATH: the head of a record may look like that of an attribute
+    out[i] = ("%d(%s)"):format(a[1], a[1] == 9 and records(a[2]) or inner and canonical(inner) or records(a[2]) or a[2])
   end
   table.sort(out)
   return "{" .. table.concat(out) .. "}"

@@ -41,7 +41,13 @@ describe("messages of the kernel", function()
       "rule add from 10.0.0.0/8 table 1000 priority 50", "rule add fwmark 1/3 lookup main", "rule add iif v0 oif v0 goto 32766",
       "-6 rule add to fd00::/16 table 1000", "rule add ipproto tcp dport 80-90 table 7", "rule add from 1.2.3.4 uidrange 1-2 prohibit",
       "neighbour add 10.0.0.2 lladdr 02:00:00:00:00:02 dev v0", "neighbour add fd00::5 lladdr 02:00:00:00:00:05 dev v0 nud permanent",
-      "neighbour add proxy 10.0.0.3 dev v0",
+      "neighbour add proxy 10.0.0.3 dev v0", "nexthop add id 2 via 10.0.0.3 dev v0", "nexthop add id 3 via fd00::3 dev v0",
+      "nexthop add id 4 via 10.0.0.4 dev v0 encap ip id 5 dst 10.0.0.9", "nexthop add id 5 blackhole", "nexthop add id 10 group 2/4,3",
+      "nexthop add id 11 group 2/4,3 type resilient buckets 8", "route add 10.78.0.0/16 nhid 10",
+      "route add 10.79.0.0/16 encap ip6 id 5 dst fd00::9 key dev v0", "route add 10.80.0.0/16 encap mpls 100/200 via 10.0.0.2 dev v0",
+      "-6 route add fd03::/64 encap seg6 mode inline segs fc00::1,fc00::2 dev v0",
+      "-6 route add fd04::/64 encap seg6local action End.DT6 table 100 count dev v0",
+      "-6 route add fd05::/64 encap seg6local action End.B6.Encaps srh segs fc00::1 dev v0",
     } do
       try(command)
     end
@@ -49,16 +55,17 @@ describe("messages of the kernel", function()
     a.link:add { name = "far", kind = "veth", peer = { name = "near", netns = b } }
 
     roundtrip.start()
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop" } do
       for _, handle in ipairs { a, b } do
         handle[name]:list()
       end
     end
+    a.nexthop:buckets()
     a.link:get "v0"
     a.nsids(a)
     local n, by_name = roundtrip.finish()
     assert.is_true(n > 50, "only " .. n .. " messages")
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop" } do
       assert.is_true((by_name[name] or 0) > 2, name .. ": " .. tostring(by_name[name]))
     end
   end)
@@ -66,7 +73,7 @@ describe("messages of the kernel", function()
   it("survive it in this process's own namespace", function()
     local here = ns.netns.current()
     roundtrip.start()
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop" } do
       here[name]:list()
     end
     here:close()

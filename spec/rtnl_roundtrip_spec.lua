@@ -38,15 +38,17 @@ describe("answers of the kernel", function()
     a.route:add { "10.3.0.0/16", nexthops = { { via = "10.0.0.3", weight = 3 }, { via = "2001:db8::9", dev = "eth0" } } }
     a.route:add { "10.4.0.0/16", via = "2001:db8::9", dev = "eth0", table = 100000, mtu = 1400, congctl = "reno", lock = { "mtu" } }
     a.route:add { "2001:db8:1::/48", nexthops = { { via = "2001:db8::3", dev = "eth0" }, { via = "2001:db8::4", dev = "eth0" } } }
+    a.nexthop:add { id = 1, via = "10.0.0.3", dev = "eth0", encap = { type = "ip", id = 5, dst = "10.0.0.9" } }
+    a.nexthop:add { id = 2, group = { { id = 1, weight = 3 } }, type = "resilient", buckets = 4 }
     a.rule:add { from = "10.0.0.0/8", fwmark = "1/3", sport = "1-2", table = 5 }
     a.neighbour:add { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0" }
-    for _, collection in ipairs { "link", "address", "route", "rule", "neighbour" } do
+    for _, collection in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop" } do
       a[collection]:list()
       b[collection]:list()
     end
     assert.same({ 7 }, a:nsids())
     local _, by_name = roundtrip.finish()
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nsid" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "nsid" } do
       assert.is_true((by_name[name] or 0) > 0, name)
     end
   end)

@@ -5,7 +5,6 @@ local check = require "nslua.check"
 local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
 local netns = require "nslua.netns"
-local rtnl = require "nslua.rtnl"
 local rundir = require "nslua.rundir"
 local units = require "nslua.units"
 local verbs = require "nslua.rtnl.verbs"
@@ -17,7 +16,7 @@ local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
 local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
-local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 } }
+local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 }, nexthop = { 32 } }
 
 ---@class nslua.Event
 ---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
@@ -404,7 +403,7 @@ function M.monitor(options)
   for key, value in pairs(options) do
     if type(key) == "number" then
       if not groups[value] then
-        errors.misuse("monitor: %s", check.unknown("object", value, rtnl.names))
+        errors.misuse("monitor: %s", check.unknown("object", value, groups))
       end
       self.objects[#self.objects + 1] = value
     else

@@ -27,7 +27,7 @@ end
 M.methods = methods
 
 -- rtnetlink collections, made when first asked for.
-local collections = { link = true, address = true, route = true, rule = true, neighbour = true }
+local collections = require("nslua.rtnl").names
 M.collections = collections
 
 local index = namespace.index(methods)

@@ -1,15 +1,15 @@
--- The collections of a namespace: link, address, route, rule, neighbour.
+-- The collections of a namespace: link, address, route, rule, neighbour, nexthop.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
 
 local M = {}
 
-M.names = { link = true, address = true, route = true, rule = true, neighbour = true }
+M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true }
 
 ---The collection of one kind of object in a namespace.
 ---@param handle table  a netns handle
----@param name "link"|"address"|"route"|"rule"|"neighbour"
+---@param name string  "link", "address", "route", ...
 ---@return nslua.Collection
 function M.collection(handle, name)
   if not M.names[name] then

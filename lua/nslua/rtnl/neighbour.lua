@@ -191,16 +191,7 @@ end
 matchers[1] = matchers.dst
 matchers.dev, matchers.proto, matchers.family = verbs.matchers.dev, verbs.matchers.proto, verbs.matchers.family
 -- only a dump filter: neighbours of the ports of a bridge
-matchers.master = function(self, value, call)
-  local index = device.index(self.handle, value, call, "master")
-  local ports = {}
-  for _, row in ipairs(require("nslua.rtnl").collection(self.handle, "link"):list { master = index }) do
-    ports[row.index] = true
-  end
-  return function(row)
-    return ports[row.dev_index] == true
-  end
-end
+matchers.master = verbs.ports
 
 function neighbour.payloads(self, filter, call)
   local message = verbs.dump_message(self, filter, call, "ifindex")

@@ -145,7 +145,7 @@ route.class = schema.class {
 
 local function key_words(call, key)
   local kind = type(key)
-  if kind == "string" then
+  if kind == "string" or kind == "number" then
     return { key }
   elseif kind == "userdata" then
     return routewords.of_row(key)
@@ -458,6 +458,9 @@ function methods:delete(key, options)
   local words = key_words(call, key)
   local S = route.schema or verbs.schema(route)
   local message = routewords.message(self.handle, call, words, true)
+  if message.family == AF_MPLS and not verbs.existing(self, call, key, absent) then
+    return -- the kernel says nothing where there is none
+  end
   netlink.remove(self, call, S:encode(message), detail_of(words), absent, key)
 end
 

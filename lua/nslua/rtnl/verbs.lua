@@ -182,6 +182,22 @@ M.matchers = {
   end,
 }
 
+---A filter: rows whose link is a port of that master.
+---@param self nslua.Collection
+---@param value any
+---@param call string
+---@return fun(row: table): boolean
+function M.ports(self, value, call)
+  local index = device.index(self.handle, value, call, "master")
+  local ports = {}
+  for _, row in ipairs(require("nslua.rtnl").collection(self.handle, "link"):list { master = index }) do
+    ports[row.index] = true
+  end
+  return function(row)
+    return ports[row.dev_index] == true
+  end
+end
+
 ---The dump request of a filter, by family and device.
 ---@param self nslua.Collection
 ---@param filter table
