@@ -135,6 +135,7 @@ build = {
     ["nslua.rtnl.address"] = "lua/nslua/rtnl/address.lua",
     ["nslua.rtnl.device"] = "lua/nslua/rtnl/device.lua",
     ["nslua.rtnl.encap"] = "lua/nslua/rtnl/encap.lua",
+    ["nslua.rtnl.fdb"] = "lua/nslua/rtnl/fdb.lua",
     ["nslua.rtnl"] = "lua/nslua/rtnl/init.lua",
     ["nslua.rtnl.inverse"] = "lua/nslua/rtnl/inverse.lua",
     ["nslua.rtnl.kind.bridge"] = "lua/nslua/rtnl/kind/bridge.lua",

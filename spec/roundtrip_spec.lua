@@ -61,6 +61,7 @@ describe("messages of the kernel", function()
       end
     end
     a.nexthop:buckets()
+    a.fdb:list()
     a.link:get "v0"
     a.nsids(a)
     local n, by_name = roundtrip.finish()

@@ -13,10 +13,12 @@ local M = {}
 
 local E = core.errno
 local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
+local AF_BRIDGE = 7
+local IGNORED = {}
 local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
-local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 }, nexthop = { 32 } }
+local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 }, nexthop = { 32 }, fdb = { 3 } }
 
 ---@class nslua.Event
 ---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
@@ -61,8 +63,8 @@ local function drain(self, source)
   while true do
     local kind, bytes, errno = source.socket:receive(0)
     if kind then
-      local known = source.kinds[kind]
-      if known then
+      local known = bytes:byte(1) == AF_BRIDGE and source.bridge[kind] or source.kinds[kind]
+      if known and known ~= IGNORED then
         push(self, event(source, known.action, known.what, row_of(source, known.what, bytes)))
       end
     elseif errno == E.ENOBUFS then
@@ -83,14 +85,18 @@ end
 local function add(self, handle, owned, name)
   local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
   local socket = errors.check("monitor", { netns = handle:describe() }, core.netlink.open(fd))
-  local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), kinds = {}, names = 0 }
+  local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), kinds = {}, bridge = {}, names = 0 }
   local ok, id = pcall(self.here.nsid_of, self.here, handle)
   source.nsid = ok and id or nil
   socket:buffer(self.buffer)
   for _, what in ipairs(self.objects) do
     local object = handle[what].object
-    source.kinds[object.new] = { action = "new", what = what }
-    source.kinds[object.del] = { action = "delete", what = what }
+    local kinds = object.bridge and source.bridge or source.kinds
+    kinds[object.new] = { action = "new", what = what }
+    kinds[object.del] = { action = "delete", what = what }
+    if what == "neighbour" and not source.bridge[object.new] then
+      source.bridge[object.new], source.bridge[object.del] = IGNORED, IGNORED -- of the same group and type: fdb's
+    end
     for _, group in ipairs(groups[what]) do
       errors.check("monitor", { netns = source.name }, socket:join(group))
     end

@@ -1,11 +1,11 @@
--- The collections of a namespace: link, address, route, rule, neighbour, nexthop.
+-- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
 
 local M = {}
 
-M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true }
+M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true }
 
 ---The collection of one kind of object in a namespace.
 ---@param handle table  a netns handle

@@ -13,6 +13,8 @@ local M = {}
 ---@class nslua.Object
 ---@field name string          "route"
 ---@field new integer          RTM_NEW*; `del` and `get` likewise
+---@field message? string      the schema's message, where that is not `name`
+---@field bridge? boolean      its messages are AF_BRIDGE's, of a type that others have too
 ---@field class table          how rows read (schema.class)
 ---@field matchers table<string|integer, true|fun(self: nslua.Collection, value: any, call: string): any, any>
 ---@field payloads fun(self: nslua.Collection, filter: table, call: string): string[], string[]?  dump requests that a filter needs, and the
@@ -31,7 +33,7 @@ local M = {}
 ---@param object nslua.Object
 ---@return userdata
 function M.schema(object)
-  local compiled = schema.compile(object.name)
+  local compiled = schema.compile(object.message or object.name)
   object.schema = compiled
   return compiled
 end
