@@ -17,7 +17,7 @@ describe("forwarding tables", function()
 
   before_each(function()
     a = rtnl.netns "a"
-    a.link:add { name = "br0", kind = "bridge", up = true }
+    a.link:add { name = "br0", kind = "bridge", up = true, bridge = { vlan_default_pvid = 0 } }
     a.link:add { name = "p0", kind = "veth", peer = { name = "p1" }, master = "br0", up = true }
     if has_vxlan then
       a.link:add { name = "vx0", kind = "vxlan", vxlan = { id = 42, port = 4789, learning = false }, up = true }
@@ -218,18 +218,25 @@ describe("forwarding tables", function()
   it("have VLANs where the bridge filters them", function()
     local ok, e = pcall(function()
       a.link:change("br0", { bridge = { vlan_filtering = true } })
-      bridge "vlan add dev p0 vid 10"
+      bridge "vlan add dev p0 vid 10-11"
     end)
     if not ok then
       return pending("this kernel's bridges filter no VLANs: " .. tostring(e))
     end
     local row = a.fdb:add { "02:00:00:00:00:02", dev = "p0", master = true, vlan = 10 }
-    a.fdb:add { "02:00:00:00:00:02", dev = "p0", master = true, vlan = 1, static = true }
+    a.fdb:add { "02:00:00:00:00:02", dev = "p0", master = true, vlan = 11, static = true }
     assert.equal(10, row.vlan)
-    assert.equal("static", a.fdb:get({ "02:00:00:00:00:02", dev = "p0", vlan = 1 }).state)
+    assert.equal("static", a.fdb:get({ "02:00:00:00:00:02", dev = "p0", vlan = 11 }).state)
     a.fdb:delete(row)
     assert.equal(1, #a.fdb:list { "02:00:00:00:00:02" })
     assert.same({}, a.fdb:list { vlan = 10, "02:00:00:00:00:02" })
+    -- without one: for each of the port, and for none
+    row = a.fdb:add { "02:00:00:00:00:03", dev = "p0", master = true }
+    assert.is_nil(row.vlan)
+    assert.equal(3, #a.fdb:list { "02:00:00:00:00:03" })
+    assert.is_true(a.fdb:get(row) == row)
+    a.fdb:delete(row)
+    assert.same({}, a.fdb:list { "02:00:00:00:00:03" })
   end)
 
   it("are told by a monitor, and not as neighbours", function()

@@ -18,7 +18,8 @@ local IGNORED = {}
 local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
-local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 }, nexthop = { 32 }, fdb = { 3 } }
+local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
+  nexthop = { 32 }, fdb = { 3 }, netconf = { 24, 25 } }
 
 ---@class nslua.Event
 ---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
@@ -85,7 +86,8 @@ end
 local function add(self, handle, owned, name)
   local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
   local socket = errors.check("monitor", { netns = handle:describe() }, core.netlink.open(fd))
-  local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), kinds = {}, bridge = {}, names = 0 }
+  local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), names = 0,
+    kinds = {}, bridge = {} }
   local ok, id = pcall(self.here.nsid_of, self.here, handle)
   source.nsid = ok and id or nil
   socket:buffer(self.buffer)

@@ -257,7 +257,14 @@ function fdb.find(self, call, key)
     words[word] = value or nil
   end
   lladdr_of(call, words[1])
-  return verbs.list(self, words)[1]
+  local rows = verbs.list(self, words)
+  -- an address without a VLAN stands in the table once more for each VLAN of its port
+  for _, row in ipairs(rows) do
+    if type(key) == "userdata" and row == key or type(key) ~= "userdata" and (words.vlan or not row.vlan) then
+      return row
+    end
+  end
+  return type(key) ~= "userdata" and rows[1] or nil
 end
 
 -- Verbs ---------------------------------------------------------------------------------------------------------------------------
@@ -282,7 +289,7 @@ local methods = fdb.methods
 ---
 ---`t`: the address at [1], dev (the port, or the VXLAN), master = true (the table of its bridge) or self = true (its own; the default, as in
 ---bridge(8)), state ("permanent" is the default; "static", "dynamic") or permanent, static, dynamic = true, vlan, extern_learn, sticky, router, use;
----VXLAN: dst, port, vni, src_vni, via (a link), nhid.
+---VXLAN: dst, port, vni, src_vni, via (a link), nhid. Without a vlan it is for every VLAN of the port, where the bridge filters them.
 ---@param t table
 ---@return nslua.Fdb? row  nothing in a batch
 function methods:add(t)

@@ -1,11 +1,12 @@
--- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb.
+-- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb, bridge_vlan, netconf, addrlabel.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
 
 local M = {}
 
-M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true }
+M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true, bridge_vlan = true, netconf = true,
+  addrlabel = true }
 
 ---The collection of one kind of object in a namespace.
 ---@param handle table  a netns handle

@@ -401,10 +401,10 @@ end
 function M.object(object)
   local methods = object.methods
   methods.list, methods.each = M.list, M.each
-  methods.ensure = methods.ensure or M.ensure
+  methods.ensure = methods.ensure or object.writers and M.ensure or nil
   methods.get = methods.get or M.get
   for _, verb in ipairs { "get", "change", "delete" } do
-    methods[verb] = own_rows(object, verb)
+    methods[verb] = methods[verb] and own_rows(object, verb) -- some are only read
   end
   for _, verb in ipairs { "add", "append", "replace", "change", "delete" } do
     methods[verb] = watched(object, verb)
