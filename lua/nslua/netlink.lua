@@ -235,13 +235,14 @@ end
 ---@param payload string
 ---@param absent? integer  errno that means there is none
 ---@param detail? string
+---@param target? integer  nsid of the namespace that is asked about
 ---@return table? row  nil where there is none
-function M.ask(self, call, payload, absent, detail)
+function M.ask(self, call, payload, absent, detail, target)
   if active then
     flush_active()
   end
   local handle, object = self.handle, self.object
-  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, { handle = handle })
+  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, { handle = handle, target = target })
   if not row then
     if errno and errno == absent then
       return nil

@@ -34,7 +34,7 @@ schema.set("address", { header = header, prefix = "IFA_" }, [[
   7   MULTICAST       multicast       ip
   8   FLAGS           flags           u32:flags(ifa)
   9   RT_PRIORITY     metric          u32
-  10  TARGET_NETNSID  target_netnsid  s32
+  10  TARGET_NETNSID  target_nsid     s32
   11  PROTO           proto           u8:enum(ifa_proto)
 ]])
 schema.message("address", { head = "ifaddrmsg", attrs = "address", c = "ADDR", header = "linux/rtnetlink.h", new = 20, del = 21, get = 22 })
@@ -57,9 +57,10 @@ local EADDRNOTAVAIL, ENODEV = core.errno.EADDRNOTAVAIL, core.errno.ENODEV
 ---@field dadfailed boolean  somebody else has it
 ---@field valid_lft number|"forever"      seconds left
 ---@field preferred_lft number|"forever"
+---@field target_nsid integer?  id of the namespace the row is of, where that was asked for
 
 local address = { name = "address", noun = "address", new = NEW, del = DEL, get = GET, methods = {},
-  none = { [EADDRNOTAVAIL] = "no such address", [ENODEV] = true }, missing = EADDRNOTAVAIL }
+  none = { [EADDRNOTAVAIL] = "no such address", [ENODEV] = true }, missing = EADDRNOTAVAIL, elsewhere = true }
 
 local computed = {
   address = function(row)
@@ -102,7 +103,7 @@ address.class = schema.class {
   computed = computed,
   hidden = { "prefix_address", "local_address", "flags8", "flags", "scope_number", "cacheinfo" },
   same = function(a, b)
-    return a.dev_index == b.dev_index and a.address == b.address and a.peer == b.peer and schema.rowset(a).handle == schema.rowset(b).handle
+    return a.dev_index == b.dev_index and a.address == b.address and a.peer == b.peer and verbs.together(a, b)
   end,
 }
 
@@ -218,19 +219,20 @@ end
 
 address.key_words = key_words
 
-function address.find(self, call, key)
+function address.find(self, call, key, target)
   local words = key_words(call, key)
   local handle = self.handle
   local own, length, family, written = prefix.split(call, "[1]", words[1])
   own = canonical(own)
   local peer = words.peer and canonical(words.peer)
-  local message = { family = family }
+  local message = { family = family, target_nsid = target }
   if words.dev ~= nil then
-    message.dev_index = device.index(handle, words.dev, call, "dev")
+    message.dev_index = target and type(words.dev) == "string" and require("nslua.rtnl.link").index(handle, words.dev, call, target)
+      or device.index(handle, words.dev, call, "dev")
   end
   local S = address.schema or verbs.schema(address)
   local dump = netlink.dump(handle, call, "address", S, GET, S:encode(message))
-  return dump:rows(S, address.class, verbs.rowset(self), function(row)
+  return dump:rows(S, address.class, verbs.rowset(self, target), function(row)
     return (row.local_address or row.prefix_address) == own and (not message.dev_index or row.dev_index == message.dev_index)
       and (not written or peer or row.prefixlen == length)
       and (not peer or row.prefix_address == peer:gsub("/.*", ""))
@@ -241,7 +243,7 @@ end
 
 local matchers = {}
 address.matchers = matchers
-for _, word in ipairs { "label", "metric", "proto", "dynamic", "anycast", "multicast", "prefixlen", "dev_index", "target_netnsid" } do
+for _, word in ipairs { "label", "metric", "proto", "dynamic", "anycast", "multicast", "prefixlen", "dev_index" } do
   matchers[word] = true
 end
 for word in pairs(computed) do
@@ -290,8 +292,8 @@ local function life(field)
 end
 matchers.valid_lft, matchers.preferred_lft = life "valid_lft", life "preferred_lft"
 
-function address.payloads(self, filter, call)
-  return { (address.schema or verbs.schema(address)):encode(verbs.dump_message(self, filter, call, "dev_index")) }
+function address.payloads(self, filter, call, target)
+  return { (address.schema or verbs.schema(address)):encode(verbs.dump_message(self, filter, call, "dev_index", target)) }
 end
 
 -- Verbs ---------------------------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   43  XDP                 xdp                 nest(link_xdp)
   44  EVENT               event               u32
   45  NEW_NETNSID         new_netnsid         s32
-  46  TARGET_NETNSID      target_netnsid      s32
+  46  TARGET_NETNSID      target_nsid         s32
   47  CARRIER_UP_COUNT    carrier_up_count    u32
   48  CARRIER_DOWN_COUNT  carrier_down_count  u32
   49  NEW_IFINDEX         new_ifindex         s32
@@ -162,6 +162,7 @@ local ENODEV = core.errno.ENODEV
 ---@field master string?     the bridge it is a port of; `master_index`
 ---@field link string?       the lower link, or the other end of a veth in the same namespace; `link_index`
 ---@field link_netnsid integer?  id of the namespace `link_index` counts in; nil: this one
+---@field target_nsid integer?  id of the namespace the row is of, where that was asked for
 ---@field group integer
 ---@field alias string?
 ---@field altnames string[]?
@@ -170,7 +171,7 @@ local ENODEV = core.errno.ENODEV
 ---@field port table?        options of its port of `master`
 
 local link = { name = "link", new = NEW, del = DEL, get = GET, writers = linkwords.writers, matchers = {},
-  none = { [ENODEV] = true }, missing = ENODEV }
+  none = { [ENODEV] = true }, missing = ENODEV, elsewhere = true }
 
 local computed = {
   kind = function(row)
@@ -253,7 +254,7 @@ link.class = schema.class {
   hidden = { "linkinfo", "prop_list", "stats32", "af_spec", "map", "change", "event", "family", "protinfo", "alt_ifname", "ext_mask",
     "weight", "new_netnsid", "new_ifindex", "netns_fd", "netns_pid", "vfinfo_list" },
   same = function(a, b)
-    return a.index == b.index and schema.rowset(a).handle == schema.rowset(b).handle
+    return a.index == b.index and verbs.together(a, b)
   end,
 }
 
@@ -264,7 +265,7 @@ for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operst
   "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues", "promiscuity",
   "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs", "carrier_changes",
   "carrier_up_count", "carrier_down_count", "proto_down", "permaddr", "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp",
-  "phys_port_id", "phys_port_name", "phys_switch_id", "target_netnsid" } do
+  "phys_port_id", "phys_port_name", "phys_switch_id" } do
   matchers[word] = true
 end
 function matchers.master(self, value, call)
@@ -297,8 +298,8 @@ function matchers.port(self, value, call)
   return options_match(port, "slave_kind")(self, value, call)
 end
 
-function link.payloads(self, filter, call)
-  local message = {}
+function link.payloads(self, filter, call, target)
+  local message = { target_nsid = target }
   if filter.master then
     message.master_index = device.index(self.handle, filter.master, call, "master")
   end
@@ -337,30 +338,32 @@ local function detail_of(key)
   end
 end
 
-function link.find(self, call, key)
+function link.find(self, call, key, target)
   local S = link.schema or verbs.schema(link)
-  return netlink.ask(self, call, S:encode(selector(self, call, key, {})), ENODEV)
+  return netlink.ask(self, call, S:encode(selector(self, call, key, { target_nsid = target })), ENODEV, nil, target)
 end
 
 ---Index of a link by its name or altname.
 ---@param handle table
 ---@param name string
 ---@param call string
+---@param target? integer  nsid of the namespace it is in
 ---@return integer?
-function link.index(handle, name, call)
+function link.index(handle, name, call, target)
   local S = link.schema or verbs.schema(link)
-  local message = #name <= 15 and { name = name, ext_mask = SKIP_STATS } or { alt_ifname = name, ext_mask = SKIP_STATS }
+  local message = { [#name <= 15 and "name" or "alt_ifname"] = name, ext_mask = SKIP_STATS, target_nsid = target }
   local row = netlink.ask({ handle = handle, object = link }, call, S:encode(message), ENODEV)
   return row and row.index
 end
 
 ---Names of every link by index, from one dump.
 ---@param handle table
+---@param target? integer  nsid of the namespace they are in
 ---@return table<integer, string>
-function link.names(handle)
+function link.names(handle, target)
   local S = link.schema or verbs.schema(link)
   local found = {}
-  local dump = netlink.dump(handle, "link.list", "link", S, GET, S:encode { ext_mask = SKIP_STATS })
+  local dump = netlink.dump(handle, "link.list", "link", S, GET, S:encode { ext_mask = SKIP_STATS, target_nsid = target })
   for row in dump:each(S, link.class) do
     found[row.index] = row.name
   end

@@ -1,6 +1,7 @@
 -- What the collections share: filters, list, each, ensure, names of devices in rows.
 
 local check = require "nslua.check"
+local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
 local names = require "nslua.rtnl.names"
@@ -14,6 +15,7 @@ local M = {}
 ---@field name string          "route"
 ---@field new integer          RTM_NEW*; `del` and `get` likewise
 ---@field message? string      the schema's message, where that is not `name`
+---@field elsewhere? boolean   rows of another namespace can be asked for by its nsid
 ---@field bridge? boolean      its messages are AF_BRIDGE's, of a type that others have too
 ---@field class table          how rows read (schema.class)
 ---@field matchers table<string|integer, true|fun(self: nslua.Collection, value: any, call: string): any, any>
@@ -40,9 +42,40 @@ end
 
 ---What the rows of one answer share: the namespace, and the names of its links once asked for.
 ---@param self nslua.Collection
+---@param target? integer  nsid of the namespace they are of, where that is another
 ---@return table
-function M.rowset(self)
-  return { handle = self.handle }
+function M.rowset(self, target)
+  return { handle = self.handle, target = target }
+end
+
+---Whether two rows are of one namespace.
+---@param a table
+---@param b table
+---@return boolean
+function M.together(a, b)
+  local one, other = schema.rowset(a), schema.rowset(b)
+  return one.handle == other.handle and one.target == other.target
+end
+
+-- A filter that asks for another namespace: its nsid, and the filter with indexes of links there.
+local function elsewhere(self, filter, call)
+  local target = filter.target_nsid
+  if not self.object.elsewhere then
+    M.unknown(call, "target_nsid", self.object.matchers)
+  elseif type(target) ~= "number" or target < 0 or target % 1 ~= 0 then
+    errors.misuse("%s: target_nsid must be an id from 0, got %s", call, tostring(target))
+  end
+  local out = {}
+  for key, value in pairs(filter) do
+    if (key == "dev" or key == "master") and type(value) == "string" then
+      value = require("nslua.rtnl.link").index(self.handle, value, call, target)
+        or errors.raise { call = call, netns = self.handle:describe(), errno = core.errno.ENODEV,
+          detail = ("%s = %q, target_nsid = %d"):format(key, filter[key], target) }
+    end
+    out[key] = value
+  end
+  out.target_nsid = nil
+  return out, target
 end
 
 ---Name of a link by its index, from one dump for each row set.
@@ -55,7 +88,7 @@ function M.link_name(set, index)
   end
   local links = set.names
   if not links then
-    links = require("nslua.rtnl.link").names(set.handle)
+    links = require("nslua.rtnl.link").names(set.handle, set.target)
     set.names = links
   end
   return links[index]
@@ -205,9 +238,10 @@ end
 ---@param filter table
 ---@param call string
 ---@param field string  what the message calls the device
+---@param target? integer  nsid
 ---@return table message
-function M.dump_message(self, filter, call, field)
-  return { family = filter.family and prefix.family(filter.family, call) or nil,
+function M.dump_message(self, filter, call, field, target)
+  return { target_nsid = target, family = filter.family and prefix.family(filter.family, call) or nil,
     [field] = filter.dev and device.index(self.handle, filter.dev, call, "dev") or nil }
 end
 
@@ -223,10 +257,15 @@ function M.list(self, filter)
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
   end
+  local target
+  if filter.target_nsid ~= nil then
+    filter, target = elsewhere(self, filter, call)
+  end
   local tests = M.tests(self, call, filter)
+  tests[#tests + 1] = target and { "target_nsid", target }
   local S, class = object.schema or M.schema(object), object.class
-  local set = M.rowset(self)
-  local payloads, families = object.payloads(self, filter, call)
+  local set = M.rowset(self, target)
+  local payloads, families = object.payloads(self, filter, call, target)
   local out, interrupted
   for at, payload in ipairs(payloads) do
     local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
@@ -257,9 +296,14 @@ function M.each(self, filter)
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
   end
+  local target
+  if filter.target_nsid ~= nil then
+    filter, target = elsewhere(self, filter, call)
+  end
   local tests = M.tests(self, call, filter)
-  local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self)
-  local payloads, families = object.payloads(self, filter, call)
+  tests[#tests + 1] = target and { "target_nsid", target }
+  local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self, target)
+  local payloads, families = object.payloads(self, filter, call, target)
   local at, step = 0, nil
   return function()
     while true do
@@ -367,10 +411,18 @@ end
 
 ---One row, or nil where there is none.
 ---@param key any
+---@param options? { target_nsid: integer }  links and addresses: of the namespace that has this id here
 ---@return table?
-function M.get(self, key)
+function M.get(self, key, options)
   local object = self.object
-  return object.find(self, object.get_call, key)
+  local target
+  if options ~= nil then
+    check.options(object.get_call, options, object.elsewhere and { target_nsid = "integer" } or {})
+    target = options.target_nsid
+  elseif object.elsewhere and schema.isrow(key) then
+    target = schema.rowset(key).target
+  end
+  return object.find(self, object.get_call, key, target)
 end
 
 -- A key that is a row is one of this object: bytes of another would be read as something else.
@@ -379,6 +431,8 @@ local function own_rows(object, verb)
   return function(self, key, ...)
     if type(key) == "userdata" and not (schema.isrow(key) and tostring(key):sub(1, #own) == own) then
       errors.misuse("%s: %s expected as the key, got %s", call, own, schema.isrow(key) and tostring(key) or "userdata")
+    elseif object.elsewhere and verb ~= "get" and schema.isrow(key) and schema.rowset(key).target then
+      errors.misuse("%s: the row is of another namespace, nsid %d: its index means something else in this one", call, schema.rowset(key).target)
     end
     return fn(self, key, ...)
   end
