@@ -62,6 +62,9 @@ describe("messages of the kernel", function()
     end
     a.nexthop:buckets()
     a.fdb:list()
+    a.netconf:list()
+    a.addrlabel:list()
+    a.mdb:list()
     a.link:get "v0"
     a.nsids(a)
     local n, by_name = roundtrip.finish()

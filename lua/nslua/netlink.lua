@@ -242,7 +242,8 @@ function M.ask(self, call, payload, absent, detail, target)
     flush_active()
   end
   local handle, object = self.handle, self.object
-  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, { handle = handle, target = target })
+  local set = { handle = handle, target = target }
+  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, set)
   if not row then
     if errno and errno == absent then
       return nil

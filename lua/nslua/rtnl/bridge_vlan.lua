@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
+local many = require "nslua.rtnl.many"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
@@ -180,7 +181,7 @@ local function message_of(handle, call, t, flags)
   return message
 end
 
--- Reading: a message tells the VLANs of one link, like ones as a range; a row is made of each ------------------------------------------
+-- Filters -------------------------------------------------------------------------------------------------------------------------
 
 local matchers = {}
 vlan.matchers = matchers
@@ -206,45 +207,31 @@ matchers.stats = function()
 end
 matchers.self = matchers.stats
 
-local function rows_of(self, call, filter)
-  filter = filter or {}
-  if type(filter) ~= "table" then
-    errors.misuse("%s: a filter is a table, got %s", call, type(filter))
-  end
-  local tests = verbs.tests(self, call, filter)
-  local S = vlan.schema or verbs.schema(vlan)
-  local payload = S:encode { family = AF_BRIDGE, dev_index = filter.dev and device.index(self.handle, filter.dev, call, "dev") or nil,
-    dump_flags = filter.stats and DUMP_STATS or nil }
-  local ok, dump = pcall(netlink.dump, self.handle, call, vlan.name, S, GET, payload)
-  if not ok then
-    if errors.is(dump, "EOPNOTSUPP") then
-      errors.raise { call = call, netns = self.handle:describe(), errno = core.errno.EOPNOTSUPP,
-        hint = "this kernel's bridges filter no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)" }
-    end
-    error(dump, 0)
-  end
-  local set, out = verbs.rowset(self), {}
-  for each in dump:each(S, vlan.class, set) do
-    local message = S:decode(schema.bytes(each))
-    for _, entry in ipairs(message.entries or {}) do
-      local first, tunnel = entry.info.vid, entry.tunnel and entry.tunnel.id
-      local last = entry.range or first
-      entry.range = nil
-      for vid = first, last do
-        entry.info.vid = vid
-        if tunnel then
-          entry.tunnel.id = tunnel + vid - first
-        end
-        message.entries, message.globals = { entry }, nil
-        local row = S:row(S:encode(message), vlan.class, set)
-        if verbs.passes(row, tests) then
-          out[#out + 1] = row
-        end
+function vlan.payloads(self, filter, call)
+  return { (vlan.schema or verbs.schema(vlan)):encode { family = AF_BRIDGE,
+    dev_index = filter.dev and device.index(self.handle, filter.dev, call, "dev") or nil, dump_flags = filter.stats and DUMP_STATS or nil } }
+end
+
+-- A message tells the VLANs of one link, like ones as a range.
+function vlan.split(message, emit)
+  for _, entry in ipairs(message.entries or {}) do
+    local first, tunnel = entry.info.vid, entry.tunnel and entry.tunnel.id
+    local last = entry.range or first
+    entry.range = nil
+    for vid = first, last do
+      entry.info.vid = vid
+      if tunnel then
+        entry.tunnel.id = tunnel + vid - first
       end
+      emit { family = message.family, dev_index = message.dev_index, entries = { entry } }
     end
   end
-  out.interrupted = dump.interrupted or nil
-  return out
+end
+
+local hints = { EOPNOTSUPP = "this kernel's bridges filter no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)" }
+
+local function rows_of(self, call, filter)
+  return many.rows(self, call, filter, hints)
 end
 
 local function key_words(call, key)
@@ -379,23 +366,5 @@ function methods:delete(key, options)
   netlink.remove(self, call, S:encode(message), detail_of(words), absent, key)
 end
 
-vlan = verbs.object(vlan)
-
----VLANs that pass a filter: dev, master (ports of it), vid (a range too), pvid, untagged, state, tunnel_id; stats = true counts.
----@param filter? table
----@return nslua.BridgeVlan[]
-function methods:list(filter)
-  return rows_of(self, "bridge_vlan.list", filter)
-end
-
----@param filter? table
----@return fun(): nslua.BridgeVlan?
-function methods:each(filter)
-  local rows, at = rows_of(self, "bridge_vlan.each", filter), 0
-  return function()
-    at = at + 1
-    return rows[at]
-  end
-end
-
-return vlan
+-- A filter: dev, master (ports of it), vid (a range too), pvid, untagged, state, tunnel_id; stats = true counts.
+return many.object(vlan, hints)

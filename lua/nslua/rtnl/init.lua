@@ -1,4 +1,4 @@
--- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb, bridge_vlan, netconf, addrlabel.
+-- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb, bridge_vlan, netconf, addrlabel, mdb.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
@@ -6,7 +6,7 @@ local errors = require "nslua.error"
 local M = {}
 
 M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true, bridge_vlan = true, netconf = true,
-  addrlabel = true }
+  addrlabel = true, mdb = true }
 
 ---The collection of one kind of object in a namespace.
 ---@param handle table  a netns handle
