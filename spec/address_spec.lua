@@ -2,6 +2,7 @@
 
 local errors = require "nslua.error"
 local rtnl = require "spec.rtnl_helper"
+local sent = require "spec.sent"
 
 describe("addresses", function()
   local why = rtnl.cannot()
@@ -18,6 +19,7 @@ describe("addresses", function()
     a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
   end)
   after_each(rtnl.close)
+  teardown(sent.close)
 
   local function shown(dev)
     return rtnl.ip(a, "address show dev " .. dev)[1].addr_info
@@ -88,6 +90,48 @@ describe("addresses", function()
     end
     assert.is_true(all_same "eth0" >= 8)
     assert.equal("10.2.255.255", a.address:get { "10.2.0.1/16", dev = "eth0" }.broadcast)
+  end)
+
+  it("have flags, lifetimes and an origin that are sent as ip sends them", function()
+    local cannot = sent.cannot()
+    if cannot then
+      return pending(cannot)
+    end
+    for _, case in ipairs {
+      { "10.0.0.1/24 dev eth0 noprefixroute metric 5", { "10.0.0.1/24", dev = "eth0", noprefixroute = true, metric = 5 } },
+      { "10.0.0.1/24 dev eth0 brd + label eth0:1", { "10.0.0.1/24", dev = "eth0", broadcast = "+", label = "eth0:1" } },
+      { "239.1.1.1/32 dev eth0 autojoin", { "239.1.1.1/32", dev = "eth0", autojoin = true } },
+      { "10.1.0.1 peer 10.1.0.2/30 dev eth0 scope link", { "10.1.0.1", peer = "10.1.0.2/30", dev = "eth0", scope = "link" } },
+      { "2001:db8::1/64 dev eth0 mngtmpaddr", { "2001:db8::1/64", dev = "eth0", mngtmpaddr = true } },
+      { "2001:db8::1/64 dev eth0 valid_lft 600 preferred_lft 0", { "2001:db8::1/64", dev = "eth0", valid_lft = "10m", preferred_lft = 0 } },
+      { "2001:db8::1/64 dev eth0 valid_lft forever preferred_lft 5",
+        { "2001:db8::1/64", dev = "eth0", valid_lft = "forever", preferred_lft = 5 } },
+    } do
+      sent.same(a, "ip address add " .. case[1], 8, function()
+        a.address:add(case[2])
+      end)
+    end
+    sent.same(a, "ip address del 10.0.0.1/24 dev eth0", 8, function()
+      a.address:delete { "10.0.0.1/24", dev = "eth0" }
+    end)
+  end)
+
+  it("have temporary ones made, a group joined, an origin", function()
+    a:sysctl("net.ipv6.conf.eth0.use_tempaddr", 1)
+    local row = a.address:add { "2001:db8:7::1/64", dev = "eth0", mngtmpaddr = true, nodad = true, valid_lft = 600, preferred_lft = 300 }
+    assert.is_true(row.mngtmpaddr)
+    assert.is_true(#a.address:list { dev = "eth0", secondary = true, family = "inet6" } > 0) -- the kernel has made it
+    assert.is_true(a.address:add({ "239.1.1.1/32", dev = "eth0", autojoin = true }).autojoin)
+    assert.is_truthy(rtnl.inside(a, "ip maddress show dev eth0"):find("239.1.1.1", 1, true))
+    row = a.address:add { "10.0.0.1/24", dev = "eth0", proto = 5 }
+    -- kernels before 5.18 do not keep it
+    assert.is_true(row.proto == 5 or row.proto == nil)
+    row = a.address:add { "10.0.1.1/24", dev = "eth0", valid_lft = 100, preferred_lft = 50 }
+    a.address:change(row, { preferred_lft = 0 })
+    assert.is_true(a.address:get(row).deprecated)
+    assert.is_true(a.address:ensure { "10.0.1.1/24", dev = "eth0", preferred_lft = 0 } == row)
+    a.address:change(row, { valid_lft = false })
+    assert.equal("forever", a.address:get(row).valid_lft)
   end)
 
   it("of IPv6 are tentative until they are unique", function()

@@ -2,6 +2,7 @@
 
 local errors = require "nslua.error"
 local rtnl = require "spec.rtnl_helper"
+local sent = require "spec.sent"
 
 describe("neighbours", function()
   local why = rtnl.cannot()
@@ -18,6 +19,7 @@ describe("neighbours", function()
     a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
   end)
   after_each(rtnl.close)
+  teardown(sent.close)
 
   it("of ip read as it shows them", function()
     rtnl.set(a, "neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0")
@@ -49,6 +51,42 @@ describe("neighbours", function()
     end
     a.neighbour:add { "10.0.0.9", dev = "eth0", proxy = true }
     assert.equal("10.0.0.9", rtnl.ip(a, "neigh show proxy")[1].dst)
+  end)
+
+  it("are sent as ip sends them", function()
+    local cannot = sent.cannot()
+    if cannot then
+      return pending(cannot)
+    end
+    for _, case in ipairs {
+      { "add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0", { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0" } },
+      { "add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0 nud stale proto static",
+        { "10.0.0.2", lladdr = "02:00:00:00:00:02", dev = "eth0", state = "stale", proto = "static" } },
+      { "replace 2001:db8::2 lladdr 02:00:00:00:00:02 dev eth0 router extern_learn",
+        { "2001:db8::2", lladdr = "02:00:00:00:00:02", dev = "eth0", router = true, extern_learn = true } },
+      { "add proxy 10.0.0.9 dev eth0", { "10.0.0.9", dev = "eth0", proxy = true } },
+      { "add 10.0.0.3 dev eth0 managed", { "10.0.0.3", dev = "eth0", managed = true } },
+    } do
+      sent.same(a, "ip neigh " .. case[1], 12, function()
+        a.neighbour[case[1]:match "^%l+"](a.neighbour, case[2])
+      end)
+    end
+  end)
+
+  it("that are proxies are added, found, changed and deleted as such", function()
+    local key = { "2001:db8::9", dev = "eth0", proxy = true }
+    local row = a.neighbour:add { "2001:db8::9", dev = "eth0", proxy = true, router = true }
+    assert.same({ true, true, "inet6" }, { row.proxy, row.router, row.family })
+    a.neighbour:add { "2001:db8::9", dev = "eth0", lladdr = "02:00:00:00:00:09" } -- another thing
+    assert.is_nil(a.neighbour:get({ "2001:db8::9", dev = "eth0" }).proxy)
+    assert.is_true(a.neighbour:ensure(key) == row)
+    assert.equal(1, #a.neighbour:list { proxy = true, family = "inet6", dev = "eth0" })
+    a.neighbour:change(key, { proto = "static" })
+    assert.equal("static", a.neighbour:get(key).proto)
+    a.neighbour:delete(row)
+    assert.is_nil(a.neighbour:get(key))
+    assert.is_truthy(a.neighbour:get { "2001:db8::9", dev = "eth0" })
+    a.neighbour:delete(key, { absent = "ok" })
   end)
 
   it("are changed, replaced, ensured, deleted and found", function()

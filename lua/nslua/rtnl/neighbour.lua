@@ -140,7 +140,7 @@ local function compose(handle, call, t)
   end
   if t.state ~= nil then
     message.state = t.state
-  elseif not t.proxy and not t.use and not t.managed then
+  elseif not t.use and not t.managed then
     message.state = PERMANENT -- as ip(8)
   end
   return message
