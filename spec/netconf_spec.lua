@@ -2,6 +2,7 @@
 
 local helper = require "spec.helper"
 local rtnl = require "spec.rtnl_helper"
+local schema = require "nslua.schema"
 local sent = require "spec.sent"
 
 describe("settings", function()
@@ -51,6 +52,16 @@ describe("settings", function()
     assert.equal(5, #a.netconf:list { family = "inet6" })
     assert.is_nil(a.netconf:get { dev = 77 })
     assert.is_nil(a.netconf.add)
+  end)
+
+  it("are asked for by a header of one byte, and three of nothing", function()
+    local cannot = sent.cannot()
+    if cannot then
+      return pending(cannot)
+    end
+    local theirs = sent.theirs(a, "ip -f inet netconf show dev eth0", 82).payload
+    assert.equal(theirs, schema.compile "netconf":encode { family = "inet", dev_index = a.link:get "eth0".index })
+    assert.equal(12, #theirs)
   end)
 
   it("are told by a monitor", function()

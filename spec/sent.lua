@@ -40,8 +40,9 @@ end
 ---The last request of a command, whether or not the kernel takes it.
 ---@param handle table
 ---@param command string  "ip route add ..."
+---@param kind? integer  the last of this type
 ---@return { type: integer, payload: string }
-function M.theirs(handle, command)
+function M.theirs(handle, command, kind)
   local path = os.tmpname()
   local said = rtnl.inside(handle, ("env LD_PRELOAD=%s NSLUA_SENT=%s %s"):format(library, path, command))
   local f = assert(io.open(path, "rb"))
@@ -51,7 +52,10 @@ function M.theirs(handle, command)
   local at, last = 1, nil
   while at + 15 <= #bytes do
     local length = number(bytes, at, 4)
-    last = { type = number(bytes, at + 4, 2), payload = bytes:sub(at + 16, at + length - 1) }
+    local is = number(bytes, at + 4, 2)
+    if not kind or is == kind then
+      last = { type = is, payload = bytes:sub(at + 16, at + length - 1) }
+    end
     at = at + length + (4 - length % 4) % 4
   end
   return last or error(("%s sent nothing: %s"):format(command, said), 0)
@@ -77,7 +81,8 @@ end
 ---@param head integer   bytes in front of the attributes
 ---@param fn fun()
 function M.same(handle, command, head, fn)
-  local theirs, ours = M.theirs(handle, command), M.ours(fn)
+  local ours = M.ours(fn)
+  local theirs = M.theirs(handle, command, ours.type)
   local function text(request)
     return ("%d %s %s"):format(request.type, roundtrip.hex(request.payload:sub(1, head)), roundtrip.hex(roundtrip.attributes(request.payload, head)))
   end

@@ -64,6 +64,8 @@ describe("another namespace's", function()
     assert.is_true(a.address:get(rows[1]) == rows[1])
     assert.is_nil(a.address:get({ "10.0.0.2/24", dev = "eth0" }, { target_nsid = 3 }))
     assert.is_nil(a.address:get "10.0.0.1/24")
+    a.link:change("eth0", { name = "here" })
+    assert.is_nil(a.address:get({ "10.0.0.2/24", dev = "here" }, { target_nsid = 3 })) -- a name of this one
   end)
 
   it("rows are no keys for what writes here", function()

@@ -25,9 +25,15 @@ M.pages = {
     { file = "connect.lua", prefix = "ns" } },
   { "Links", { file = "rtnl/link.lua", class = "link" }, { file = "rtnl/linkverbs.lua", class = "link" } },
   { "Addresses", { file = "rtnl/address.lua", class = "address" } },
-  { "Routes", { file = "rtnl/route.lua", class = "route" } },
+  { "Routes", { file = "rtnl/route.lua", class = "route" }, { file = "rtnl/encap.lua", only = {}, classes = set "nslua.Encap" } },
+  { "Nexthops", { file = "rtnl/nexthop.lua", class = "nexthop" } },
   { "Rules", { file = "rtnl/rule.lua", class = "rule" } },
   { "Neighbours", { file = "rtnl/neighbour.lua", class = "neighbour" } },
+  { "Forwarding tables", { file = "rtnl/fdb.lua", class = "fdb" } },
+  { "VLANs of bridges", { file = "rtnl/bridge_vlan.lua", class = "bridge_vlan" } },
+  { "Multicast groups of bridges", { file = "rtnl/mdb.lua", class = "mdb" } },
+  { "Settings of links", { file = "rtnl/netconf.lua", class = "netconf" } },
+  { "Labels of addresses", { file = "rtnl/addrlabel.lua", class = "addrlabel" } },
   { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true },
     { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
   { "Processes",
@@ -251,8 +257,8 @@ function M.generate(read)
     "# The API of nslua", "",
     "Made by `lua5.4 tools/apidoc.lua doc/api.md` from the docstrings in `lua/nslua`: change those.", "",
     "Functions raise: a failure of the kernel is an error object (see Errors), a misuse an ordinary error at the caller's line. In the host `ns`",
-    'is a global; elsewhere `local ns = require "nslua"`. A netns handle has `link`, `address`, `route`, `rule` and `neighbour`, whose methods are',
-    "written `link:add(t)` below: `handle.link:add(t)`.", "",
+    'is a global; elsewhere `local ns = require "nslua"`. A netns handle has `link`, `address`, `route` and the other collections, whose',
+    "methods are written `link:add(t)` below: `handle.link:add(t)`.", "",
   }
   for _, page in ipairs(M.pages) do
     out[#out + 1] = ("- [%s](#%s)"):format(page[1], (page[1]:lower():gsub("[^%w ]", ""):gsub(" ", "-")))

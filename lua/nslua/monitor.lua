@@ -23,7 +23,7 @@ local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 
 
 ---@class nslua.Event
 ---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
----@field what? string     "link", "address", "route", "rule", "neighbour"
+---@field what? string     "link", "address", "route", "rule", "neighbour", "nexthop", "fdb", "netconf"
 ---@field object? table    its row, an independent value
 ---@field netns string     name or label of the namespace, or "net:[4026532000]"
 ---@field inode integer    of the namespace

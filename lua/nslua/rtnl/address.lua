@@ -227,8 +227,14 @@ function address.find(self, call, key, target)
   local peer = words.peer and canonical(words.peer)
   local message = { family = family, target_nsid = target }
   if words.dev ~= nil then
-    message.dev_index = target and type(words.dev) == "string" and require("nslua.rtnl.link").index(handle, words.dev, call, target)
-      or device.index(handle, words.dev, call, "dev")
+    if target and type(words.dev) == "string" then
+      message.dev_index = require("nslua.rtnl.link").index(handle, words.dev, call, target)
+      if not message.dev_index then
+        return nil
+      end
+    else
+      message.dev_index = device.index(handle, words.dev, call, "dev")
+    end
   end
   local S = address.schema or verbs.schema(address)
   local dump = netlink.dump(handle, call, "address", S, GET, S:encode(message))

@@ -229,6 +229,7 @@ local kinds = {
       data.segs, data.srh_bytes = data.srh_bytes and segments_of(data.srh_bytes, 9), nil
       data.iif, data.oif = verbs.link_name(set, data.iif_index), verbs.link_name(set, data.oif_index)
       data.count, data.counters = data.counters, nil
+      data.bpf = data.bpf and { id = data.bpf.fd, name = data.bpf.name } -- the kernel tells the program's id, and wants an fd
       local flavors = data.flavors
       if flavors then
         local list = {}
