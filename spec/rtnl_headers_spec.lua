@@ -7,7 +7,8 @@ describe("numbers of the rtnetlink schemas", function()
   local constants
 
   setup(function()
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "bridge_vlan", "netconf", "addrlabel", "mdb", "nsid" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "bridge_vlan", "netconf", "addrlabel", "mdb", "nsid", "qdisc",
+      "class" } do
       require("nslua.rtnl." .. name)
     end
     constants = schema.constants()

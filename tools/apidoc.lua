@@ -34,6 +34,8 @@ M.pages = {
   { "Multicast groups of bridges", { file = "rtnl/mdb.lua", class = "mdb" } },
   { "Settings of links", { file = "rtnl/netconf.lua", class = "netconf" } },
   { "Labels of addresses", { file = "rtnl/addrlabel.lua", class = "addrlabel" } },
+  { "Queueing disciplines", { file = "rtnl/qdisc.lua", class = "qdisc" } },
+  { "Classes", { file = "rtnl/class.lua", class = "class" } },
   { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true },
     { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
   { "Processes",

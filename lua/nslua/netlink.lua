@@ -233,7 +233,7 @@ end
 ---@param self nslua.Collection
 ---@param call string
 ---@param payload string
----@param absent? integer  errno that means there is none
+---@param absent? integer|table<integer, any>  errno (or errnos) that mean there is none
 ---@param detail? string
 ---@param target? integer  nsid of the namespace that is asked about
 ---@return table? row  nil where there is none
@@ -242,10 +242,20 @@ function M.ask(self, call, payload, absent, detail, target)
     flush_active()
   end
   local handle, object = self.handle, self.object
+  local nl = socket_of(handle, call)
   local set = { handle = handle, target = target }
-  local row, message, errno, extack = socket_of(handle, call):get(object.get, payload, object.schema, object.class, set)
+  local row, message, errno, extack
+  if object.echoes_get then
+    -- the kernel tells whoever listens, us where we ask for the echo; and what it keeps to itself it answers with the ack alone
+    row, message, errno, extack = nl:request(object.get, M.ECHO + ACK, payload)
+    if row then
+      return row[1] and object.schema:row(row[#row][2], object.class, set)
+    end
+  else
+    row, message, errno, extack = nl:get(object.get, payload, object.schema, object.class, set)
+  end
   if not row then
-    if errno and errno == absent then
+    if errno and (errno == absent or type(absent) == "table" and absent[errno]) then
       return nil
     end
     error(failure({ nil, nil, payload, handle = handle, call = call, object = object.name, schema = object.schema, detail = detail },

@@ -23,6 +23,7 @@ local M = {}
 ---family each asks for: a kernel without IPv6 answers for it with what IPv4 has
 ---@field methods table        the verbs
 ---@field none table<integer, string|true>  errnos that mean there is none, and what they mean where strerror(3) speaks of something else
+---@field echoes_get? boolean  RTM_GET answers by an echo
 ---@field missing integer      the one of these that is raised where it is found out here
 ---@field key_words fun(call: string, key: any): table  what a key says, as words of `add`
 ---@field detail fun(words: table): string?             these words in an error
