@@ -81,7 +81,7 @@ describe("doc/api.md", function()
         need("namespace", { [name] = value })
       end
     end
-    for _, object in ipairs{ "link", "address", "route", "rule", "neighbour", "qdisc", "class" } do
+    for _, object in ipairs{ "link", "address", "route", "rule", "neighbour", "qdisc", "class", "filter" } do
       for name in pairs(require("nslua.rtnl." .. object).methods or require("nslua.rtnl." .. object).metatable.__index) do
         if not text:find(("### `%s:%s("):format(object, name), 1, true) then
           need("collection", { [name] = print })

@@ -8,7 +8,7 @@ describe("numbers of the rtnetlink schemas", function()
 
   setup(function()
     for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "bridge_vlan", "netconf", "addrlabel", "mdb", "nsid", "qdisc",
-      "class" } do
+      "class", "filter" } do
       require("nslua.rtnl." .. name)
     end
     constants = schema.constants()

@@ -36,6 +36,7 @@ M.pages = {
   { "Labels of addresses", { file = "rtnl/addrlabel.lua", class = "addrlabel" } },
   { "Queueing disciplines", { file = "rtnl/qdisc.lua", class = "qdisc" } },
   { "Classes", { file = "rtnl/class.lua", class = "class" } },
+  { "Filters", { file = "rtnl/filter.lua", class = "filter" } },
   { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true },
     { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
   { "Processes",

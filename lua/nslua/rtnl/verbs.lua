@@ -24,6 +24,7 @@ local M = {}
 ---@field methods table        the verbs
 ---@field none table<integer, string|true>  errnos that mean there is none, and what they mean where strerror(3) speaks of something else
 ---@field echoes_get? boolean  RTM_GET answers by an echo
+---@field visible? fun(row: table): boolean  what the kernel tells and is none of the objects is not
 ---@field missing integer      the one of these that is raised where it is found out here
 ---@field key_words fun(call: string, key: any): table  what a key says, as words of `add`
 ---@field detail fun(words: table): string?             these words in an error
@@ -166,6 +167,9 @@ function M.tests(self, call, filter, skip)
       end
     end
   end
+  if self.object.visible then
+    tests[#tests + 1] = { predicate = self.object.visible }
+  end
   return tests
 end
 
@@ -283,6 +287,7 @@ function M.list(self, filter)
       end
     end
   end
+  out = out or {} -- nothing was to be asked
   out.interrupted = interrupted or nil
   return out
 end

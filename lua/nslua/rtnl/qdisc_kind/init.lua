@@ -25,7 +25,7 @@ local M = {}
 ---@field attributes? string
 ---@field head? string                   struct in front of the attributes
 ---@field xstats? string                 type of what it counts beyond `stats`
----@field write? fun(data: table, call: string): table?  words in units of the wire into keys, in place or anew
+---@field write? fun(data: table, call: string, context: table?): table?  words in units of the wire into keys, in place or anew
 ---@field read? fun(data: table, row?: table): table?    keys into words, in place or anew
 ---@field describe? fun(xstats: table): table            xstats in units of people
 ---@field classes? nslua.QdiscKind       its classes
@@ -147,6 +147,10 @@ M.kinds = {}
 ---@type table<string, nslua.QdiscKind>  by the kind of the qdisc they are of
 M.classes = {}
 
+---Declare what a kind's messages hold.
+---@param kind nslua.QdiscKind
+---@param name string
+---@param of "qdisc"|"class"|"filter"
 local function declare(kind, name, of)
   local text = kind.type
   if kind.attributes then
@@ -162,6 +166,7 @@ local function declare(kind, name, of)
   end
   kind.kind, kind.words = name, kind.words or {}
 end
+M.declare = declare
 
 ---Add a kind.
 ---@param kind nslua.QdiscKind
@@ -178,8 +183,9 @@ end
 ---@param call string
 ---@param kind nslua.QdiscKind
 ---@param words table
+---@param context? table  what a kind of filter wants to know besides
 ---@return any
-function M.write(call, kind, words)
+function M.write(call, kind, words, context)
   if type(words) ~= "table" then
     errors.misuse("%s: %s must be a table of its options, got %s", call, kind.kind, type(words))
   end
@@ -194,7 +200,7 @@ function M.write(call, kind, words)
     local to = units_of[unit].to
     data[word] = to and to(value, call .. ": " .. word) or value
   end
-  return kind.write and kind.write(data, call) or data
+  return kind.write and kind.write(data, call, context) or data
 end
 
 ---The words for the keys of the wire.
@@ -255,6 +261,11 @@ function M.merge(kind, old, new)
   return words
 end
 
+---Whether a value is as wanted: numbers that are off by `near` are.
+---@param wanted any
+---@param found any
+---@param near? number
+---@return boolean
 local function alike(wanted, found, near)
   if type(wanted) == "table" and type(found) == "table" then
     for key, value in pairs(wanted) do
@@ -270,6 +281,8 @@ local function alike(wanted, found, near)
   end
   return wanted == found
 end
+
+M.alike = alike
 
 ---Whether the words are how it is: each, as it would be told by the kernel.
 ---@param kind nslua.QdiscKind
