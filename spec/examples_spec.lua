@@ -195,6 +195,13 @@ describe("examples:", function()
     assert.truthy(at["a\tnew\taddress\t10.0.0.1/24"] and at["b\tnew\taddress\t10.0.0.2/24"])
   end)
 
+  example("12-shape", function(out)
+    assert.truthy(out:find "^the far end is 20 ms away\n" or out:find "^no netem: ")
+    has(out, "1:1   below root   8.0 of  8.0 Mbit/s: ")
+    has(out, "1:10  below 1:1    4.0 of  8.0 Mbit/s: 100 packets, 124200 bytes\n") -- 1200 bytes of data, 42 of headers
+    assert.truthy(tonumber(out:match "1:20  below 1:1    2%.0 of  2%.0 Mbit/s: (%d+) packets") >= 25)
+  end)
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do

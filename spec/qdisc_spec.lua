@@ -248,6 +248,39 @@ describe("queueing disciplines", function()
     assert.equal(50, a.qdisc:get({ dev = "eth0", parent = "1:32" }).pfifo.limit)
   end)
 
+  it("are told of by a monitor, with their classes and filters", function()
+    local m = a:monitor { "qdisc", "class", "filter", existing = true }
+    a.qdisc:add { "htb", dev = "eth0", handle = "1:" }
+    a.class:add { dev = "eth0", classid = "1:1", htb = { rate = "1mbit" } }
+    local filtered = pcall(a.filter.add, a.filter, { "u32", dev = "eth0", parent = "1:", pref = 3, u32 = { match = "u32 0 0 at 0" },
+      classid = "1:1" })
+    a.filter:delete({ dev = "eth0", parent = "1:", pref = 3 }, { absent = "ok" })
+    a.class:delete { dev = "eth0", classid = "1:1" }
+    a.qdisc:delete "eth0"
+    local seen = {}
+    for e in m:each(1) do
+      local o = e.object
+      if o.dev == "eth0" then
+        seen[#seen + 1] = ("%s %s %s"):format(e.action, e.what, tostring(e.what == "class" and o.classid or e.what == "filter" and o.pref or o.kind))
+      end
+      if e.action == "delete" and e.what == "qdisc" and o.kind == "htb" then
+        break
+      end
+    end
+    m:close()
+    local text = table.concat(seen, "\n")
+    local want = { "new qdisc htb", "new class 1:1", "delete class 1:1", "delete qdisc htb" }
+    if filtered then
+      table.insert(want, 3, "new filter 3")
+      table.insert(want, 4, "delete filter 3")
+    end
+    local at = 1
+    for _, line in ipairs(want) do
+      at = text:find(line, at, true)
+      assert(at, line .. " is not in\n" .. text)
+    end
+  end)
+
   it("say what is wrong", function()
     local q = a.qdisc
     local function misuse(text, t, verb)
@@ -281,6 +314,10 @@ describe("queueing disciplines", function()
     q:delete({ dev = "eth0", parent = "ingress" }, { absent = "ok" })
     q:add { "pfifo", dev = "eth0", handle = "1:" }
     helper.fails("EEXIST", q.add, q, { "pfifo", dev = "eth0", handle = "1:" })
+    q:replace { "htb", dev = "eth0", handle = "2:" }
+    local no = helper.fails("EINVAL", q.change, q, "eth0", { htb = { default = "2:1" } })
+    assert.is_truthy(no:find("Change operation not supported by specified qdisc (htb, dev eth0, parent root, handle 2:)", 1, true), no)
+    helper.fails("EEXIST", q.change, q, "eth0", { pfifo = { limit = 1 } })
     local e = helper.fails("EINVAL", q.add, q, { "pfifo", dev = "eth1", parent = "root", handle = "1:5" })
     assert.is_truthy(e:find("pfifo, dev eth1, parent root, handle 1:5", 1, true), e)
   end)

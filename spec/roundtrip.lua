@@ -169,6 +169,7 @@ end
 ---@return integer checked, table<string, integer> by_name
 function M.finish()
   core.netlink.record(nil)
+  by_type = nil -- of what is declared by now
   local n, by_name = 0, {}
   for _, m in ipairs(recorded) do
     if M.check(m[1], m[2]) then

@@ -53,6 +53,41 @@ describe("answers of the kernel", function()
     end
   end)
 
+  it("survive decoding and encoding: queueing disciplines, classes and filters of whatever this kernel has, of tc", function()
+    if not require("spec.helper").has "tc" then
+      return pending "needs tc(8)"
+    end
+    local a = rtnl.netns "a"
+    a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
+    roundtrip.start()
+    for _, words in ipairs { "tbf rate 40gbit burst 10mb latency 1ms peakrate 50gbit mtu 9000", "pfifo", "bfifo", "pfifo_fast", "mq", "codel",
+      "fq_codel", "fq", "sfq perturb 10", "prio", "red limit 400000 min 30000 max 90000 avpkt 1000 burst 55",
+      "netem delay 10ms 1ms distribution normal loss gemodel 1% rate 40gbit slot 1ms 2ms", "cake", "drr", "hfsc", "ets bands 3 strict 3",
+      "pie", "choke limit 1000 bandwidth 10mbit", "handle 1: htb default 10" } do
+      rtnl.inside(a, "tc qdisc replace dev eth0 root " .. words)
+      rtnl.inside(a, "tc qdisc delete dev eth1 root")
+      a.qdisc:list()
+      a.class:list()
+    end
+    for _, words in ipairs { "qdisc add dev eth0 clsact", "class add dev eth0 parent 1: classid 1:10 htb rate 1mbit ceil 40gbit",
+      "qdisc add dev eth0 parent 1:10 handle 10: pfifo limit 7",
+      "filter add dev eth0 parent 1: protocol ip u32 match ip dst 10.0.0.0/8 match tcp dst 22 0xffff flowid 1:10",
+      "filter add dev eth0 parent 1: handle 5: u32 divisor 256",
+      "filter add dev eth0 ingress u32 match u32 0 0 match mark 3 0xff action mirred egress redirect dev eth1",
+      "filter add dev eth0 egress bpf da bytecode '1,6 0 0 0'", "filter add dev eth0 egress matchall action police rate 1mbit burst 10k drop",
+      "filter add dev eth0 egress protocol ip chain 3 flower ip_proto tcp dst_port 80 action drop random netrand pass 4",
+      "filter add dev eth0 ingress fw classid 1:1", "filter add dev eth0 ingress basic action pass" } do
+      rtnl.inside(a, "tc " .. words)
+    end
+    for _, collection in ipairs { "qdisc", "class", "filter" } do
+      a[collection]:list()
+    end
+    local _, by_name = roundtrip.finish()
+    for _, name in ipairs { "qdisc", "class", "filter" } do
+      assert.is_true((by_name[name] or 0) > 0, name)
+    end
+  end)
+
   it("have no attribute of the kinds of link that the schemas do not know, as far as the headers go", function()
     local a = rtnl.netns "a"
     a.link:add { name = "br0", kind = "bridge", up = true }

@@ -19,11 +19,12 @@ local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
 local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
-  nexthop = { 32 }, fdb = { 3 }, netconf = { 24, 25 } }
+  nexthop = { 32 }, fdb = { 3 }, netconf = { 24, 25 }, qdisc = { 4 }, class = { 4 }, filter = { 4 } }
 
 ---@class nslua.Event
 ---@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
----@field what? string     "link", "address", "route", "rule", "neighbour", "nexthop", "fdb", "netconf"
+---@field what? string     "link", "address", "route", "rule", "neighbour", "nexthop", "fdb", "netconf", "qdisc", "class",
+---"filter"
 ---@field object? table    its row, an independent value
 ---@field netns string     name or label of the namespace, or "net:[4026532000]"
 ---@field inode integer    of the namespace
@@ -66,7 +67,11 @@ local function drain(self, source)
     if kind then
       local known = bytes:byte(1) == AF_BRIDGE and source.bridge[kind] or source.kinds[kind]
       if known and known ~= IGNORED then
-        push(self, event(source, known.action, known.what, row_of(source, known.what, bytes)))
+        local row = row_of(source, known.what, bytes)
+        local visible = known.action == "new" and source.handle[known.what].object.visible
+        if not visible or visible(row) then
+          push(self, event(source, known.action, known.what, row))
+        end
       end
     elseif errno == E.ENOBUFS then
       repeat

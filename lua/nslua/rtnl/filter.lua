@@ -421,8 +421,7 @@ local function update(self, call, row, t, options, asked)
   if form then
     words[row.kind] = kinds.merge(form, row[row.kind] or {}, options or {})
   end
-  send(self, call, 0, message_of(self, call, words), { row.kind, dev = row.dev_index, parent = row.parent, pref = row.pref, handle = row.handle },
-    asked, filter.none)
+  send(self, call, 0, message_of(self, call, words), row, asked, filter.none)
 end
 
 ---Change what a filter does; what is not said stays as it is, `false` takes away. A program given by `fd` must be given again.

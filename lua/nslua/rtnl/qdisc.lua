@@ -164,8 +164,7 @@ local function update(self, call, row, t, options, asked)
   if kind then
     message.options = kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {}))
   end
-  tcm.write(self, call, 0, message, { words = { dev = row.dev_index, parent = row.parent, handle = row.handle }, asked = asked,
-    none = qdisc.none })
+  tcm.write(self, call, 0, message, { words = row, asked = asked, none = qdisc.none })
 end
 
 ---Change the options of a queueing discipline; what is not said stays as it is, `false` is as if never said.

@@ -256,7 +256,7 @@ function M.describer(names)
     for _, key in ipairs(names) do
       local value = t[key]
       if type(value) == "string" or type(value) == "number" then
-        parts[#parts + 1] = (key == 1 and "" or key .. " ") .. value
+        parts[#parts + 1] = ((key == 1 or key == "kind") and "" or key .. " ") .. value
       elseif key == "dev" and (type(value) == "userdata" or type(value) == "table") then
         parts[#parts + 1] = "dev " .. tostring(value.name or value.index)
       end
