@@ -13,6 +13,7 @@ struct options {
 	const char *bad; /* the option that cannot be read */
 	int interactive, version, execute, ignore_env, help;
 	const char *netns;
+	const char *trace; /* where to: "" is stderr */
 };
 
 static void report_text(const char *text)
@@ -97,6 +98,7 @@ static void usage(FILE *out)
 		"  -v        print the version\n"
 		"  -E        ignore the environment\n"
 		"  -W        turn warnings on\n"
+		"  --trace[=all|FILE|all:FILE]  print what is done to the system as lines of ip(8), unshare(1) ...\n"
 		"  -h        print this\n"
 		"  --        end of the options\n"
 		"`%s help` lists the commands, `%s help NAME` explains one.\n",
@@ -126,6 +128,10 @@ static struct options read_options(char **argv, int argc)
 		}
 		if (strcmp(word, "--version") == 0) {
 			o.version = 1;
+			continue;
+		}
+		if (strcmp(word, "--trace") == 0 || strncmp(word, "--trace=", 8) == 0) {
+			o.trace = word[7] ? word + 8 : "";
 			continue;
 		}
 		switch (word[1]) {
@@ -298,6 +304,19 @@ static int run_prompt(lua_State *L)
 	return report(L, status) == LUA_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* --trace: before anything else of nslua is loaded. */
+static int start_trace(lua_State *L, const char *where)
+{
+	static const char text[] = "require('nslua.trace').start(...)";
+	int status = luaL_loadbuffer(L, text, sizeof(text) - 1, "=(option --trace)");
+
+	if (status == LUA_OK) {
+		lua_pushstring(L, where);
+		status = call(L, 1, 0, command_message);
+	}
+	return report(L, status);
+}
+
 /* -n: this thread, and all that the script starts, in another network namespace. */
 static int enter_netns(lua_State *L, const char *name)
 {
@@ -347,7 +366,9 @@ static int pmain(lua_State *L)
 	host_interrupt_open(L);
 	set_arg(L, argv, argc, o.script);
 	is_command = o.script < argc && !is_script(argv[o.script]);
-	if (load_ns(L) != LUA_OK || (o.netns && enter_netns(L, o.netns) != LUA_OK) ||
+	if (o.ignore_env)
+		unsetenv("NSLUA_TRACE");
+	if ((o.trace && start_trace(L, o.trace) != LUA_OK) || load_ns(L) != LUA_OK || (o.netns && enter_netns(L, o.netns) != LUA_OK) ||
 	    (!o.ignore_env && run_init(L) != LUA_OK) || !run_options(L, argv, o.script)) {
 		lua_pushinteger(L, EXIT_FAILURE);
 		return 1;
@@ -372,6 +393,7 @@ static int pmain(lua_State *L)
 
 int main(int argc, char **argv)
 {
+	struct options o = read_options(argv, argc);
 	lua_State *L;
 	int status = EXIT_FAILURE;
 
@@ -379,7 +401,8 @@ int main(int argc, char **argv)
 		progname = argv[0];
 	if (argc == 4 && strcmp(argv[1], "--save-heap") == 0)
 		return host_save(argv[2], argv[3]);
-	L = host_new_state(!read_options(argv, argc).ignore_env);
+	/* a trace begins before the files that are loaded in the saved state */
+	L = o.trace ? luaL_newstate() : host_new_state(!o.ignore_env);
 	if (!L) {
 		report_text("not enough memory for a Lua state");
 		return EXIT_FAILURE;

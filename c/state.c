@@ -60,10 +60,11 @@ static void revive(lua_State *L, int use_environment)
 	host_embed_use(use_environment);
 }
 
-/* Whether the environment asks for other files, or other places for them, than the program has. */
+/* Whether the environment asks for other files, or other places for them, than the program has, or for a trace from the first on. */
 static int is_asked_for_others(void)
 {
-	static const char *const names[] = { "NSLUA_LUA", "LUA_PATH", "LUA_CPATH", "LUA_PATH" LUA_VERSUFFIX, "LUA_CPATH" LUA_VERSUFFIX };
+	static const char *const names[] = { "NSLUA_LUA", "LUA_PATH", "LUA_CPATH", "LUA_PATH" LUA_VERSUFFIX, "LUA_CPATH" LUA_VERSUFFIX,
+					   "NSLUA_TRACE" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (getenv(names[i]))
@@ -107,6 +108,7 @@ int host_save(const char *path, const char *script)
 	lua_State *L;
 	int status;
 
+	unsetenv("NSLUA_TRACE");
 	if (host_begin_saving() < 0) {
 		fprintf(stderr, "nslua: this build keeps no state: it looks after every piece of memory\n");
 		return EXIT_FAILURE;

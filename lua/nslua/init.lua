@@ -2,6 +2,12 @@
 
 local core = require "nslua.core"
 
+-- Before anything else is loaded: it puts printing functions in the place of the core's.
+local trace = os.getenv "NSLUA_TRACE"
+if trace and trace ~= "" and trace ~= "0" then
+  require("nslua.trace").start(trace, true)
+end
+
 ---@class nslua
 local ns = { _VERSION = "nslua 0.1.0" }
 

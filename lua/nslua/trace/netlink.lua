@@ -1,0 +1,261 @@
+-- rtnetlink requests as lines of ip(8), tc(8), bridge(8): decoded from their bytes, so that a line says what the kernel was told.
+
+local core = require "nslua.core"
+local out = require "nslua.trace.out"
+local schema = require "nslua.schema"
+local sh = require "nslua.trace.sh"
+local spaces = require "nslua.trace.spaces"
+
+local M = {}
+
+local ROUTE = 0 -- NETLINK_ROUTE
+local GETLINK, SKIP_STATS = 18, 8
+
+---@class nslua.trace.Family  how messages of one object read as words
+---@field message string    in nslua.schema
+---@field tool? string      default "ip"
+---@field fits? fun(payload: string): boolean  of several objects that share message types
+---@field write fun(context: nslua.trace.Context, m: table, flags: integer, replies: table[]?): string[]?, string?  words after the tool's name,
+---and what they leave out; nil and a reason where no tool has words
+---@field delete fun(context: nslua.trace.Context, m: table): string[]?, string?
+---@field show fun(context: nslua.trace.Context, m: table, one: boolean): string[]?, string?
+
+---@class nslua.trace.Context
+---@field space nslua.trace.Space
+---@field link fun(index: integer?): string?  name of a link of that namespace
+
+local families = {}
+for _, family in ipairs {
+  require "nslua.trace.link", require "nslua.trace.linkprop", require "nslua.trace.address", require "nslua.trace.route",
+  require "nslua.trace.rule", require "nslua.trace.neighbour", (require "nslua.trace.nsid"),
+} do
+  families[family.message] = family
+end
+
+local verbs = { new = "write", set = "write", del = "delete", get = "show" }
+
+-- The family and verb of a message, and the name it has in nslua.schema.
+local function meaning(kind, payload)
+  for name, message in pairs(schema.messages) do
+    local family = families[name]
+    if family and (not family.fits or family.fits(payload)) then
+      for word, verb in pairs(verbs) do
+        if message[word] == kind then
+          return family, verb, name
+        end
+      end
+    end
+  end
+  for name, message in pairs(schema.messages) do
+    for word, verb in pairs(verbs) do
+      if message[word] == kind then
+        return nil, verb, name
+      end
+    end
+  end
+end
+
+-- The C methods of a socket, as they were.
+local raw
+
+local function context_of(nl, space, seen)
+  local context = { space = space }
+  function context.link(index)
+    if not index or index == 0 then
+      return nil
+    elseif seen and seen[index] then
+      return seen[index]
+    end
+    local S = schema.compile "link"
+    local row = raw.get(nl, GETLINK, S:encode { index = index, ext_mask = SKIP_STATS }, S)
+    return row and row.name or ("if%.0f"):format(index) -- ip(8) reads that as an index
+  end
+  return context
+end
+
+-- Decoded values as text for a comment: { name = "eth0", mtu = 1400 }.
+local function plain(value)
+  if type(value) ~= "table" then
+    return type(value) == "string" and sh.quote(value) or tostring(value)
+  end
+  local keys, parts = {}, {}
+  for key in pairs(value) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  for _, key in ipairs(keys) do
+    parts[#parts + 1] = (type(key) == "number" and "" or tostring(key) .. " ") .. plain(value[key])
+  end
+  return "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+---@class nslua.trace.Line
+---@field text string
+---@field note string?      what the words leave out
+---@field comment boolean?  no tool has words for it
+---@field nameless boolean? a link whose name the kernel chooses
+
+-- One request as a line. It never raises: a trace may not stop a script.
+local function render(nl, space, seen, kind, flags, payload, replies)
+  local family, verb, name = meaning(kind, payload)
+  local nameless
+  local ok, words, note = pcall(function()
+    if not name then
+      return nil, ("rtnetlink message %d of %d bytes"):format(kind, #payload)
+    end
+    local m = schema.compile(name):decode(payload)
+    if not family then
+      return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
+    end
+    nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
+    local found, why = family[verb](context_of(nl, space, seen), m, flags, replies)
+    if not found then
+      return nil, ("rtnetlink %s %s: %s"):format(verb, name, why or plain(m))
+    end
+    if seen and name == "link" and verb == "write" and m.index and m.index ~= 0 and m.name then
+      seen[m.index] = m.name
+    end
+    local line = spaces.tool(space, family.tool or "ip")
+    for _, word in ipairs(found) do
+      line[#line + 1] = word
+    end
+    return line, why
+  end)
+  if ok and words then
+    return { text = sh.join(words), note = note, nameless = nameless }
+  end
+  local what = ok and note or ("rtnetlink message %d of %d bytes (%s)"):format(kind, #payload, tostring(words))
+  return { text = ("%s, in %s"):format(what, spaces.describe(space)), comment = true }
+end
+
+local function tell(line, note)
+  if line.note then
+    note = ("%s; no word for %s"):format(note, line.note)
+  end
+  (line.comment and out.comment or out.effect)(line.text, note)
+end
+
+-- The namespace of a socket; nil where it does not speak rtnetlink.
+local sockets, known = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+
+---Note the namespace that a socket was made in.
+---@param socket userdata
+---@param space nslua.trace.Space
+---@param protocol? integer  of netlink
+function M.socket(socket, space, protocol)
+  sockets[socket] = { space = space, protocol = protocol }
+end
+
+---The namespace a socket was made in.
+---@param socket userdata
+---@return nslua.trace.Space?
+function M.space(socket)
+  return sockets[socket] and sockets[socket].space
+end
+
+local function space_of(nl)
+  local found = known[nl]
+  if found and found.space.gone then
+    found.space.gone = nil
+  end
+  return found and found.protocol == ROUTE and found.space or nil
+end
+
+local function protocol_line(nl, kind, payload)
+  local found = known[nl]
+  return { text = ("netlink protocol %s, message %d of %d bytes%s"):format(found and ("%d"):format(found.protocol) or "?", kind, #payload,
+    found and ", in " .. spaces.describe(found.space) or ""), comment = true }
+end
+
+local function failed(line, began, message, errno, extack)
+  out.comment(line.text, ("%s %s"):format(out.time(core.fd.clock() - began), out.failure(errno, message, extack and extack.message)))
+end
+
+local function request(nl, kind, flags, payload, ...)
+  local space = space_of(nl)
+  local line = space and render(nl, space, nil, kind, flags, payload) or protocol_line(nl, kind, payload)
+  local began = core.fd.clock()
+  local replies, message, errno, extack = raw.request(nl, kind, flags, payload, ...)
+  local took = core.fd.clock() - began
+  if replies then
+    if line.nameless then
+      line = render(nl, space, nil, kind, flags, payload, replies)
+    end
+    tell(line, out.time(took) .. " ok")
+  else
+    failed(line, began, message, errno, extack)
+  end
+  return replies, message, errno, extack
+end
+
+local function batch(nl, requests, ...)
+  local space, lines, seen = space_of(nl), {}, {}
+  for i, r in ipairs(requests) do
+    lines[i] = space and render(nl, space, seen, r[1], r[2], r[3]) or protocol_line(nl, r[1], r[3])
+  end
+  local began = core.fd.clock()
+  local failures, message, errno = raw.batch(nl, requests, ...)
+  local took = core.fd.clock() - began
+  if not failures then
+    out.comment(("batch of %d"):format(#lines), out.time(took) .. " " .. out.failure(errno, message))
+    return failures, message, errno
+  end
+  local wrong = {}
+  for _, f in ipairs(failures) do
+    wrong[f.index] = f
+  end
+  for i, line in ipairs(lines) do
+    local time = i == 1 and ("%s for %d in a batch, "):format(out.time(took), #lines) or ""
+    local f = wrong[i]
+    if not f then
+      tell(line, time .. "ok")
+    else
+      out.comment(line.text, time .. out.failure(f.errno, f.message, f.extack and f.extack.message))
+    end
+  end
+  return failures, message, errno
+end
+
+local function get(nl, kind, payload, ...)
+  local began = core.fd.clock()
+  local row, message, errno, extack = raw.get(nl, kind, payload, ...)
+  if out.all then
+    local space, time = space_of(nl), core.fd.clock() - began
+    local line = space and render(nl, space, nil, kind, 0, payload, true) or protocol_line(nl, kind, payload)
+    out.comment(line.text, ("%s %s"):format(out.time(time), row and "ok" or out.failure(errno, message, extack and extack.message)))
+  end
+  return row, message, errno, extack
+end
+
+local function dump(nl, kind, flags, payload, ...)
+  local began = core.fd.clock()
+  local rows, message, errno, extack = raw.dump(nl, kind, flags, payload, ...)
+  if out.all then
+    local space, time = space_of(nl), core.fd.clock() - began
+    local line = space and render(nl, space, nil, kind, 0, payload) or protocol_line(nl, kind, payload)
+    out.comment(line.text, ("%s %s"):format(out.time(time), rows and "ok" or out.failure(errno, message, extack and extack.message)))
+  end
+  return rows, message, errno, extack
+end
+
+---Put the printing versions in the place of the core's.
+function M.start()
+  local open = core.netlink.open
+  function core.netlink.open(fd, ...)
+    local from = fd and sockets[fd]
+    local nl, message, errno = open(fd, ...)
+    if nl then
+      known[nl] = from
+      local methods = getmetatable(nl).__index
+      if not raw then
+        raw = { request = methods.request, batch = methods.batch, get = methods.get, dump = methods.dump }
+        methods.request, methods.batch, methods.get, methods.dump = request, batch, get, dump
+      end
+    end
+    return nl, message, errno
+  end
+end
+
+return M
