@@ -336,7 +336,7 @@ local function bind(original)
       local words, line = naming(space, name, target)
       out.result(line or sh.join(words), began, ok, errno, message)
       if ok then
-        spaces.rename(space, name)
+        spaces.named(space, name)
       end
     elseif target ~= "/run/netns" then
       out.result(sh.join { "mount", "--bind", source, target }, began, ok, errno, message)

@@ -10,9 +10,9 @@ local NEWLINK = 16
 local M = { message = "link" }
 
 -- A name that ip(8) could take for one of its words, which it reads by their beginnings, stands behind `word`.
-local function named(words, word, name)
-  if word and not name:find "%d" or name:find "^%-" then
-    words[#words + 1] = word or "dev"
+local function named(words, word, name, always)
+  if always or not name:find "%d" or name:find "^%-" then
+    words[#words + 1] = word
   end
   words[#words + 1] = name
 end
@@ -135,13 +135,13 @@ local function add(context, m, replies)
 end
 
 -- The link a message is about, and whether its name is a new one.
-local function target(context, m, words)
+local function target(context, m, words, always)
   local renames = false
   if m.index and m.index ~= 0 then
-    named(words, "dev", context.link(m.index))
+    named(words, "dev", context.link(m.index), always)
     renames = m.name ~= nil
   elseif m.name or m.alt_ifname then
-    named(words, "dev", m.name or m.alt_ifname)
+    named(words, "dev", m.name or m.alt_ifname, always)
   elseif m.group then
     words[#words + 1] = "group"
     words[#words + 1] = names.name("group", m.group)
@@ -153,8 +153,8 @@ end
 local function set(context, m)
   local token = m.af_spec and m.af_spec.inet6 and m.af_spec.inet6.token
   if token then
-    local words = { "token", "set", token, "dev" }
-    target(context, m, words)
+    local words = { "token", "set", token }
+    target(context, m, words, true)
     return words
   end
   local words = { "link", "set" }
@@ -202,6 +202,6 @@ function M.show(context, m)
   return words
 end
 
-M.named, M.target = named, target
+M.target = target
 
 return M

@@ -6,8 +6,8 @@ local M = { message = "linkprop" }
 
 local function property(verb)
   return function(context, m)
-    local words = { "link", "property", verb, "dev" }
-    link.target(context, m, words)
+    local words = { "link", "property", verb }
+    link.target(context, m, words, true)
     for _, name in ipairs(m.prop_list and m.prop_list.altnames or {}) do
       words[#words + 1] = "altname"
       words[#words + 1] = name

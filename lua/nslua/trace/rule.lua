@@ -4,7 +4,7 @@ local names = require "nslua.rtnl.names"
 
 local M = { message = "rule" }
 
-local BOOT, MAIN = 3, 254
+local MAIN = 254
 local ALL = 4294967295
 
 local function range(r)
@@ -72,16 +72,16 @@ local function rule_words(m, words, deleting)
       add(word, m[word])
     end
   end
-  if m.proto_number and m.proto_number ~= (deleting and 0 or BOOT) then
+  if m.proto_number and m.proto_number ~= 0 then
     add("protocol", names.name("proto", m.proto_number))
   end
   return words
 end
 
--- Where no address tells it, ip(8) takes IPv4.
+-- ip(8) does not look at addresses for the family of a rule.
 local function begin(m, verb)
   local words = { "rule", verb }
-  if m.family == "inet6" and not (m.src_address or m.dst_address) then
+  if m.family == "inet6" then
     table.insert(words, 1, "-6")
   end
   return words

@@ -145,13 +145,12 @@ function M.closed(space)
   end
 end
 
----A namespace has got a name, or lost it.
+---A namespace has got a name; the first it had is what it is called.
 ---@param space nslua.trace.Space
----@param name string?
-function M.rename(space, name)
-  if not space.standin then
-    space.pending, space.name = nil, name
-  end
+---@param name string
+function M.named(space, name)
+  space.pending = nil
+  space.name = space.name or name
 end
 
 ---Forget who has a name.
