@@ -40,6 +40,22 @@ describe("README.md", function()
     assert.equal(plain(said), plain(out))
   end)
 
+  it("shows the trace that comes", function()
+    if not able then
+      return pending "no right to make a network namespace, and no user namespace"
+    end
+    local code, said = readme:match "```lua\n(%-%- pair%.lua\n.-)```\n```console\n# nslua %-%-trace pair%.lua\n(.-)\n```"
+    local name = script(code)
+    local out, ok = h.sh(as .. "build/bin/nslua --trace " .. name)
+    assert.truthy(ok, out)
+    local pid = out:match "pid (%d+)"
+    out = out:gsub(name, "pair.lua", 1):gsub("pid " .. pid, "pid 812"):gsub("nslua%-" .. pid, "nslua-812")
+    local function plain(s)
+      return (s:gsub("# [%d.]+ m?s", "# T"))
+    end
+    assert.equal(plain(said), plain(out))
+  end)
+
   it("shows the errors that come", function()
     if not able then
       return pending "no right to make a network namespace, and no user namespace"

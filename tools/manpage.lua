@@ -124,6 +124,7 @@ add [[
 .Op Fl e Ar stat
 .Op Fl l Ar name
 .Op Fl n Ar netns
+.Op Fl \-trace Ns Op = Ns Ar where
 .Op Ar script | command
 .Op Ar arguments
 .Sh DESCRIPTION
@@ -166,6 +167,29 @@ Print the version.
 Ignore the environment.
 .It Fl W
 Turn warnings on.
+.It Fl \-trace Ns Op = Ns Ar where
+Print every effect on the system as the line of
+.Xr ip 8 ,
+.Xr unshare 1 ,
+.Xr nsenter 1 ,
+.Xr mount 8
+or
+.Xr sysctl 8
+that it stands for, with its time and result,
+to the file
+.Ar where ,
+by default to standard error;
+.Li all
+or
+.Sm off
+.Li all:\& Ar file
+.Sm on
+prints what only reads, too.
+.Xr sh 1
+can run the lines, and builds what the script built when it ended:
+what failed, what reads, what no tool has words for,
+and what the end of the script undid are comments.
+A namespace that has no name gets one there, nslua-PID-X.
 .It Fl h
 Print a summary of the options.
 .El
@@ -198,6 +222,11 @@ add [[
 Folders, separated by colons, in which commands are looked for first.
 .It Ev NSLUA_LUA
 A folder whose Lua files are used in place of those in the program.
+.It Ev NSLUA_TRACE
+As
+.Fl \-trace ,
+1 for standard error, in programs that use the library, too;
+lines go after what the file has.
 .It Ev LUA_INIT , LUA_PATH , LUA_CPATH
 As in
 .Xr lua 1 .
