@@ -73,7 +73,7 @@ function M.delete(context, m)
   return words
 end
 
-function M.show(context, m, _, one)
+function M.show(context, m, one)
   local words = { "neighbour", one and "get" or "show" }
   which(context, m, words)
   return words

@@ -18,11 +18,12 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@field write fun(context: nslua.trace.Context, m: table, flags: integer, replies: table[]?): string[]?, string?  words after the tool's name,
 ---and what they leave out; nil and a reason where no tool has words
 ---@field delete fun(context: nslua.trace.Context, m: table): string[]?, string?
----@field show fun(context: nslua.trace.Context, m: table, one: boolean): string[]?, string?
+---@field show fun(context: nslua.trace.Context, m: table, one: boolean?): string[]?, string?
 
 ---@class nslua.trace.Context
 ---@field space nslua.trace.Space
 ---@field link fun(index: integer?): string?  name of a link of that namespace
+---@field seen? table<integer, string>  names that links are given before the message is looked at: of a batch
 
 local families = {}
 for _, family in ipairs {
@@ -59,7 +60,7 @@ end
 local raw
 
 local function context_of(nl, space, seen)
-  local context = { space = space }
+  local context = { space = space, seen = seen }
   function context.link(index)
     if not index or index == 0 then
       return nil
@@ -97,36 +98,47 @@ end
 ---@field comment boolean?  no tool has words for it
 ---@field nameless boolean? a link whose name the kernel chooses
 
+---What a message says, as words.
+---@param context nslua.trace.Context
+---@param kind integer     RTM_*
+---@param flags integer    NLM_F_*
+---@param payload string
+---@param replies? any     what the kernel echoed; of what reads: true where it asks for one object
+---@return string? tool    nil where no tool has words for it
+---@return string[]|string words  or why not
+---@return string? left    what the words leave out
+---@return boolean? nameless  a link whose name the kernel chooses
+function M.words(context, kind, flags, payload, replies)
+  local family, verb, name = meaning(kind, payload)
+  if not name then
+    return nil, ("rtnetlink message %d of %d bytes"):format(kind, #payload)
+  end
+  local m = schema.compile(name):decode(payload)
+  if not family then
+    return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
+  end
+  local nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
+  local words, left = family[verb](context, m, verb == "show" and replies or flags, replies)
+  if not words then
+    return nil, ("rtnetlink %s %s: %s"):format(verb, name, left or plain(m))
+  end
+  if context.seen and name == "link" and verb == "write" and m.index and m.index ~= 0 and m.name then
+    context.seen[m.index] = m.name
+  end
+  return family.tool or "ip", words, left, nameless
+end
+
 -- One request as a line. It never raises: a trace may not stop a script.
 local function render(nl, space, seen, kind, flags, payload, replies)
-  local family, verb, name = meaning(kind, payload)
-  local nameless
-  local ok, words, note = pcall(function()
-    if not name then
-      return nil, ("rtnetlink message %d of %d bytes"):format(kind, #payload)
-    end
-    local m = schema.compile(name):decode(payload)
-    if not family then
-      return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
-    end
-    nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
-    local found, why = family[verb](context_of(nl, space, seen), m, flags, replies)
-    if not found then
-      return nil, ("rtnetlink %s %s: %s"):format(verb, name, why or plain(m))
-    end
-    if seen and name == "link" and verb == "write" and m.index and m.index ~= 0 and m.name then
-      seen[m.index] = m.name
-    end
-    local line = spaces.tool(space, family.tool or "ip")
-    for _, word in ipairs(found) do
+  local ok, tool, words, left, nameless = pcall(M.words, context_of(nl, space, seen), kind, flags, payload, replies)
+  if ok and tool then
+    local line = spaces.tool(space, tool)
+    for _, word in ipairs(words) do
       line[#line + 1] = word
     end
-    return line, why
-  end)
-  if ok and words then
-    return { text = sh.join(words), note = note, nameless = nameless }
+    return { text = sh.join(line), note = left, nameless = nameless }
   end
-  local what = ok and note or ("rtnetlink message %d of %d bytes (%s)"):format(kind, #payload, tostring(words))
+  local what = ok and words or ("rtnetlink message %d of %d bytes (%s)"):format(kind, #payload, tostring(tool))
   return { text = ("%s, in %s"):format(what, spaces.describe(space)), comment = true }
 end
 

@@ -65,7 +65,7 @@ local function metric_words(all, add)
   for _, name in ipairs(metrics) do
     if all[name] ~= nil then
       add(name)
-      if locked[name] then
+      if locked[name] and name ~= "rto_min" then -- which ip(8) locks itself
         add "lock"
       end
       add(all[name])
@@ -182,7 +182,7 @@ function M.delete(context, m)
   return words, route_words(context, m, words, true)
 end
 
-function M.show(context, m, _, one)
+function M.show(context, m, one)
   if one then
     local words = { "route", "get" }
     local add = adder(words)

@@ -1,0 +1,191 @@
+-- What ip(8) sends, read as words by the trace, given to ip(8) again: the same request.
+
+local h = require "spec.helper"
+local rtnl = require "spec.rtnl_helper"
+
+-- Requests of a command that are no questions: { type, flags, payload }, whether the kernel takes them or not.
+local function sent(handle, command)
+  local path = os.tmpname()
+  local said = rtnl.inside(handle, ("strace -qq -o %s -e trace=sendmsg -e write=all %s"):format(path, command))
+  local f = assert(io.open(path))
+  local list, bytes = {}, nil
+  local function message()
+    local text = table.concat(bytes or {})
+    bytes = nil
+    if #text >= 17 then
+      local kind = text:byte(5) + 256 * text:byte(6)
+      if kind >= 16 and (kind - 16) % 4 ~= 2 or kind == 90 then -- not RTM_GET*
+        list[#list + 1] = { kind, text:byte(7) + 256 * text:byte(8), text:sub(17) }
+      end
+    end
+  end
+  for line in f:lines() do
+    if line:find "^ %* %d+ bytes in buffer" then
+      message()
+      bytes = {}
+    elseif bytes and line:find "^ | %x+  " then
+      for byte in line:sub(11, 58):gmatch "%x%x" do
+        bytes[#bytes + 1] = string.char(tonumber(byte, 16))
+      end
+    end
+  end
+  message()
+  f:close()
+  os.remove(path)
+  assert(list[1], command .. " sent nothing: " .. said)
+  return list
+end
+
+local messages = {}
+
+-- The requests as text that does not depend on the order of attributes.
+local function text(list)
+  local schema, out = require "nslua.schema", {}
+  for i, m in ipairs(list) do
+    if not messages[m[1]] then
+      for name, message in pairs(schema.messages) do
+        for _, verb in ipairs { "new", "del", "set" } do
+          if message[verb] == m[1] then
+            messages[m[1]] = name
+          end
+        end
+      end
+    end
+    out[i] = ("%d %x %s"):format(m[1], m[2], schema.json(schema.compile(messages[m[1]]):decode(m[3])))
+  end
+  return table.concat(out, "\n")
+end
+
+describe("the words of a trace", function()
+  local why = rtnl.cannot()
+  local said, traces = h.sh "strace -qq -e trace=none true"
+  why = why or not traces and "strace(1) cannot trace here: " .. said
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+  after_each(rtnl.close)
+
+  local netlink = require "nslua.trace.netlink"
+  local sh = require "nslua.trace.sh"
+  for _, object in ipairs { "link", "address", "route", "rule", "neighbour", "nsid" } do
+    require("nslua.rtnl." .. object)
+  end
+
+  -- What a command sends in a new namespace with the links v0 and v1, and the lines that the trace makes of it.
+  local function request(command)
+    local handle = rtnl.netns "trace"
+    rtnl.set(handle, "link add v0 type veth peer name v1")
+    local before = {}
+    for _, row in ipairs(handle.link:list()) do
+      before[row.index] = row.name
+    end
+    local list, lines = sent(handle, command), {}
+    handle:close()
+    for i, m in ipairs(list) do
+      local context = { space = {}, link = function(index)
+        return before[index]
+      end }
+      local tool, words, left = netlink.words(context, m[1], m[2], m[3])
+      assert.truthy(tool, ("%s: %s"):format(command, tostring(words)))
+      assert.is_nil(left, command)
+      lines[i] = tool .. " " .. sh.join(words)
+    end
+    return list, lines
+  end
+
+  local function same(list)
+    for _, command in ipairs(list) do
+      local theirs, lines = request(command)
+      local again = {}
+      for _, line in ipairs(lines) do
+        for _, m in ipairs(request(line)) do
+          again[#again + 1] = m
+        end
+      end
+      assert.equal(text(theirs), text(again), command .. "\n" .. table.concat(lines, "\n"))
+    end
+  end
+
+  it("are those of links", function()
+    same {
+      "ip link add name w0 type veth peer name w1 mtu 1400 address 02:00:00:00:00:01",
+      "ip link add type ifb", "ip link add name b0 index 77 mtu 1300 txqueuelen 7 address 02:00:00:00:00:02 numtxqueues 3 type ifb",
+      "ip link add link v0 name v0.5 type vlan protocol 802.1ad id 5 reorder_hdr off gvrp on mvrp off loose_binding on"
+        .. " ingress-qos-map 1:2 egress-qos-map 3:4 5:6",
+      "ip link add link v0 name m0 type macvlan mode passthru flag nopromisc bcqueuelen 50",
+      "ip link add link v0 name m1 type macvlan mode source macaddr set 02:00:00:00:00:01 02:00:00:00:00:02",
+      "ip link add link v0 name m2 type macvtap mode vepa",
+      "ip link add name x0 type vxlan id 42 dstport 4789 remote fd00::1 local fd00::2 ttl inherit flowlabel 0x55 df set nolearning proxy noudpcsum",
+      "ip link add name x1 type vxlan id 42 dstport 4789 group 239.0.0.1 dev v0 ttl 9 tos 0x12"
+        .. " srcport 1 100 ageing 5 maxaddress 99 rsc l2miss l3miss gbp",
+      "ip link add name x2 type vxlan dstport 4789 external udp6zerocsumtx remcsumrx",
+      "ip link add name br7 type bridge forward_delay 400 stp_state 1 vlan_filtering 1 vlan_protocol 802.1ad mcast_snooping 0 no_linklocal_learn 1"
+        .. " priority 7 group_fwd_mask 8 mcast_last_member_interval 5 mcast_startup_query_count 3 nf_call_iptables 1 group_address 01:80:c2:00:00:04",
+      "ip link set dev v0 up mtu 1400 arp off promisc on multicast off alias 'an alias' group 5 address 02:00:00:00:00:05 txqueuelen 9",
+      "ip link set dev v0 down name v7", "ip link set dev v1 nomaster", "ip link set dev v1 addrgenmode stable_secret", "ip link set group 5 up",
+      "ip link set dev v1 protodown on", "ip link set dev v1 carrier off",
+      "ip link property add dev v1 altname a-name altname another", "ip link property del dev v1 altname a-name",
+      "ip link delete dev v1", "ip link delete group 5", "ip token set ::5/64 dev v0",
+    }
+  end)
+
+  it("are those of a bridge's ports", function()
+    local S = require("nslua.schema").compile "link"
+    local tool, words = netlink.words({ link = function(index)
+      return "v" .. index
+    end }, 16, 5, S:encode { index = 2, linkinfo = { slave_kind = "bridge", slave_data = { state = "forwarding", cost = 9, hairpin = true,
+      isolated = false, mcast_router = 2, fastleave = true, backup_port_index = 3, flush = true } } })
+    assert.equal("ip link set v2 type bridge_slave backup_port v3 cost 9 mcast_fast_leave on fdb_flush hairpin on isolated off mcast_router 2 "
+      .. "state 3",
+      tool .. " " .. table.concat(words, " "))
+  end)
+
+  it("are those of addresses", function()
+    same {
+      "ip address add 10.0.0.1/24 dev v0 broadcast 10.0.0.255 label v0:1 scope link metric 5",
+      "ip address replace 10.0.0.1/32 peer 10.0.0.2/24 dev v0 valid_lft 100 preferred_lft 50 noprefixroute",
+      "ip address change fd00::1/64 dev v0 nodad home mngtmpaddr valid_lft forever preferred_lft 7", "ip address add 127.0.0.2/8 dev v0",
+      "ip address delete 10.0.0.1/24 dev v0", "ip address delete fd00::1/64 dev v0",
+    }
+  end)
+
+  it("are those of routes", function()
+    same {
+      "ip route add 10.0.0.0/8 dev v0", "ip route add default via 10.0.0.1 dev v0 onlink metric 7 src 10.0.0.9 table 100 proto static",
+      "ip route append 10.1.0.0/16 via 10.0.0.1 mtu 1400 advmss 1000 rtt 300ms rttvar 50ms window 5 cwnd 7 ssthresh 8 initcwnd 9 initrwnd 10"
+        .. " reordering 3 hoplimit 64 quickack 1 congctl cubic features ecn rto_min 200ms",
+      "ip route add 10.1.0.0/16 via 10.0.0.1 mtu lock 1400 congctl lock cubic", "ip route change unreachable 10.2.0.0/16 table 5",
+      "ip route replace blackhole default metric 9", "ip route prepend 10.3.0.0/16 nexthop via 10.0.0.1 weight 5 nexthop dev v0 onlink realms 1/2",
+      "ip route add local 10.9.0.1/32 dev v0", "ip route add broadcast 10.9.0.255/32 dev v0", "ip route add 10.4.0.0/16 via inet6 fd00::1 dev v0",
+      "ip route add 10.5.0.0/16 tos 0x10 dev v0 scope global realms 5", "ip -6 route add default dev v0 metric 5",
+      "ip route add fd00:1::/64 from fd00:2::/64 via fd00::1 pref low expires 500", "ip -6 route add unreachable default metric 7",
+      "ip route add fd00:1::/64 nexthop via fd00::1 nexthop via fd00::2 dev v0 weight 9", "ip route add 10.6.0.0/16 nhid 7",
+      "ip route delete 10.0.0.0/8 dev v0", "ip route delete default", "ip -6 route delete default metric 5 proto ra",
+      "ip route delete 10.1.0.0/16 table 100 via 10.0.0.1", "ip route add throw 10.7.0.0/16", "ip route add prohibit 10.8.0.0/16 table local",
+    }
+  end)
+
+  it("are those of rules", function()
+    same {
+      "ip rule add from 10.0.0.0/8 to 10.1.0.0/16 tos 0x10 fwmark 0x5/0xff iif v0 oif v1"
+        .. " priority 500 table 100",
+      "ip rule add not fwmark 7 uidrange 5-9 ipproto tcp sport 5 dport 80-90 lookup main protocol static", "ip rule add priority 9 goto 100",
+      "ip -6 rule add from fd00::/8 blackhole", "ip rule add to 10.0.0.0/8 prohibit priority 3", "ip rule add unreachable priority 4",
+      "ip rule add nop",
+      "ip rule add table 7 suppress_prefixlength 0 suppress_ifgroup 5", "ip rule add l3mdev priority 1000", "ip rule add lookup 5 realms 1/2",
+      "ip rule delete priority 500", "ip -6 rule delete from fd00::/8 table 9", "ip rule delete fwmark 0x5 priority 3 blackhole",
+    }
+  end)
+
+  it("are those of neighbours", function()
+    same {
+      "ip neighbour add 10.0.0.2 dev v0 lladdr 02:00:00:00:00:01",
+      "ip neighbour replace fd00::2 dev v0 lladdr 02:00:00:00:00:01 nud stale router",
+      "ip neighbour change 10.0.0.2 dev v0 nud noarp extern_learn", "ip neighbour add proxy 10.0.0.3 dev v0", "ip neighbour add 10.0.0.4 dev v0 use",
+      "ip neighbour add 10.0.0.4 dev v0 managed", "ip neighbour delete 10.0.0.2 dev v0", "ip neighbour delete proxy 10.0.0.3 dev v0",
+      "ip neighbour add 10.0.0.5 dev v0 nud none protocol static",
+    }
+  end)
+end)
