@@ -9,6 +9,12 @@ local NEWLINK = 16
 
 local M = { message = "link" }
 
+-- Kinds are declared when first named.
+function M.again(m)
+  local info = m.linkinfo
+  return info ~= nil and type(info.data) == "string" and require("nslua.rtnl.kind").kinds[info.kind] ~= nil
+end
+
 -- A name that ip(8) could take for one of its words, which it reads by their beginnings, stands behind `word`.
 local function named(words, word, name, always)
   if always or not name:find "%d" or name:find "^%-" then
@@ -108,7 +114,7 @@ local function info_words(context, info, words)
   local data = type(info.data) == "table" and info.data or {}
   words[#words + 1] = "type"
   words[#words + 1] = kind
-  local left = kinds.words(words, kinds.kinds[kind] or {}, data, context)
+  local left = kinds.words(words, kinds.kinds[kind] or {}, data, context) or type(info.data) == "string" and "its options" or nil
   if data.peer then
     peer_words(context, data.peer, words)
   end

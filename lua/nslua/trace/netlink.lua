@@ -15,6 +15,7 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@field message string    in nslua.schema
 ---@field tool? string      default "ip"
 ---@field fits? fun(payload: string): boolean  of several objects that share message types
+---@field again? fun(m: table): boolean  what it needed to read all of the message is loaded now
 ---@field write fun(context: nslua.trace.Context, m: table, flags: integer, replies: table[]?): string[]?, string?  words after the tool's name,
 ---and what they leave out; nil and a reason where no tool has words
 ---@field delete fun(context: nslua.trace.Context, m: table): string[]?, string?
@@ -114,11 +115,19 @@ function M.words(context, kind, flags, payload, replies)
     return nil, ("rtnetlink message %d of %d bytes"):format(kind, #payload)
   end
   local m = schema.compile(name):decode(payload)
+  if family and family.again and family.again(m) then
+    m = schema.compile(name):decode(payload)
+  end
   if not family then
     return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
   end
   local nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
-  local words, left = family[verb](context, m, verb == "show" and replies or flags, replies)
+  local words, left
+  if verb == "show" then
+    words, left = family.show(context, m, replies == true)
+  else
+    words, left = family[verb](context, m, flags, replies)
+  end
   if not words then
     return nil, ("rtnetlink %s %s: %s"):format(verb, name, left or plain(m))
   end
