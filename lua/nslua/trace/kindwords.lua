@@ -67,6 +67,15 @@ local function inherit(word)
   end
 end
 
+-- What ip(8) sends without being told, beside that which excludes it.
+local function unless(word, other)
+  return function(add, value, data)
+    if not data[other] then
+      add(word, value)
+    end
+  end
+end
+
 local ciphers = { ["36030996058996737"] = "default", ["36242102291529729"] = "gcm-aes-128", ["36242102291529730"] = "gcm-aes-256",
   ["36242102291529731"] = "gcm-aes-xpn-128", ["36242102291529732"] = "gcm-aes-xpn-256" }
 
@@ -125,7 +134,7 @@ M.kinds = {
     remote4 = "remote", remote6 = "remote", local4 = "local", local6 = "local", port = "dstport", label = { "flowlabel", "hex" },
     external = { "external", "flag" }, udp_csum = { "udpcsum", "no" }, udp_zero_csum6_tx = { "udp6zerocsumtx", "no" },
     udp_zero_csum6_rx = { "udp6zerocsumrx", "no" }, inner_proto_inherit = { "innerprotoinherit", "flag" }, tos = { "tos", "hex" },
-    ttl_inherit = inherit "ttl",
+    ttl_inherit = inherit "ttl", ttl = unless("ttl", "ttl_inherit"), id = unless("id", "external"),
     port_range = function(add, value)
       add("port_range", value.low, value.high)
     end,
@@ -140,6 +149,7 @@ M.kinds = {
   hsr = { slave1_index = { "slave1", "dev" }, slave2_index = { "slave2", "dev" }, interlink_index = { "interlink", "dev" },
     proto = number("proto", { hsr = 0, prp = 1 }) },
   macsec = {
+    first = { "sci", "port" },
     sci = function(add, value)
       add("sci", (value:gsub(".", function(byte)
         return ("%02x"):format(byte:byte())

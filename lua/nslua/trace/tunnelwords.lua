@@ -3,7 +3,7 @@
 -- linux/if_tunnel.h, linux/ip6_tunnel.h
 local KEY = 0x2000
 local gre_flags = { { 0x1000, "seq" }, { 0x8000, "csum" } }
-local encap_flags = { { 1, "encap-csum" }, { 2, "encap-csum6" }, { 4, "encap-remcsum" } }
+local encap_flags = { { 1, "encap-csum" }, { 2, "encap-udp6-csum" }, { 4, "encap-remcsum" } }
 local IGN_ENCAP_LIMIT, ORIG_TCLASS, ORIG_FLOWLABEL, DSCP_COPY, ORIG_FWMARK, ALLOW_LOCAL_REMOTE = 1, 2, 4, 0x10, 0x20, 0x40
 
 local function has(value, bit)
@@ -94,7 +94,7 @@ local gre = { iflags = direction("i", "ikey"), oflags = direction("o", "okey"), 
 local sixrd = { sixrd_prefix_bytes = prefix("6rd-prefix", "sixrd_prefixlen"), sixrd_relay_bytes = prefix("6rd-relay_prefix", "sixrd_relay_prefixlen"),
   sixrd_prefixlen = false, sixrd_relay_prefixlen = false,
   flags = function(add, value)
-    if has(value, 1) then
+    if has(value, 1) or has(value, 256) then -- in whatever order of bytes
       add "isatap"
     end
   end }
