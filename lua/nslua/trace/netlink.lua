@@ -26,33 +26,36 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@field link fun(index: integer?): string?  name of a link of that namespace
 ---@field seen? table<integer, string>  names that links are given before the message is looked at: of a batch
 
-local families = {}
-for _, family in ipairs {
+---@type nslua.trace.Family[]
+local families = {
   require "nslua.trace.link", require "nslua.trace.linkprop", require "nslua.trace.address", require "nslua.trace.route",
-  require "nslua.trace.rule", require "nslua.trace.neighbour", (require "nslua.trace.nsid"),
-} do
-  families[family.message] = family
-end
+  require "nslua.trace.rule", require "nslua.trace.neighbour", require "nslua.trace.fdb", require "nslua.trace.nexthop",
+  (require "nslua.trace.nsid"),
+}
 
 local verbs = { new = "write", set = "write", del = "delete", get = "show" }
 
+local function verb_of(message, kind)
+  for word, verb in pairs(verbs) do
+    if message[word] == kind then
+      return verb
+    end
+  end
+end
+
 -- The family and verb of a message, and the name it has in nslua.schema.
 local function meaning(kind, payload)
-  for name, message in pairs(schema.messages) do
-    local family = families[name]
-    if family and (not family.fits or family.fits(payload)) then
-      for word, verb in pairs(verbs) do
-        if message[word] == kind then
-          return family, verb, name
-        end
-      end
+  for _, family in ipairs(families) do
+    local message = schema.messages[family.message]
+    local verb = message and verb_of(message, kind)
+    if verb and (not family.fits or family.fits(payload)) then
+      return family, verb, family.message
     end
   end
   for name, message in pairs(schema.messages) do
-    for word, verb in pairs(verbs) do
-      if message[word] == kind then
-        return nil, verb, name
-      end
+    local verb = verb_of(message, kind)
+    if verb then
+      return nil, verb, name
     end
   end
 end

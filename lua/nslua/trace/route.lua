@@ -2,6 +2,7 @@
 
 local address = require "nslua.trace.address"
 local core = require "nslua.core"
+local encap = require "nslua.trace.encap"
 local names = require "nslua.rtnl.names"
 local routewords = require "nslua.rtnl.routewords"
 
@@ -17,7 +18,7 @@ local local_types = { ["local"] = true, broadcast = true, anycast = true, nat = 
 -- What ip(8) would take where no scope is given.
 local function default_scope(m, deleting)
   local type = m.type or "unspec"
-  if m.family == "inet6" then
+  if m.family == "inet6" or m.family == "mpls" then
     return 0
   elseif type == "local" or type == "nat" then
     return HOST
@@ -31,7 +32,7 @@ local function default_scope(m, deleting)
   return 0
 end
 
-local function via(hop, family, add)
+local function via(hop, add)
   local gateway = hop.gateway
   if gateway then
     add("via", gateway)
@@ -39,7 +40,14 @@ local function via(hop, family, add)
     local text = core.inet.text(hop.via_bytes:sub(3))
     add("via", text:find(":", 1, true) and "inet6" or "inet", text)
   end
-  return family
+end
+
+-- Labels of MPLS that take the place of the route's.
+local function swap(from, add)
+  if type(from.newdst) == "table" then
+    add("as", encap.labels(from.newdst))
+  end
+  return type(from.newdst) == "string" and "newdst" or nil
 end
 
 local function realms(value)
@@ -80,10 +88,9 @@ local function hops(context, list, add)
   local left
   for _, hop in ipairs(list) do
     add "nexthop"
-    if hop.encap_type then
-      left = "encap"
-    end
-    via(hop, nil, add)
+    left = encap.words(add, hop, context) or left
+    left = swap(hop, add) or left
+    via(hop, add)
     if hop.dev_index and hop.dev_index ~= 0 then
       add("dev", context.link(hop.dev_index))
     end
@@ -107,16 +114,21 @@ local function route_words(context, m, words, deleting)
   if kind and kind ~= "unspec" and kind ~= "unicast" then
     add(kind)
   end
-  local dst = m.dst_address and ("%s/%d"):format(m.dst_address, m.dst_len) or "default"
-  add(dst)
+  local is_mpls = m.family == "mpls"
+  if is_mpls then
+    add(m.dst_address and encap.label(m.dst_address) or "default")
+  else
+    add(m.dst_address and ("%s/%d"):format(m.dst_address, m.dst_len) or "default")
+  end
   if m.src_address then
     add("from", ("%s/%d"):format(m.src_address, m.src_len))
   end
   if m.tos and m.tos ~= 0 then
     add("tos", ("0x%02x"):format(m.tos))
   end
-  local left = m.encap_type and "encap" or nil
-  via(m, m.family, add)
+  local left = encap.words(add, m, context)
+  left = swap(m, add) or left
+  via(m, add)
   if m.dev_index and m.dev_index ~= 0 then
     add("dev", context.link(m.dev_index))
   end
@@ -156,6 +168,8 @@ local function begin(m, ...)
   local words = { ... }
   if m.family == "inet6" and not m.dst_address then
     table.insert(words, 1, "-6")
+  elseif m.family == "mpls" then
+    table.insert(words, 1, "-M")
   end
   return words
 end
