@@ -75,7 +75,9 @@ local writers = {
     if mode == 0 and bytes:byte(4) then
       mode = bytes:byte(4) ~= 0 and bytes:byte(4) or 0
     end
-    add("mode", modes[mode] or mode, "segs", segments(bytes, 13))
+    local list = segments(bytes, 13)
+    -- the last hop of mode inline is the packet's own destination, which the kernel writes there
+    add("mode", modes[mode] or mode, "segs", mode == 0 and list:gsub(",::$", "") or list)
   end,
   seg6local = function(add, t, context)
     add("action", t.action)
