@@ -220,6 +220,7 @@ build = {
     ["nslua.trace.rule"] = "lua/nslua/trace/rule.lua",
     ["nslua.trace.sh"] = "lua/nslua/trace/sh.lua",
     ["nslua.trace.spaces"] = "lua/nslua/trace/spaces.lua",
+    ["nslua.trace.tc"] = "lua/nslua/trace/tc.lua",
     ["nslua.trace.tunnelwords"] = "lua/nslua/trace/tunnelwords.lua",
     ["nslua.transaction"] = "lua/nslua/transaction.lua",
     ["nslua.units"] = "lua/nslua/units.lua",

@@ -30,7 +30,7 @@ local GETLINK, SKIP_STATS = 18, 8
 local families = {
   require "nslua.trace.link", require "nslua.trace.linkprop", require "nslua.trace.address", require "nslua.trace.route",
   require "nslua.trace.rule", require "nslua.trace.neighbour", require "nslua.trace.fdb", require "nslua.trace.nexthop",
-  (require "nslua.trace.nsid"),
+  require("nslua.trace.tc").qdisc, require("nslua.trace.tc").class, (require "nslua.trace.nsid"),
 }
 
 local verbs = { new = "write", set = "write", del = "delete", get = "show" }
