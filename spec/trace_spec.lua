@@ -309,6 +309,48 @@ ns.exec{ "true" }
     assert.equal("1", (h.sh "build/bin/nslua --trace=/nonexistent/file -e 'print(1)'; echo $?"):match "%d+$")
   end)
 
+  it("shows what commands do", function()
+    if not able then
+      return pending(why)
+    end
+    local function run(command)
+      local out, ok = alone("ip netns add blue\n" .. command)
+      assert.is_true(ok, out)
+      return out
+    end
+    assert.matches("^# nslua netns add red, pid %d+: [^\n]+\nip netns add red   # [%d.]+ ms ok$", run "build/bin/nslua --trace netns add red 2>&1")
+    assert.matches("\nexec ip netns exec blue env 'A=b c' true   # ", run "build/bin/nslua --trace netns exec blue env 'A=b c' true")
+    assert.matches("\nip netns attach me %d+   # [%d.]+ ms ok$", run "build/bin/nslua --trace netns attach me $$")
+    assert.matches("\nip netns delete blue   # [%d.]+ ms ok$", run "build/bin/nslua --trace netns delete blue")
+    assert.matches("\n# ip netns delete red   # [%d.]+ ms ENOENT: ", run "build/bin/nslua --trace netns delete red || true")
+    assert.matches("\nip netns set blue 5   # [%d.]+ ms ok$", run "build/bin/nslua --trace netns set blue 5")
+    assert.matches("\nexec unshare %-%-uts %-%-net true   # ", run "build/bin/nslua --trace unshare -n -u true")
+    assert.matches("\nexec nsenter %-%-net=/run/netns/blue true   # ", run "build/bin/nslua --trace nsenter --net=/run/netns/blue true")
+  end)
+
+  it("has stand-ins for namespaces in user namespaces, too", function()
+    local userns, is_able = h.sh "unshare -Ur true"
+    if not is_able then
+      return pending("no user namespace here: " .. userns)
+    end
+    local trace = file()
+    local script = file [[
+local u <close> = ns.userns.new{ map_users = "root" }
+local a <close> = ns.netns.new{ userns = u, label = "a b" }
+a.link:add{ kind = "veth" }
+a:sysctl("net.ipv4.ip_forward", 1)
+a:run{ "true" }
+]]
+    local out, ok = h.sh(("build/bin/nslua --trace=%s %s"):format(trace, script))
+    assert.is_true(ok, out)
+    trace = read(trace)
+    assert.matches("\n# unshare %-%-user   # [%d.]+ ms ok, held by the script\n", trace)
+    assert.matches("\nip netns add nslua%-%d+%-1   # [%d.]+ ms ok, in a user namespace of the script\n", trace)
+    assert.matches("\nip %-n nslua%-%d+%-1 link add veth%d type veth   # ", trace)
+    assert.matches("\nip netns exec nslua%-%d+%-1 sysctl %-w net.ipv4.ip_forward=1   # ", trace)
+    assert.matches("\nip netns exec nslua%-%d+%-1 true </dev/null   # [%d.]+ ms exit 0; not in the line: in its user namespace\n", trace)
+  end)
+
   it("costs no module more where it is off", function()
     local code = "for name in pairs(package.loaded) do if name:find 'trace' then print(name) end end"
     local script = file("local ns = require 'nslua' local _ = ns.netns, ns.run, ns.netlink " .. code)

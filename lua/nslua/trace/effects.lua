@@ -394,6 +394,22 @@ local function handles()
   end
 end
 
+-- Of the time namespace that this process's children will be in.
+local function time_offsets()
+  local set = namespace.set_time_offsets
+  function namespace.set_time_offsets(offsets, ...)
+    local words = { "unshare", "--time" }
+    for _, clock in ipairs { "monotonic", "boottime" } do
+      if type(offsets) == "table" and offsets[clock] then
+        words[#words + 1] = "--" .. clock
+        words[#words + 1] = offsets[clock]
+      end
+    end
+    out.comment(sh.join(words) .. ": offsets for this process's children")
+    return set(offsets, ...)
+  end
+end
+
 ---Put the printing versions in the place of the core's.
 function M.start()
   wrap(core.namespace, { new_net = new_net, open = open, pidfd = pidfd, of_pidfd = of_pidfd, unshare = unshare, setns = setns, call = call,
@@ -404,6 +420,7 @@ function M.start()
   wrap(core.mount, { bind = bind })
   wrap(core.file, { unlink = unlink })
   handles()
+  time_offsets()
 end
 
 return M

@@ -10,7 +10,7 @@ local M = {
 
 local fd -- nil: stderr
 local started = false
-local held = {}
+local held, MOST = {}, 200
 
 ---The id of this process.
 ---@return string
@@ -35,13 +35,39 @@ local function put(text)
   end
 end
 
+-- The script with its arguments, or the command.
+local function what_runs()
+  local args = rawget(_G, "arg")
+  if type(args) ~= "table" or type(args[0]) ~= "string" then
+    return "nslua"
+  end
+  local words = { args[0] }
+  if not args[0]:find "[/.]" and args[-1] then
+    words[1] = "nslua"
+    words[2] = args[0] -- a command
+  end
+  for _, word in ipairs(args) do
+    words[#words + 1] = word
+  end
+  local text = sh.flat(sh.join(words))
+  return #text > 100 and text:sub(1, 97) .. "..." or text
+end
+
 local function header()
   if not started then
     started = true
-    local pid, script = M.pid(), rawget(_G, "arg")
-    script = type(script) == "table" and type(script[0]) == "string" and script[0] or "nslua"
-    put(("# %s, pid %s: what it does to the system, in lines for sh. nslua-%s-X stands for a namespace that has no name in the script."):format(
-      sh.flat(script), pid, pid))
+    put(("# %s, pid %s: what it does to the system, in lines for sh"):format(what_runs(), M.pid()))
+  end
+end
+
+local explained = false
+
+---Say once what stand-in names are.
+function M.explain()
+  header()
+  if not explained then
+    explained = true
+    put(("# nslua-%s-X stands for a namespace that has no name in the script"):format(M.pid()))
   end
 end
 
@@ -106,6 +132,9 @@ end
 function M.comment(text, note)
   header()
   local line = "# " .. sh.flat(add(text, note))
+  if #held > MOST then
+    flush(true) -- the script goes on for long without an effect
+  end
   if held[1] then
     held[#held + 1] = { text = line }
   else

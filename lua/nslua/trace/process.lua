@@ -96,14 +96,21 @@ end
 local function mapping(plan, words, notes)
   local users, groups = plan.map_users, plan.map_groups
   local simple = { root = "--map-root-user", current = "--map-current-user", auto = "--map-auto" }
+  local function only(list)
+    return type(list) == "table" and #list == 1 and type(list[1]) == "table" and list[1] or nil
+  end
+  local user, group = only(users), only(groups)
+  local uid, gid = core.idmap.who()
   if simple[users] and (groups == nil or groups == users) then
     words[#words + 1] = simple[users]
+  elseif user and group and user[1] == 0 and user[2] == uid and user[3] == 1 and group[1] == 0 and group[2] == gid and group[3] == 1 then
+    words[#words + 1] = simple.root
   else
-    for key, list in pairs { ["--map-users="] = users, ["--map-groups="] = groups } do
-      local range = type(list) == "table" and #list == 1 and type(list[1]) == "table" and list[1]
+    for _, pair in ipairs { { "--map-users=", users, user }, { "--map-groups=", groups, group } } do
+      local range = pair[3]
       if range then
-        words[#words + 1] = ("%s%.0f,%.0f,%.0f"):format(key, range[2], range[1], range[3])
-      elseif list then
+        words[#words + 1] = ("%s%.0f,%.0f,%.0f"):format(pair[1], range[2], range[1], range[3])
+      elseif pair[2] then
         notes.maps = "its id maps"
       end
     end
@@ -292,7 +299,13 @@ local function line_of(job, call, plan)
   append(words, inside(job, plan))
   append(words, credentials(job, notes))
   append(words, environment(job, notes))
-  append(words, job.argv or {})
+  local argv = job.argv or {}
+  if argv[2] == "--rcfile" and tostring(argv[3]):find "^/dev/fd/" then
+    argv = { argv[1], argv[4] } -- the prompt of nslua.shell comes through an fd
+  elseif type(plan.fds) == "table" and plan.fds[1] ~= nil then
+    notes.fds = "fds it keeps"
+  end
+  append(words, argv)
   local before, after = redirections(plan, call, notes)
   local left = {}
   for _, note in pairs(notes) do

@@ -110,6 +110,7 @@ function M.settle(space)
   if pending then
     space.pending = nil
     stand_in(space)
+    out.explain()
     out.effect(sh.join { "ip", "netns", "add", space.name }, out.time(pending.took) .. " ok" .. (pending.note and ", " .. pending.note or ""))
   end
 end
