@@ -78,8 +78,14 @@ local function context_of(nl, space, seen)
   return context
 end
 
--- Decoded values as text for a comment: { name = "eth0", mtu = 1400 }.
-local function plain(value)
+-- What is nobody else's business.
+local secrets = { private_key = true, preshared_key = true, sak = true, key = true }
+
+-- Decoded values as text for a comment: { mtu 1400, name eth0 }.
+local function plain(value, key_of)
+  if secrets[key_of] and type(value) == "string" then
+    return "(secret)"
+  end
   if type(value) ~= "table" then
     return type(value) == "string" and sh.quote(value) or tostring(value)
   end
@@ -91,7 +97,7 @@ local function plain(value)
     return tostring(a) < tostring(b)
   end)
   for _, key in ipairs(keys) do
-    parts[#parts + 1] = (type(key) == "number" and "" or tostring(key) .. " ") .. plain(value[key])
+    parts[#parts + 1] = (type(key) == "number" and "" or tostring(key) .. " ") .. plain(value[key], key)
   end
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
@@ -187,10 +193,21 @@ local function space_of(nl)
   return found and found.protocol == ROUTE and found.space or nil
 end
 
-local function protocol_line(nl, kind, payload)
+-- What is asked for in other protocols, as nslua.netlink has it: its own words are the best there are.
+---@type table?
+local asked
+
+local function protocol_line(nl, kind, payload, request)
   local found = known[nl]
-  return { text = ("netlink protocol %s, message %d of %d bytes%s"):format(found and ("%d"):format(found.protocol) or "?", kind, #payload,
-    found and ", in " .. spaces.describe(found.space) or ""), comment = true }
+  local where = found and ", in " .. spaces.describe(found.space) or ""
+  if request and request.call and request.schema then
+    local ok, m = pcall(function()
+      return plain(request.schema:decode(payload))
+    end)
+    return { text = ("netlink: %s %s%s"):format(request.call, ok and m or "", where), comment = true, reads = request.reads }
+  end
+  return { text = ("netlink protocol %s, message %d of %d bytes%s"):format(found and found.protocol and ("%d"):format(found.protocol) or "?", kind,
+    #payload, where), comment = true }
 end
 
 local function failed(line, began, message, errno, extack)
@@ -199,11 +216,14 @@ end
 
 local function request(nl, kind, flags, payload, ...)
   local space = space_of(nl)
-  local line = space and render(nl, space, nil, kind, flags, payload) or protocol_line(nl, kind, payload)
+  local line = space and render(nl, space, nil, kind, flags, payload)
+    or protocol_line(nl, kind, payload, asked and asked[3] == payload and asked or nil)
   local began = core.fd.clock()
   local replies, message, errno, extack = raw.request(nl, kind, flags, payload, ...)
   local took = core.fd.clock() - began
-  if replies then
+  if line.reads and not out.all then
+    return replies, message, errno, extack
+  elseif replies then
     if line.nameless then
       line = render(nl, space, nil, kind, flags, payload, replies)
     end
@@ -217,7 +237,7 @@ end
 local function batch(nl, requests, ...)
   local space, lines, seen = space_of(nl), {}, {}
   for i, r in ipairs(requests) do
-    lines[i] = space and render(nl, space, seen, r[1], r[2], r[3]) or protocol_line(nl, r[1], r[3])
+    lines[i] = space and render(nl, space, seen, r[1], r[2], r[3]) or protocol_line(nl, r[1], r[3], r)
   end
   local began = core.fd.clock()
   local failures, message, errno = raw.batch(nl, requests, ...)
@@ -264,8 +284,21 @@ local function dump(nl, kind, flags, payload, ...)
   return rows, message, errno, extack
 end
 
+-- Note what is asked for before it is sent.
+local function noted(original, reads)
+  return original and function(request, ...)
+    asked = request
+    if reads then
+      request.reads = true
+    end
+    return original(request, ...)
+  end
+end
+
 ---Put the printing versions in the place of the core's.
 function M.start()
+  local lua = require "nslua.netlink"
+  lua.write, lua.exchange = noted(lua.write), noted(lua.exchange, true)
   local open = core.netlink.open
   function core.netlink.open(fd, ...)
     local from = fd and sockets[fd]
