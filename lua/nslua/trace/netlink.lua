@@ -286,12 +286,12 @@ end
 
 -- Note what is asked for before it is sent.
 local function noted(original, reads)
-  return original and function(request, ...)
-    asked = request
+  return original and function(r, ...)
+    asked = r
     if reads then
-      request.reads = true
+      r.reads = true
     end
-    return original(request, ...)
+    return original(r, ...)
   end
 end
 
