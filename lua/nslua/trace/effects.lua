@@ -364,6 +364,7 @@ end
 
 -- Handles: what the script calls a namespace, and when it lets go of one that has no name.
 local function handles()
+  local holders = setmetatable({}, { __mode = "kv" })
   local made = namespace.wrap
   function namespace.wrap(t, fd, fields)
     local self = made(t, fd, fields)
@@ -373,7 +374,7 @@ local function handles()
         space.label = rawget(self, "label")
       end
       if rawget(self, "anonymous") then
-        space.handle = self
+        holders[space] = self
         spaces.settle(space)
       end
     end
@@ -385,7 +386,7 @@ local function handles()
     local fd = self.type == "net" and rawget(self, "fd")
     local space = fd and rawget(self, "anonymous") and spaces.of(fd)
     local function after(...)
-      if space and space.handle == self then
+      if space and holders[space] == self then
         spaces.closed(space)
       end
       return ...

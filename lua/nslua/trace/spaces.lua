@@ -17,10 +17,10 @@ local RUN = "/run/netns/"
 ---@field pending table?   made, and not told yet: { began, took }
 ---@field path string?     where it was opened
 ---@field pid integer?     process it was opened from
----@field fd userdata?     of this process
 ---@field label string?    what the script calls it
 
 local spaces, taken, count = {}, {}, 0
+local fds = setmetatable({}, { __mode = "kv" }) -- of this process, while somebody else has them: a trace keeps nothing alive
 local paths, pids = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
 
 local function key_of(device, inode)
@@ -56,8 +56,8 @@ local function at_key(key, fd)
     end
   end
   if fd then
-    if not (space.fd and space.fd:isopen()) then
-      space.fd = fd
+    if not (fds[space] and fds[space]:isopen()) then
+      fds[space] = fd
     end
     space.path = paths[fd] or space.path
     space.pid = pids[fd] or space.pid
@@ -127,7 +127,8 @@ function M.made(fd, began, note)
   if old then -- the kernel uses numbers again: that one is gone
     M.closed(old)
   end
-  local space = { key = key, fd = fd, pending = { took = core.fd.clock() - began, note = note } }
+  local space = { key = key, pending = { took = core.fd.clock() - began, note = note } }
+  fds[space] = fd
   if key then
     spaces[key] = space
   end
@@ -179,7 +180,7 @@ function M.path(space)
     return ("/proc/%s/ns/net"):format(out.pid())
   end
   local ok, number = pcall(function()
-    return space.fd:number()
+    return fds[space]:number()
   end)
   return ("/proc/%s/fd/%s"):format(out.pid(), ok and ("%.0f"):format(number) or "?")
 end
