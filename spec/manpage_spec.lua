@@ -63,7 +63,6 @@ describe("bash completion", function()
     assert.equal("bash", complete("nslua", "help", "--completion", "="))
   end)
 
-<<<<<<< HEAD
   it("completes values: words, files, folders, users", function()
     assert.equal("slave shared", complete("nslua", "unshare", "--propagation", "s"))
     assert.equal("deny", complete("nslua", "unshare", "--setgroups", "=", "d"))
@@ -101,7 +100,8 @@ describe("bash completion", function()
     assert.matches("%f[%w]bash%f[%W]", complete("nslua", "unshare", "-n", "--root", "/", "bas"))
     assert.matches("%f[%w]bash%f[%W]", complete("nslua", "nsenter", "-t", "1", "-n/x", "bas"))
     assert.equal("--mount --mount-proc --mount-binfmt", complete("nslua", "unshare", "-n", "--root", "/", "--mou"))
-=======
+  end)
+
   it("sees a command behind options of the program", function()
     assert.equal("--trace", complete("nslua", "--t"))
     assert.equal("help", complete("nslua", "--trace", "-E", "hel"))
@@ -109,7 +109,6 @@ describe("bash completion", function()
     assert.equal("bash", complete("nslua", "-l", "x", "--trace", "=", "all", "help", "--completion", "="))
     assert.matches("^all", complete("nslua", "--trace", "="))
     assert.equal("README.md", complete("nslua", "--trace", "=", "READ"))
->>>>>>> b33dfdc (Trace: README with its output, manual page, completion of what stands before a command)
   end)
 
   it("offers every option of every command", function()

@@ -69,7 +69,7 @@ describe("the words of a trace", function()
 
   local netlink = require "nslua.trace.netlink"
   local sh = require "nslua.trace.sh"
-  for _, object in ipairs { "link", "address", "route", "rule", "neighbour", "nsid" } do
+  for _, object in ipairs { "link", "address", "route", "rule", "neighbour", "nsid", "nexthop", "fdb", "bridge_vlan", "mdb", "addrlabel" } do
     require("nslua.rtnl." .. object)
   end
 
@@ -165,6 +165,76 @@ describe("the words of a trace", function()
       "ip route delete 10.0.0.0/8 dev v0", "ip route delete default", "ip -6 route delete default metric 5 proto ra",
       "ip route delete 10.1.0.0/16 table 100 via 10.0.0.1", "ip route add throw 10.7.0.0/16", "ip route add prohibit 10.8.0.0/16 table local",
     }
+  end)
+
+  it("are those of encapsulations and MPLS", function()
+    same {
+      "ip route add 10.1.0.0/16 encap mpls 100/200 ttl 9 via 10.0.0.1",
+      "ip route add 10.1.0.0/16 encap ip id 7 dst 10.0.0.9 src 10.0.0.8 ttl 5 tos 3 dev v0",
+      "ip route add 10.1.0.0/16 encap ip id 7 dst 10.0.0.9 key csum seq dev v0",
+      "ip route add fd00:1::/64 encap ip6 id 7 dst fd00::9 src fd00::8 hoplimit 5 tc 3 dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6 mode encap segs fd00::1,fd00::2 dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6 mode inline segs fd00::1 dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6local action End.DT6 table 5 dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6local action End.X nh6 fd00::5 dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6local action End.DT4 vrftable 5 count dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6local action End flavors psp,usd dev v0",
+      "ip -6 route add fd00:1::/64 encap seg6local action End flavors next-csid lblen 32 nflen 16 dev v0",
+      "ip route add 10.1.0.0/16 encap xfrm if_id 5 link_dev v1 dev v0",
+      "ip route add 10.1.0.0/16 nexthop encap mpls 5 via 10.0.0.1 nexthop encap mpls 6 via 10.0.0.2",
+      "ip -M route add 100 as 200/300 via inet 10.0.0.1", "ip -M route add 100 dev v0",
+      "ip -M route add 100 nexthop as 5 via inet 10.0.0.1 nexthop as 6 via inet6 fd00::1 dev v0",
+      "ip -M route delete 100", "ip -M route replace 100 via inet 10.0.0.1 dev v0 ttl-propagate enabled",
+    }
+  end)
+
+  it("are those of nexthops", function()
+    same {
+      "ip nexthop add id 1 via 10.0.0.1 dev v0 onlink", "ip nexthop replace id 2 via fd00::1 dev v0 protocol static",
+      "ip nexthop add id 3 dev v0", "ip -6 nexthop add id 3 dev v0",
+      "ip nexthop add id 4 blackhole", "ip nexthop add id 5 group 1/2,7/3 type mpath",
+      "ip nexthop add id 6 group 1/2 type resilient buckets 32 idle_timer 5 unbalanced_timer 9",
+      "ip nexthop add id 7 via 10.0.0.1 fdb", "ip nexthop add id 8 encap mpls 100 via 10.0.0.1 dev v0", "ip nexthop delete id 4",
+      "ip nexthop add via 10.0.0.1 dev v0",
+      "ip nexthop add id 9 group 7 fdb",
+    }
+  end)
+
+  it("are those of forwarding tables", function()
+    same {
+      "bridge fdb add 02:00:00:00:00:01 dev v0", "bridge fdb add 02:00:00:00:00:01 dev v0 master static vlan 5",
+      "bridge fdb append 02:00:00:00:00:01 dev v0 dst 10.0.0.1 port 4789 vni 7 via v1",
+      "bridge fdb replace 02:00:00:00:00:01 dev v0 dst fd00::1 src_vni 5 self",
+      "bridge fdb add 02:00:00:00:00:01 dev v0 dynamic master sticky extern_learn",
+      "bridge fdb del 02:00:00:00:00:01 dev v0 master", "bridge fdb add 02:00:00:00:00:01 dev v0 nhid 7 self use router",
+    }
+  end)
+
+  it("are those of multicast groups and labels", function()
+    same {
+      "bridge mdb add dev v0 port v1 grp 239.1.1.1 permanent vid 5 src 10.0.0.1", "bridge mdb add dev v0 port v1 grp ff02::99",
+      "bridge mdb del dev v0 port v1 grp 239.1.1.1", "ip addrlabel add prefix fd00::/8 label 99 dev v0", "ip addrlabel del prefix fd00::/8 label 99",
+    }
+  end)
+
+  it("are those of a bridge's VLANs", function()
+    local S = require("nslua.schema").compile "bridge_vlan"
+    local function lines(kind, entry)
+      local tool, words = netlink.words({ link = function(index)
+        return "v" .. index
+      end }, kind, 5, S:encode { family = 7, dev_index = 2, entries = { entry } })
+      local out = { tool .. " " .. table.concat(words, " ") }
+      for i, more in ipairs(words.also or {}) do
+        out[i + 1] = tool .. " " .. table.concat(more, " ")
+      end
+      return out
+    end
+    assert.same({ "bridge vlan add vid 5 dev v2 pvid untagged" }, lines(112, { info = { vid = 5, flags = { "pvid", "untagged" } } }))
+    assert.same({ "bridge vlan add vid 5-9 dev v2 self", "bridge vlan set vid 5-9 dev v2 state blocking mcast_router 2" },
+      lines(112, { info = { vid = 5, flags = { "brentry" } }, range = 9, state = "blocking", mcast_router = 2 }))
+    assert.same({ "bridge vlan add vid 5-6 dev v2 tunnel_info id 100-101" },
+      lines(112, { info = { vid = 5, flags = { "only_opts" } }, range = 6, tunnel = { id = 100, cmd = 19 } }))
+    assert.same({ "bridge vlan del vid 5 dev v2" }, lines(113, { info = { vid = 5 } }))
   end)
 
   it("are those of rules", function()

@@ -9,6 +9,13 @@ local NEWLINK = 16
 
 local M = { message = "link" }
 
+local AF_BRIDGE = 7
+
+-- Of a bridge's own family these messages say other things.
+function M.fits(payload)
+  return payload:byte() ~= AF_BRIDGE
+end
+
 -- Kinds are declared when first named.
 function M.again(m)
   local info = m.linkinfo

@@ -15,9 +15,10 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@field message string    in nslua.schema
 ---@field tool? string      default "ip"
 ---@field fits? fun(payload: string): boolean  of several objects that share message types
+---@field decode? fun(payload: string, verb: string): table?  where the schema is that of rows alone
 ---@field again? fun(m: table): boolean  what it needed to read all of the message is loaded now
 ---@field write fun(context: nslua.trace.Context, m: table, flags: integer, replies: table[]?): string[]?, string?  words after the tool's name,
----and what they leave out; nil and a reason where no tool has words
+---and what they leave out (`also`: words of further lines); nil and a reason where no tool has words
 ---@field delete fun(context: nslua.trace.Context, m: table): string[]?, string?
 ---@field show fun(context: nslua.trace.Context, m: table, one: boolean?): string[]?, string?
 
@@ -26,11 +27,13 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@field link fun(index: integer?): string?  name of a link of that namespace
 ---@field seen? table<integer, string>  names that links are given before the message is looked at: of a batch
 
+local bridge, labels, tc = require "nslua.trace.bridge", require "nslua.trace.addrlabel", require "nslua.trace.tc"
+
 ---@type nslua.trace.Family[]
 local families = {
   require "nslua.trace.link", require "nslua.trace.linkprop", require "nslua.trace.address", require "nslua.trace.route",
   require "nslua.trace.rule", require "nslua.trace.neighbour", require "nslua.trace.fdb", require "nslua.trace.nexthop",
-  require("nslua.trace.tc").qdisc, require("nslua.trace.tc").class, (require "nslua.trace.nsid"),
+  bridge.vlan, bridge.mdb, labels.addrlabel, labels.netconf, tc.qdisc, tc.class, (require "nslua.trace.nsid"),
 }
 
 local verbs = { new = "write", set = "write", del = "delete", get = "show" }
@@ -123,7 +126,7 @@ function M.words(context, kind, flags, payload, replies)
   if not name then
     return nil, ("rtnetlink message %d of %d bytes"):format(kind, #payload)
   end
-  local m = schema.compile(name):decode(payload)
+  local m = family and family.decode and family.decode(payload, verb) or schema.compile(name):decode(payload)
   if family and family.again and family.again(m) then
     m = schema.compile(name):decode(payload)
   end
@@ -132,7 +135,9 @@ function M.words(context, kind, flags, payload, replies)
   end
   local nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
   local words, left
-  if verb == "show" then
+  if not family[verb] then
+    return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
+  elseif verb == "show" then
     words, left = family.show(context, m, replies == true)
   else
     words, left = family[verb](context, m, flags, replies)
@@ -150,11 +155,15 @@ end
 local function render(nl, space, seen, kind, flags, payload, replies)
   local ok, tool, words, left, nameless = pcall(M.words, context_of(nl, space, seen), kind, flags, payload, replies)
   if ok and tool then
-    local line = spaces.tool(space, tool)
-    for _, word in ipairs(words) do
-      line[#line + 1] = word
+    local lines = {}
+    for i = 0, words.also and #words.also or 0 do
+      local line = spaces.tool(space, tool)
+      for _, word in ipairs(i == 0 and words or words.also[i]) do
+        line[#line + 1] = word
+      end
+      lines[#lines + 1] = sh.join(line)
     end
-    return { text = sh.join(line), note = left, nameless = nameless }
+    return { text = table.concat(lines, " && "), note = left, nameless = nameless }
   end
   local what = ok and words or ("rtnetlink message %d of %d bytes (%s)"):format(kind, #payload, tostring(tool))
   return { text = ("%s, in %s"):format(what, spaces.describe(space)), comment = true }
