@@ -136,6 +136,8 @@ static void decode_body(struct nslua_decoder *d, int set, int head, const uint8_
 			decode_unknown(d, &a, t);
 			continue;
 		}
+		if (f->type == T_PAD)
+			continue; /* before a u64, so that it is aligned */
 		push_key(d, f);
 		if (!nslua_decode_value(d, f, a.p, a.len, &sc, depth)) {
 			lua_pop(L, 1);

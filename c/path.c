@@ -127,7 +127,7 @@ static void seek_body(struct seek *k, int set, int head, const uint8_t *p, size_
 		if (!holds(k, a.p - 4, a.len + 4))
 			continue;
 		f = nslua_byid(&k->d.s->sets[set], a.type);
-		if (!f)
+		if (!f || !f->key)
 			extend(k, "#%d", a.type & NLA_ID);
 		else
 			extend(k, "k", f->key);
@@ -210,7 +210,7 @@ int nslua_schema_missing(lua_State *L)
 		seek_body(&k, s->set, s->head, k.base, n, NULL, 0);
 	}
 	f = k.set >= 0 && id >= 0 && id <= NLA_ID ? nslua_byid(&s->sets[k.set], (uint16_t)id) : NULL;
-	if (f)
+	if (f && f->key)
 		extend(&k, "k", f->key);
 	else
 		extend(&k, "#%d", (int)id);

@@ -1,4 +1,4 @@
--- Requests to rtnetlink: one kept socket for each namespace handle, errors with the kernel's own words, batches.
+-- Requests to the kernel over netlink: a kept socket for each namespace handle and protocol, errors with the kernel's own words, batches.
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
@@ -26,21 +26,50 @@ local active
 ---@type nslua.Transaction?  the one that runs
 M.transaction = nil
 
----The kept socket of a namespace handle; a new one after a fork, since the two processes would take each other's replies.
+-- Sockets of other protocols than rtnetlink, by number, closed with their handle.
+local Sockets = {}
+Sockets.__index = Sockets
+
+function Sockets:close()
+  for protocol, nl in pairs(self) do
+    self[protocol] = nil
+    nl:close()
+  end
+end
+
+---A netlink socket of a namespace that nobody else uses: for events.
 ---@param handle table
 ---@param call string
+---@param protocol integer
 ---@return userdata
-local function socket_of(handle, call)
-  local nl = rawget(handle, "netlink_socket")
-  if nl and nl:own() then
-    return nl
-  end
+function M.socket(handle, call, protocol)
   if not rawget(handle, "fd") then
     errors.misuse("%s: %s is closed", call, handle:describe())
   end
-  local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
-  nl = errors.check(call, { netns = handle:describe() }, core.netlink.open(fd))
-  rawset(handle, "netlink_socket", nl)
+  local fd = handle:raw_socket(AF_NETLINK, SOCK_RAW, protocol)
+  return errors.check(call, { netns = handle:describe() }, core.netlink.open(fd))
+end
+
+---The kept socket of a namespace handle; a new one after a fork, since the two processes would take each other's replies.
+---@param handle table
+---@param call string
+---@param protocol? integer  NETLINK_* of linux/netlink.h (default: rtnetlink)
+---@return userdata
+local function socket_of(handle, call, protocol)
+  local kept, key = handle, "netlink_socket"
+  if protocol and protocol ~= NETLINK_ROUTE then
+    kept, key = rawget(handle, "netlink_sockets"), protocol
+    if not kept then
+      kept = setmetatable({}, Sockets)
+      rawset(handle, "netlink_sockets", kept)
+    end
+  end
+  local nl = rawget(kept, key)
+  if nl and nl:own() then
+    return nl
+  end
+  nl = M.socket(handle, call, protocol or NETLINK_ROUTE)
+  rawset(kept, key, nl)
   return nl
 end
 
@@ -73,7 +102,7 @@ local function failure(request, message, errno, extack)
   if not errno then
     e.message = message
   elseif errno == core.errno.EPERM and not (extack and extack.message) then
-    e.hint = permission(request)
+    e.hint = request.forbidden and request.forbidden() or permission(request)
   else
     local none = request.none and request.none[errno]
     e.message = type(none) == "string" and none or nil
@@ -107,29 +136,9 @@ local function stale(request)
   end
 end
 
--- Send what is queued, keep what failed.
-local function flush(batch)
-  local queue, sent = batch.queue, {}
-  batch.queue = {}
-  if batch.wild then
-    batch.devices = {}
-  end
-  for name in pairs(batch.touched) do
-    batch.devices[name] = nil
-  end
-  batch.touched, batch.wild = {}, nil
-  for _, request in ipairs(queue) do
-    local e = stale(request)
-    if e then
-      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
-    else
-      sent[#sent + 1] = request
-    end
-  end
-  if #sent == 0 then
-    return
-  end
-  local failures, message, errno = socket_of(batch.handle, "batch"):batch(sent)
+-- Send requests of one protocol, keep what failed.
+local function send(batch, sent)
+  local failures, message, errno = socket_of(batch.handle, "batch", sent[1].protocol):batch(sent)
   if not failures then
     errors.check("batch", { netns = batch.handle:describe() }, failures, message, errno)
   end
@@ -159,6 +168,34 @@ local function flush(batch)
   end
 end
 
+-- Send what is queued in its order: what follows each other on one socket goes together.
+local function flush(batch)
+  local queue, sent = batch.queue, {}
+  batch.queue = {}
+  if batch.wild then
+    batch.devices = {}
+  end
+  for name in pairs(batch.touched) do
+    batch.devices[name] = nil
+  end
+  batch.touched, batch.wild = {}, nil
+  for _, request in ipairs(queue) do
+    local e = stale(request)
+    if e then
+      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
+    else
+      if sent[1] and sent[1].protocol ~= request.protocol then
+        send(batch, sent)
+        sent = {}
+      end
+      sent[#sent + 1] = request
+    end
+  end
+  if sent[1] then
+    send(batch, sent)
+  end
+end
+
 -- Send a batch's queue from within; what its requests do afterwards is done at once.
 local function flush_active()
   local batch = active
@@ -181,7 +218,8 @@ end
 ---@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail = (text), describe = (makes it of
 ---`words`, what the caller gave), asked = (what a batch's error tells, where that is not `words`), after =, hint =,
 ---none = (errno to what it means of an object that is not there), absent = (the same, where that is no error),
----far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done) }
+---far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done),
+---protocol = (NETLINK_*, default: rtnetlink), forbidden = (a function: what grants it, after EPERM) }
 ---@return table[]? replies  list of { type, bytes }; nil where it was queued
 function M.write(request)
   local handle = request.handle
@@ -194,9 +232,19 @@ function M.write(request)
       request[2] = request[2] - request[2] % 16 + request[2] % 8 -- no NLM_F_ECHO: the replies would overrun the socket
       return nil
     end
+  end
+  return M.exchange(request)
+end
+
+---Send a request now, and wait for all the kernel has to say to it.
+---@param request table  as for `write`
+---@return table[]? replies  nil where there is none, and that is no error
+function M.exchange(request)
+  if active then
     flush_active()
   end
-  local replies, message, errno, extack = socket_of(handle, request.call):request(request[1], request[2] + ACK, request[3])
+  local nl = socket_of(request.handle, request.call, request.protocol)
+  local replies, message, errno, extack = nl:request(request[1], request[2] + ACK, request[3])
   if not replies then
     if errno and request.absent and request.absent[errno] then
       return nil
@@ -225,7 +273,7 @@ end
 ---@param key any  as the caller gave it
 function M.remove(self, call, payload, detail, absent, key)
   local object = self.object
-  M.write { object.del, 0, payload, handle = self.handle, call = call, object = object.name, schema = object.schema,
+  M.write { object.del, 0, payload, handle = self.handle, call = call, object = object.name, schema = object.schema, protocol = object.protocol,
     detail = detail, none = object.none, absent = absent and object.none or nil, asked = active and { call = call, key } }
 end
 
@@ -242,7 +290,7 @@ function M.ask(self, call, payload, absent, detail, target)
     flush_active()
   end
   local handle, object = self.handle, self.object
-  local nl = socket_of(handle, call)
+  local nl = socket_of(handle, call, object.protocol)
   local set = { handle = handle, target = target }
   local row, message, errno, extack
   if object.echoes_get then
@@ -271,15 +319,16 @@ end
 ---@param schema userdata
 ---@param kind integer
 ---@param payload string
+---@param more? { protocol: integer, forbidden: function, hint: function, detail: string }  as for `write`
 ---@return userdata dump
-function M.dump(handle, call, object, schema, kind, payload)
+function M.dump(handle, call, object, schema, kind, payload, more)
   if active then
     flush_active()
   end
-  local dump, message, errno, extack = socket_of(handle, call):dump(kind, 0, payload)
+  local dump, message, errno, extack = socket_of(handle, call, more and more.protocol):dump(kind, 0, payload)
   if not dump then
-    error(failure({ nil, nil, payload, handle = handle, call = call, object = object, schema = schema },
-      message, errno, extack), 0)
+    error(failure({ nil, nil, payload, handle = handle, call = call, object = object, schema = schema,
+      forbidden = more and more.forbidden, hint = more and more.hint, detail = more and more.detail }, message, errno, extack), 0)
   end
   return dump
 end
@@ -385,4 +434,27 @@ function M.kind(kind)
   return require("nslua.rtnl.kind").define(kind)
 end
 
-return M
+---Declare a family of generic netlink: pure data, for `netns:netlink(family)` (doc: nslua.genl.declare).
+---@param declaration nslua.FamilyDeclaration
+---@return nslua.FamilySchema
+function M.family(declaration)
+  return require("nslua.genl.declare").family(declaration)
+end
+
+-- Families that are declared already: ns.netlink.ethtool.
+local families = {
+  nlctrl = function()
+    return require "nslua.genl.nlctrl"
+  end,
+}
+---Names of the families that are declared already: `ns.netlink.NAME` is each.
+M.families = { "nlctrl" }
+
+return setmetatable(M, {
+  __index = function(t, key)
+    local load = families[key]
+    local family = load and load()
+    rawset(t, key, family)
+    return family
+  end,
+})

@@ -98,6 +98,14 @@ function methods:transaction(fn)
   return require("nslua.transaction").transaction({ self }, fn)
 end
 
+---A family of generic netlink in this namespace: `a:netlink(ns.netlink.ethtool)`, its commands as methods. See ns.netlink.family.
+---@param family nslua.FamilySchema|string  "ethtool", "nlctrl", "wireguard": the ones that are declared already
+---@return nslua.Family
+function methods:netlink(family)
+  namespace.fd_of(self, "netns.netlink")
+  return require("nslua.genl.family").open(self, family)
+end
+
 ---Give another namespace an id here: what link rows call `link_netnsid`. Once given it stays. rtnetlink(7), RTM_NEWNSID.
 ---@param other any      whatever ns.netns.open takes
 ---@param id? integer    the kernel chooses one where it is missing

@@ -24,6 +24,7 @@ local plan = require "nslua.schema.plan"
 ---@field sets table<string, table>
 ---@field kinds table<string, table>
 ---@field messages table<string, nslua.schema.Message>
+---@field name? string  of the family, in front of the path of what is wrong in a table
 ---@field compiled table<string, nslua.schema.Compiled>  by message; emptied when a declaration is added: it may add a branch to any
 local Book = {}
 Book.__index = Book
@@ -166,23 +167,27 @@ end
 ---attributes); union(KEY[,TABLE]): the branch of TABLE (default: KEY) registered by `schema.kind` for the value of KEY here or further out.
 ---Flags: multi (several attributes make a list), nonested (no NLA_F_NESTED), netorder (NLA_F_NET_BYTEORDER), writeonly (not used to decode).
 ---@param name string
----@param options { header?: string, prefix?: string }
+---@param options { header?: string, prefix?: string, bare?: boolean }  `bare`: lines without a C-NAME
 ---@param text string
 function Book:set(name, options, text)
-  check.options("schema.set", options, { header = "string", prefix = "string" })
+  check.options("schema.set", options, { header = "string", prefix = "string", bare = "boolean" })
   local fields, seen, ids = {}, {}, {}
   for n, w in language.lines(text) do
     if #w > 0 then
       local where = ("%sset %s line %d"):format(self.title, tostring(name), n)
-      if #w < 4 then
-        fail(where, "'ID C-NAME key type [flags]' expected, got '%s'", table.concat(w, " "))
+      if #w < (options.bare and 3 or 4) then
+        fail(where, "'ID %skey type [flags]' expected, got '%s'", options.bare and "" or "C-NAME ", table.concat(w, " "))
+      elseif options.bare then
+        table.insert(w, 2, "-")
       end
       local id = w[1]:match "^%d+$" and tonumber(w[1])
       if not id or id > 16383 then
         fail(where, "'%s' is no attribute id", w[1])
       end
-      language.key(w[3], where)
       local t = language.type(w[4], where)
+      if t.name ~= "pad" or w[3] ~= "-" then
+        language.key(w[3], where)
+      end
       local f = { id = id, c = w[2], key = w[3], type = t, flags = 0, where = where }
       local set_flags = {}
       for i = 5, #w do
@@ -194,14 +199,18 @@ function Book:set(name, options, text)
       for flag in pairs(set_flags) do
         f.flags = f.flags + field_flags[flag]
       end
-      if seen[f.key] then
+      if t.name == "pad" then
+        f.key = nil
+        if w[3] ~= "-" or t.args[1] then
+          fail(where, "padding is written 'ID %s- pad'", options.bare and "" or "C-NAME ")
+        end
+      elseif seen[f.key] then
         fail(where, "'%s' is there twice", f.key)
-      elseif ids[id] and not set_flags.writeonly then
-        fail(where, "attribute %d is there twice", id)
-      elseif t.name == "pad" then
-        fail(where, "pad is for structs")
       end
-      seen[f.key] = true
+      if ids[id] and not set_flags.writeonly then
+        fail(where, "attribute %d is there twice", id)
+      end
+      seen[f.key or ""] = true
       if not set_flags.writeonly then
         ids[id] = true
       end
@@ -288,9 +297,17 @@ function Book:compile(name)
   if S then
     return S
   end
-  S = core.schema.new(plan.of(self, name))
+  local flat = plan.of(self, name)
+  flat.name = self.name and self.name .. "." .. name or name
+  S = core.schema.new(flat)
   self.compiled[name] = S
   return S
+end
+
+---Raise what compiling a message would, without doing it.
+---@param name string
+function Book:check(name)
+  plan.of(self, name)
 end
 
 ---Every number of every declaration as a C constant expression and the value it must have, with the header that defines it:

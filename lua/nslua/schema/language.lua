@@ -67,7 +67,7 @@ end
 
 local arity = {
   strz = { 0, 1 }, nest = { 1, 2 }, list = { 1, 2 }, indexed = { 1, 2 }, struct = { 1, 1 }, array = { 1, 2 },
-  union = { 1, 2 }, records = { 2, 2 }, pad = { 1, 1 }, bytes = { 1, 1 }, chars = { 1, 1 },
+  union = { 1, 2 }, records = { 2, 2 }, pad = { 0, 1 }, bytes = { 1, 1 }, chars = { 1, 1 },
 }
 local type_names = core.schema.types()
 type_names.fixed = nil -- array(TYPE, N) is how it is written

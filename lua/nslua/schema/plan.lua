@@ -220,7 +220,7 @@ function M.of(declared, name)
     name = name, declared = declared, fields = {}, sets = {}, structs = {}, enums = {}, unions = {}, keys = {},
     key_numbers = {}, enum_numbers = {}, struct_numbers = {}, set_numbers = {}, union_numbers = {},
   }, Plan)
-  local where = "message " .. name
+  local where = declared.title .. "message " .. name
   plan.head = m.head and plan:struct(m.head, where) or 0
   plan.set = m.attrs and plan:set(m.attrs, where) or 0
   if m.head and m.attrs then
