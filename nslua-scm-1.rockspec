@@ -20,6 +20,8 @@ build = {
       sources = {
         "c/address.c",
         "c/batch.c",
+        "c/bitset.c",
+        "c/bytes.c",
         "c/census.c",
         "c/child.c",
         "c/class.c",

@@ -343,6 +343,18 @@ bool nslua_decode_value(struct nslua_decoder *d, const struct nslua_field *f, co
 			return false;
 		lua_pushlstring(L, text, (size_t)nslua_lladdr_text(p, n, text));
 		return true;
+	case T_HEX:
+	case T_BASE64:
+	case T_SOCKADDR:
+		return nslua_push_bytes(L, f, p, n);
+	case T_BITSET:
+		return nslua_push_bitset(d, p, n);
+	case T_UINT:
+	case T_SINT:
+		if (n != 4 && n != 8)
+			return false;
+		nslua_push_integer(d, f, nslua_load(n == 8 ? T_U64 : f->type == T_SINT ? T_S32 : T_U32, p));
+		return true;
 	case T_PAD:
 		return false;
 	case T_NEST:

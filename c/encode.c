@@ -11,7 +11,7 @@ static void align(struct encoder *e, size_t start)
 /* Whose attribute carries NLA_F_NESTED. */
 static bool is_nest(const struct nslua_field *f)
 {
-	return f->type == T_NEST || f->type == T_LIST || f->type == T_INDEXED;
+	return f->type == T_NEST || f->type == T_LIST || f->type == T_INDEXED || f->type == T_BITSET;
 }
 
 static size_t attr_begin(struct encoder *e, uint16_t type)
@@ -505,6 +505,14 @@ static void put_value(struct encoder *e, struct place *at, const struct nslua_fi
 	case T_IP6:
 	case T_LLADDR:
 		nslua_encode_address(e, at, f);
+		return;
+	case T_HEX:
+	case T_BASE64:
+	case T_SOCKADDR:
+		nslua_encode_bytes_of(e, at, f);
+		return;
+	case T_BITSET:
+		nslua_encode_bitset(e, at);
 		return;
 	case T_NEST:
 		need_table(e, at);

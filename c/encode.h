@@ -40,6 +40,8 @@ const char *nslua_encode_string(struct encoder *e, struct place *at, const char 
 void nslua_encode_integer(struct encoder *e, struct place *at, const struct nslua_field *f);
 void nslua_encode_text(struct encoder *e, struct place *at, const struct nslua_field *f);
 void nslua_encode_address(struct encoder *e, struct place *at, const struct nslua_field *f);
+void nslua_encode_bytes_of(struct encoder *e, struct place *at, const struct nslua_field *f); /* bytes.c */
+void nslua_encode_bitset(struct encoder *e, struct place *at);                                /* bitset.c */
 
 /* The field that stands for a union here, NULL: bytes; the value is on top.  The branch's name stays in the place, for paths (union.c). */
 const struct nslua_field *nslua_encode_branch(struct encoder *e, struct place *at, const struct nslua_field *f);

@@ -48,7 +48,7 @@ static void push_number(struct nslua_decoder *d, int type, uint64_t v)
 {
 	lua_State *L = d->L;
 
-	if (type == T_S64 || type == T_S32 || type == T_S16 || type == T_S8) {
+	if (type == T_S64 || type == T_SINT || type == T_S32 || type == T_S16 || type == T_S8) {
 #if LUA_VERSION_NUM >= 503
 		lua_pushinteger(L, (lua_Integer)v);
 #else

@@ -77,6 +77,20 @@ static void seek_value(struct seek *k, const struct nslua_field *f, const struct
 			return;
 		}
 		break;
+	case T_BITSET:
+		nslua_push_bit_at(k->d.L, a->p, a->len, k->base + k->offset);
+		if (lua_isnil(k->d.L, -1)) {
+			lua_pop(k->d.L, 1);
+			break;
+		}
+		lua_pushvalue(k->d.L, k->path);
+		lua_pushliteral(k->d.L, ".");
+		lua_pushvalue(k->d.L, -3);
+		lua_concat(k->d.L, 3);
+		lua_replace(k->d.L, k->path);
+		lua_pop(k->d.L, 1);
+		lua_pushnil(k->d.L);
+		return;
 	case T_RECORDS:
 		while (left >= k->d.s->structs[f->head].size) {
 			uint16_t len;

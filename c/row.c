@@ -138,7 +138,7 @@ static void push_raw(lua_State *L, const struct row *r, int context, lua_Integer
 static void push_bytes(lua_State *L, const struct row *r, const char *key)
 {
 	struct nslua_scope root;
-	struct nslua_attr a, found = { 0, NULL, 0 };
+	struct nslua_attr a, found = { NULL, 0, 0 };
 	const uint8_t *q;
 	size_t left;
 	char *end;

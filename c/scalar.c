@@ -13,7 +13,7 @@ static const struct {
 } widths[T_COUNT] = {
 	[T_U8] = { 8, false },    [T_U16] = { 16, false },  [T_U32] = { 32, false },  [T_U64] = { 64, false },
 	[T_S8] = { 8, true },     [T_S16] = { 16, true },   [T_S32] = { 32, true },   [T_S64] = { 64, true },
-	[T_BE16] = { 16, false }, [T_BE32] = { 32, false }, [T_BE64] = { 64, false },
+	[T_BE16] = { 16, false }, [T_BE32] = { 32, false }, [T_BE64] = { 64, false }, [T_UINT] = { 64, false }, [T_SINT] = { 64, true },
 };
 
 static __attribute__((noreturn)) void out_of_range(struct encoder *e, struct place *at, int type)
@@ -157,6 +157,7 @@ void nslua_encode_integer(struct encoder *e, struct place *at, const struct nslu
 	uint32_t v4;
 	uint16_t v2;
 	uint8_t v1;
+	size_t size = f->size;
 	const void *p = &v;
 
 	if (f->enm >= 0 && (f->flags & F_BITS)) {
@@ -170,7 +171,11 @@ void nslua_encode_integer(struct encoder *e, struct place *at, const struct nslu
 	} else {
 		v = nslua_encode_number(e, at, f->type);
 	}
-	switch (f->size) {
+	if (f->type == T_UINT) /* as short as it fits */
+		size = v > UINT32_MAX ? 8 : 4;
+	else if (f->type == T_SINT)
+		size = (int64_t)v == (int32_t)v ? 4 : 8;
+	switch (size) {
 	case 1:
 		v1 = (uint8_t)v;
 		p = &v1;
@@ -187,7 +192,7 @@ void nslua_encode_integer(struct encoder *e, struct place *at, const struct nslu
 		if (f->type == T_BE64)
 			v = htobe64(v);
 	}
-	nslua_encode_bytes(e, p, f->size);
+	nslua_encode_bytes(e, p, size);
 }
 
 const char *nslua_encode_string(struct encoder *e, struct place *at, const char *what, size_t *n)

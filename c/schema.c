@@ -4,9 +4,9 @@
 
 static const char *const type_names[T_COUNT] = {
 	"u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "be16", "be32", "be64",
-	"flag", "bool", "strz", "str", "bin", "ip", "ip4", "ip6", "lladdr",
+	"uint", "sint", "flag", "bool", "strz", "str", "bin", "hex", "base64", "ip", "ip4", "ip6", "lladdr", "sockaddr",
 	"nest", "list", "indexed", "struct", "array", "union", "records",
-	"pad", "bytes", "chars", "fixed",
+	"pad", "bytes", "chars", "bitset", "fixed",
 };
 
 const char *nslua_typename(int type)

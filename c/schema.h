@@ -13,9 +13,9 @@
 /* Order as in type_names[] of schema.c. */
 enum nslua_type {
 	T_U8, T_U16, T_U32, T_U64, T_S8, T_S16, T_S32, T_S64, T_BE16, T_BE32, T_BE64,
-	T_FLAG, T_BOOL, T_STRZ, T_STR, T_BIN, T_IP, T_IP4, T_IP6, T_LLADDR,
+	T_UINT, T_SINT, T_FLAG, T_BOOL, T_STRZ, T_STR, T_BIN, T_HEX, T_BASE64, T_IP, T_IP4, T_IP6, T_LLADDR, T_SOCKADDR,
 	T_NEST, T_LIST, T_INDEXED, T_STRUCT, T_ARRAY, T_UNION, T_RECORDS,
-	T_PAD, T_BYTES, T_CHARS, T_FIXED, T_COUNT
+	T_PAD, T_BYTES, T_CHARS, T_BITSET, T_FIXED, T_COUNT
 };
 
 enum { F_MULTI = 1, F_NONESTED = 2, F_WRITEONLY = 4, F_NETORDER = 8, F_BITS = 16 /* the enum is of bit flags */ };
@@ -82,9 +82,9 @@ enum {
 
 /* One attribute of a message: checked against the bytes that are left. */
 struct nslua_attr {
-	uint16_t type; /* with its two flag bits */
 	const uint8_t *p;
 	uint32_t len;
+	uint16_t type; /* with its two flag bits */
 };
 
 /* Step to the next attribute; false at the end or where the rest is no attribute. */
@@ -200,6 +200,10 @@ void nslua_json_init(lua_State *L);                                             
 void nslua_json_raw(lua_State *L, const char *text);
 int nslua_json_text(lua_State *L, int value);
 int nslua_json(lua_State *L);
+
+bool nslua_push_bytes(lua_State *L, const struct nslua_field *f, const uint8_t *p, size_t n); /* bytes.c: as text, or false and nothing */
+bool nslua_push_bitset(struct nslua_decoder *d, const uint8_t *p, size_t n);    /* bitset.c */
+void nslua_push_bit_at(lua_State *L, const uint8_t *p, size_t n, const uint8_t *at);
 
 /* Text of addresses (address.c).  to_text returns the length; from_text the number of bytes or -1. */
 #define NSLUA_LLADDR 32

@@ -39,6 +39,17 @@ schema.set("fuzz_set", {}, [[
   21 - n8     u8
   22 - s64    s64
   23 - str    str multi
+  24 - uint   uint
+  25 - sint   sint multi
+  26 - ubits  uint:flags(fuzz_flags)
+  27 - hex    hex
+  28 - base64 base64
+  29 - key    base64(5)
+  30 - sockaddr sockaddr multi
+  31 - bitset bitset
+  32 - -      pad
+  33 - sets   list(bitset)
+  34 - hexes  array(hex(3))
 ]])
 schema.kind("fuzz_kinds", "a", "nest(fuzz_set)")
 schema.kind("fuzz_kinds", "b", "u32")
@@ -112,6 +123,10 @@ local seeds = {
     { hops = { { count = 1, via = 2, kind = "a", data = inner }, { count = 2 } }, parts = { { a = 1 }, { b = 2 } } },
     { list = { inner, {}, inner }, strings = { "a", "b" }, named = { one = 1, [7] = 2 }, bin = "abc", str = { "x", "y" } },
     { n8 = 1, number = 5, kind = "b", data = 9, ["#99"] = "unknown", ["#98n"] = { "a", "b" }, ["#tail"] = "\3" },
+    { uint = 7, sint = { -1, 2 ^ 40 }, ubits = { low = true }, hex = "00ff", base64 = "AAECAw==", key = "AAECAwQ=", hexes = { "000102", "ffffff" } },
+    { sockaddr = { "10.0.0.1:80", "[fe80::1%3]:51820", "[::]:0" }, bitset = { rx = true, tx = false, ["#bit5"] = true }, sets = { {}, { a = true } } },
+    -- a bit set of words: size, value, mask
+    { ["#31n"] = "\8\0\2\0\40\0\0\0\12\0\4\0\1\0\0\0\128\0\0\0\12\0\5\0\255\0\0\0\255\0\0\0", ["#32"] = "" },
     { n8 = 2, number = { { count = 3, kind = "a", data = { n8 = 1 } } } },
   },
   fuzz_bare = { inner },

@@ -57,7 +57,7 @@ end
 ---      family u8  pad(1)  type u16  index s32  flags u32:flags(iff)  change u32 ]])
 ---
 ---Members are `KEY TYPE` pairs, laid out without gaps (write `pad(N)`); `KEY=member` where the C member is not prefix .. KEY.
----Types of fixed size: u8..u64 s8..s64 be16 be32 be64 bool ip4 ip6 bytes(N) chars(N) struct(NAME) array(TYPE,N).
+---Types of fixed size: u8..u64 s8..s64 be16 be32 be64 bool ip4 ip6 bytes(N) chars(N) hex(N) base64(N) struct(NAME) array(TYPE,N).
 ---@param name string
 ---The C type, where it is declared, the prefix of its members (none: their offsets are not checked):
 ---@param options { c?: string, header?: string, prefix?: string }
@@ -160,8 +160,9 @@ end
 ---      4   MTU       mtu       u32
 ---      18  LINKINFO  linkinfo  nest(linkinfo) ]])
 ---
----Types: u8 u16 u32 u64 s8 s16 s32 s64 be16 be32 be64 (with `:enum(X)` or `:flags(X)`); flag (present = true); bool (u8);
----strz[(MAX)] (ends in a zero byte) str bin (bytes) bytes(N) chars(N) (fixed, padded with zeros); ip ip4 ip6 (text) lladdr ("02:00:...");
+---Types: u8 u16 u32 u64 s8 s16 s32 s64 be16 be32 be64 uint sint (4 or 8 bytes; all with `:enum(X)` or `:flags(X)`); flag (present = true);
+---bool (u8); strz[(MAX)] (ends in a zero byte) str bin (bytes) bytes(N) chars(N) (fixed, padded with zeros) hex[(N)] base64[(N)] (bytes as
+---text); ip ip4 ip6 (text) lladdr ("02:00:...") sockaddr ("10.0.0.1:80"); bitset (of ethtool: { name = true or false });
 ---nest(SET) nest(SET,STRUCT) (the struct comes first) struct(NAME) array(TYPE) (packed) list(TYPE[,ID]) (children counted from 1,
 ---or all with ID) indexed(TYPE[,ENUM]) (children keyed by their id) records(STRUCT,SET) (structs that begin with `len u16`, each with
 ---attributes); union(KEY[,TABLE]): the branch of TABLE (default: KEY) registered by `schema.kind` for the value of KEY here or further out.

@@ -8,7 +8,7 @@ local M = {}
 
 local integers = {
   u8 = true, u16 = true, u32 = true, u64 = true, s8 = true, s16 = true, s32 = true, s64 = true,
-  be16 = true, be32 = true, be64 = true,
+  be16 = true, be32 = true, be64 = true, uint = true, sint = true,
 }
 
 ---Raise a misuse that names the declaration and its line.
@@ -67,7 +67,7 @@ end
 
 local arity = {
   strz = { 0, 1 }, nest = { 1, 2 }, list = { 1, 2 }, indexed = { 1, 2 }, struct = { 1, 1 }, array = { 1, 2 },
-  union = { 1, 2 }, records = { 2, 2 }, pad = { 0, 1 }, bytes = { 1, 1 }, chars = { 1, 1 },
+  union = { 1, 2 }, records = { 2, 2 }, pad = { 0, 1 }, bytes = { 1, 1 }, chars = { 1, 1 }, hex = { 0, 1 }, base64 = { 0, 1 },
 }
 local type_names = core.schema.types()
 type_names.fixed = nil -- array(TYPE, N) is how it is written
@@ -85,7 +85,7 @@ local function check_arguments(t, where)
     t.element = M.type(t.args[1], where)
   end
   for i, arg in ipairs(t.args) do
-    local numeric = t.name == "pad" or t.name == "bytes" or t.name == "chars" or t.name == "strz"
+    local numeric = t.name == "pad" or t.name == "bytes" or t.name == "chars" or t.name == "strz" or t.name == "hex" or t.name == "base64"
       or (i == 2 and (t.name == "array" or t.name == "list"))
     if numeric and not (arg:match "^%d+$" and tonumber(arg) > 0) then
       fail(where, "'%s' is no number, in %s", arg, t.text)

@@ -58,7 +58,7 @@ end
 function Plan:size(t, where)
   if widths[t.name] then
     return widths[t.name]
-  elseif t.name == "bytes" or t.name == "chars" or t.name == "pad" then
+  elseif t.name == "bytes" or t.name == "chars" or t.name == "pad" or t.name == "hex" or t.name == "base64" then
     return tonumber(t.args[1])
   elseif t.name == "struct" then
     return self:struct_size(t.args[1], where)
