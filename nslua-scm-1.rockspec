@@ -119,6 +119,7 @@ build = {
     ["nslua.error"] = "lua/nslua/error.lua",
     ["nslua.exec"] = "lua/nslua/exec.lua",
     ["nslua.genl.declare"] = "lua/nslua/genl/declare.lua",
+    ["nslua.genl.ethtool"] = "lua/nslua/genl/ethtool.lua",
     ["nslua.genl.family"] = "lua/nslua/genl/family.lua",
     ["nslua.genl.monitor"] = "lua/nslua/genl/monitor.lua",
     ["nslua.genl.nlctrl"] = "lua/nslua/genl/nlctrl.lua",

@@ -39,7 +39,7 @@ M.pages = {
   { "Filters", { file = "rtnl/filter.lua", class = "filter" } },
   { "Verbs of every collection", { file = "rtnl/verbs.lua", class = "collection", only = set "list each ensure get", selfish = true },
     { file = "schema.lua", only = {}, classes = set "nslua.Row" } },
-  { "Own schemas", { file = "netlink.lua", prefix = "ns.netlink", only = set "family kind", classes = {} },
+  { "Own schemas", { file = "netlink.lua", prefix = "ns.netlink", only = set "family kind" },
     { file = "genl/declare.lua", only = {} },
     { file = "genl/family.lua", class = "family", only = set "call list each monitor", selfish = true },
     { file = "genl/monitor.lua", class = "familymonitor", only = set "next each close pollfd events timeout", selfish = true },

@@ -12,6 +12,7 @@ local ACK = 0x4
 M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
 
 ---@class nslua.Batch
+---@package
 ---@field handle table     the namespace whose writes queue
 ---@field queue table[]    what is not sent yet, as for `write`
 ---@field errors table[]   what failed so far
@@ -443,12 +444,15 @@ end
 
 -- Families that are declared already: ns.netlink.ethtool.
 local families = {
+  ethtool = function()
+    return require "nslua.genl.ethtool"
+  end,
   nlctrl = function()
     return require "nslua.genl.nlctrl"
   end,
 }
 ---Names of the families that are declared already: `ns.netlink.NAME` is each.
-M.families = { "nlctrl" }
+M.families = { "ethtool", "nlctrl" }
 
 return setmetatable(M, {
   __index = function(t, key)

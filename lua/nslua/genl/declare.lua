@@ -229,9 +229,7 @@ function M.family(t)
     message(self, name, "write")
     self.writes[name] = fn
   end
-  for name in pairs(book.messages) do
-    book:check(name)
-  end
+  book:check()
   return self
 end
 

@@ -305,10 +305,9 @@ function Book:compile(name)
   return S
 end
 
----Raise what compiling a message would, without doing it.
----@param name string
-function Book:check(name)
-  plan.of(self, name)
+---Raise what compiling any of the messages would, without doing it.
+function Book:check()
+  plan.check(self)
 end
 
 ---Every number of every declaration as a C constant expression and the value it must have, with the header that defines it:

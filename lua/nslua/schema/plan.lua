@@ -210,24 +210,43 @@ function Plan:field(at, t, from, where)
   end
 end
 
----What core.schema.new takes.
----@param declared table  { structs =, enums =, sets =, kinds =, messages = }
----@param name string     of a message
----@return table
-function M.of(declared, name)
-  local m = find(declared.messages, "message", name, "compile")
-  local plan = setmetatable({
-    name = name, declared = declared, fields = {}, sets = {}, structs = {}, enums = {}, unions = {}, keys = {},
+local function new(declared)
+  return setmetatable({
+    declared = declared, fields = {}, sets = {}, structs = {}, enums = {}, unions = {}, keys = {},
     key_numbers = {}, enum_numbers = {}, struct_numbers = {}, set_numbers = {}, union_numbers = {},
   }, Plan)
-  local where = declared.title .. "message " .. name
-  plan.head = m.head and plan:struct(m.head, where) or 0
-  plan.set = m.attrs and plan:set(m.attrs, where) or 0
+end
+
+function Plan:message(name)
+  local m = find(self.declared.messages, "message", name, "compile")
+  local where = self.declared.title .. "message " .. name
+  self.head = m.head and self:struct(m.head, where) or 0
+  self.set_ = m.attrs and self:set(m.attrs, where) or 0
   if m.head and m.attrs then
-    plan:no_clash(m.head, m.attrs, where)
+    self:no_clash(m.head, m.attrs, where)
   end
+end
+
+---What core.schema.new takes.
+---@param declared nslua.schema.Book
+---@param name string  of a message
+---@return table
+function M.of(declared, name)
+  local plan = new(declared)
+  plan:message(name)
   plan.declared = nil
-  return setmetatable(plan, nil)
+  setmetatable(plan, nil)
+  plan.name, plan.set = name, plan.set_
+  return plan
+end
+
+---Raise what flattening any of the messages would.
+---@param declared nslua.schema.Book
+function M.check(declared)
+  local plan = new(declared)
+  for name in pairs(declared.messages) do
+    plan:message(name)
+  end
 end
 
 ---Lay a struct out: its members get `off` and `size`.
