@@ -123,6 +123,7 @@ build = {
     ["nslua.genl.family"] = "lua/nslua/genl/family.lua",
     ["nslua.genl.monitor"] = "lua/nslua/genl/monitor.lua",
     ["nslua.genl.nlctrl"] = "lua/nslua/genl/nlctrl.lua",
+    ["nslua.genl.wireguard"] = "lua/nslua/genl/wireguard.lua",
     ["nslua.holders"] = "lua/nslua/holders.lua",
     ["nslua.idmap"] = "lua/nslua/idmap.lua",
     ["nslua"] = "lua/nslua/init.lua",

@@ -43,6 +43,7 @@ M.pages = {
     { file = "genl/declare.lua", only = {} },
     { file = "genl/family.lua", class = "family", only = set "call list each monitor", selfish = true },
     { file = "genl/monitor.lua", class = "familymonitor", only = set "next each close pollfd events timeout", selfish = true },
+    { file = "genl/wireguard.lua", class = "wireguard", selfish = true, only = set "device set genkey genpsk" },
     { file = "rtnl/kind/init.lua", only = {}, classes = set "nslua.Kind" } },
   { "Processes",
     { file = "process.lua", prefix = "ns", class = "handle", only = set "run spawn fork" },

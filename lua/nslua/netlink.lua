@@ -450,9 +450,12 @@ local families = {
   nlctrl = function()
     return require "nslua.genl.nlctrl"
   end,
+  wireguard = function()
+    return require "nslua.genl.wireguard"
+  end,
 }
 ---Names of the families that are declared already: `ns.netlink.NAME` is each.
-M.families = { "ethtool", "nlctrl" }
+M.families = { "ethtool", "nlctrl", "wireguard" }
 
 return setmetatable(M, {
   __index = function(t, key)
