@@ -195,7 +195,44 @@ describe("examples:", function()
     assert.truthy(at["a\tnew\taddress\t10.0.0.1/24"] and at["b\tnew\taddress\t10.0.0.2/24"])
   end)
 
-  example("12-shape", function(out)
+  example("12-ethtool", function(out)
+    local l = lines(out)
+    assert.equal("eth0: 10000 Mbit/s, full duplex, port tp, link up", l[1])
+    assert.equal("tx-checksum-ip-generic: true, then false", l[2])
+    assert.truthy(l[3]:find "^channels: %d+ of (%d+), then %d+$")
+    assert.equal("refused: channels.rx_count: requested channel count exceeds maximum", l[4])
+    has(out, "told:\tfeatures_ntf\teth0\n")
+    has(out, "told:\tchannels_ntf\teth0")
+  end)
+
+  example("13-wireguard", function(out)
+    if out:find "^this kernel has no" then
+      assert.equal('this kernel has no generic netlink family "wireguard" (it may be in a module that is not there: modprobe wireguard)', out)
+      return
+    end
+    for i, name in ipairs { "a", "b" } do
+      local other = 3 - i
+      assert.truthy(out:find(("%s: peer [%%w+/]+..., 192%%.0%%.2%%.%d:51820, allowed 10%%.7%%.0%%.%d/32, received true, handshake true"):format(
+        name, other, other)), out)
+    end
+  end)
+
+  example("14-families", function(out)
+    local l = lines(out)
+    assert.truthy(l[1]:find "^families: nlctrl ")
+    if l[2]:find "^this kernel has no" then
+      return
+    end
+    assert.same({
+      "endpoint 1: 10.0.0.1 signal",
+      "endpoint 7: 2001:db8::1 subflow",
+      "limits: 2 addresses, 3 subflows",
+    }, { l[2], l[3], l[4] })
+    assert.truthy(l[5]:find "^refused:\t.")
+    assert.equal('{"endpoint":{"addr6":"2001:db8::1","family":"inet6","flags":{"backup":true,"subflow":true},"id":7,"port":0}}', l[6])
+  end)
+
+  example("15-shape", function(out)
     assert.truthy(out:find "^the far end is 20 ms away\n" or out:find "^no netem: ")
     has(out, "1:1   below root   8.0 of  8.0 Mbit/s: ")
     has(out, "1:10  below 1:1    4.0 of  8.0 Mbit/s: 100 packets, 124200 bytes\n") -- 1200 bytes of data, 42 of headers

@@ -1,7 +1,7 @@
 -- Shape a link and watch it: 8 Mbit/s in all, a class for what goes to 10.0.0.2 and one for the rest, and a far end that is 20 ms away
 -- where the kernel has netem.
 --
--- Use:    nslua examples/12-shape.lua
+-- Use:    nslua examples/15-shape.lua
 -- Prints: the tree of classes, what each has sent, and how long the sending took.
 -- Needs:  root, or `unshare -Ur` before it.
 
