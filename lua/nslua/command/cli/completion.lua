@@ -13,6 +13,7 @@ local kinds = {
   signame = 'compgen -A signal -- "$cur"',
   ["uid|name"] = 'compgen -u -- "$cur"',
   ["gid|name"] = 'compgen -g -- "$cur"',
+  schema = 'compgen -W "$(nslua schema -n | cut -d" " -f1)" -- "$cur"',
 }
 
 local function quote(words)
