@@ -205,6 +205,7 @@ build = {
     ["nslua.schema.book"] = "lua/nslua/schema/book.lua",
     ["nslua.schema.constants"] = "lua/nslua/schema/constants.lua",
     ["nslua.schema.describe"] = "lua/nslua/schema/describe.lua",
+    ["nslua.schema.forms"] = "lua/nslua/schema/forms.lua",
     ["nslua.schema.language"] = "lua/nslua/schema/language.lua",
     ["nslua.schema.plan"] = "lua/nslua/schema/plan.lua",
     ["nslua.shell"] = "lua/nslua/shell.lua",

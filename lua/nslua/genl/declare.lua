@@ -3,7 +3,7 @@
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local books = require "nslua.schema.book"
-local language = require "nslua.schema.language"
+local forms = require "nslua.schema.forms"
 local schema = require "nslua.schema"
 
 local M = {}
@@ -55,91 +55,11 @@ local function fail(self, fmt, ...)
   errors.misuse("family " .. self.name .. ": " .. fmt, ...)
 end
 
--- "unset set inherit", "a=3 b": names and numbers from 0; of bits: "up down=#5", from bit 0, and "up=4" says the number itself.
-local function words(where, text, bits)
-  local out, n = {}, 0
-  for _, line in language.lines(text) do
-    for _, word in ipairs(line) do
-      local name, hash, value = word:match "^([^=]+)=?(#?)(.*)$"
-      local number = tonumber(value)
-      if not name or word:find "=" and not number or hash ~= "" and not bits then
-        language.fail(where, "'%s' is no NAME and no NAME=NUMBER", word)
-      elseif out[name] then
-        language.fail(where, "'%s' is there twice", name)
-      elseif number and bits and hash == "" then
-        out[name] = number
-      else
-        n = number or n
-        out[name] = bits and 2 ^ n or n
-        n = n + 1
-      end
-      out[name] = math.tointeger and math.tointeger(out[name]) or out[name]
-    end
-  end
-  return out
-end
-
-local function sorted(t)
-  local keys = {}
-  for key in pairs(t or {}) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  return keys
-end
-
--- `text`, or { text, option = } as an options table and the text; the header is the family's where none is given.
-local function parts(self, what, name, value)
-  if type(value) == "string" then
-    return {}, value
-  elseif type(value) ~= "table" then
-    fail(self, "%s %s must be text or a table, got %s", what, tostring(name), type(value))
-  end
-  local options = { header = self.header }
-  for key, v in pairs(value) do
-    if key ~= 1 then
-      options[key] = v
-    end
-  end
-  return options, value[1]
-end
-
-local function declare_names(self, book, what, list)
-  local method = what == "flags" and "flags" or "enum"
-  for _, name in ipairs(sorted(list)) do
-    local value = list[name]
-    local options, text = parts(self, what, name, value)
-    if type(text) ~= "string" then
-      options, text = {}, value -- names to numbers
-    else
-      text = words(("%s%s %s"):format(book.title, method, tostring(name)), text, method == "flags")
-    end
-    book[method](book, name, options, text)
-  end
-end
+local sorted = forms.sorted
 
 local function declare(self, book, t)
-  declare_names(self, book, "enums", t.enums)
-  declare_names(self, book, "flags", t.flags)
-  for _, name in ipairs(sorted(t.structs)) do
-    local options, text = parts(self, "struct", name, t.structs[name])
-    book:struct(name, options, text)
-  end
-  for _, name in ipairs(sorted(t.sets)) do
-    local options, text = parts(self, "set", name, t.sets[name])
-    if type(text) ~= "string" then
-      fail(self, "set %s has no text at [1]", tostring(name))
-    end
-    options.bare = not options.prefix
-    book:set(name, options, text)
-  end
-  for _, union in ipairs(sorted(t.unions)) do
-    for _, value in ipairs(sorted(t.unions[union])) do
-      book:kind(union, value, t.unions[union][value])
-    end
-  end
+  local owner = { title = "family " .. self.name, header = self.header }
+  forms.declare(owner, book, t)
   -- struct genlmsghdr: command, version and two bytes of nothing, written when a request is made
   local front = "pad(4)"
   if t.front then
@@ -147,7 +67,7 @@ local function declare(self, book, t)
     if not struct then
       fail(self, "front: %s", check.unknown("struct", t.front, book.structs))
     end
-    local options, text = parts(self, "struct", t.front, t.structs[t.front])
+    local options, text = forms.parts(owner, "struct", t.front, t.structs[t.front])
     options.c, options.prefix = nil, nil
     book:struct("genlmsghdr", options, front .. " " .. text)
   else

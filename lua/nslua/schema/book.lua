@@ -38,13 +38,24 @@ function M.new(title)
   return setmetatable({ title = title or "", structs = {}, enums = {}, sets = {}, kinds = {}, messages = {}, compiled = {} }, Book)
 end
 
+---A book whose declarations stand over another's, which is not changed: to see whether they hold.
+---@param title string
+---@return nslua.schema.Book
+function Book:trial(title)
+  local other = M.new(title)
+  for _, key in ipairs { "structs", "enums", "sets", "kinds" } do
+    setmetatable(other[key], { __index = self[key] })
+  end
+  return other
+end
+
 local field_flags = { multi = 1, nonested = 2, writeonly = 4, netorder = 8 }
 local fail = language.fail
 
 local function new_entry(self, registry, what, name, value)
   if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
     errors.misuse("schema.%s: '%s' is no name", what, tostring(name))
-  elseif registry[name] then
+  elseif registry[name] and not self.replacing then
     errors.misuse("schema.%s: '%s' is declared twice", what, name)
   end
   registry[name] = value
@@ -247,9 +258,9 @@ function Book:kind(union, value, text)
   check.argument("schema.kind", "type", text, "string")
   local where = ("%skind %s %s"):format(self.title, union, value)
   local t = language.type((text:gsub("%s+", "")), where)
-  local branches = self.kinds[union] or {}
+  local branches = rawget(self.kinds, union) or setmetatable({}, { __index = self.kinds[union] })
   self.kinds[union] = branches
-  if branches[value] then
+  if branches[value] and not self.replacing then
     fail(where, "is declared twice")
   end
   branches[value] = { type = t, where = where }
@@ -308,6 +319,17 @@ end
 ---Raise what compiling any of the messages would, without doing it.
 function Book:check()
   plan.check(self)
+end
+
+---Call fn, which may declare anew what is declared already.
+---@param fn fun(...)
+function Book:replace(fn, ...)
+  self.replacing = true
+  local ok, e = pcall(fn, ...)
+  self.replacing = nil
+  if not ok then
+    error(e, 0)
+  end
 end
 
 ---Every number of every declaration as a C constant expression and the value it must have, with the header that defines it:

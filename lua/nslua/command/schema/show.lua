@@ -18,6 +18,10 @@ local function sorted(t)
   return names
 end
 
+local function kind_names()
+  return sorted(kinds.names and kinds.names() or kinds.kinds)
+end
+
 -- A family that a file declares: what the file returns.
 local function from(file)
   local chunk, message = loadfile(file, "t", setmetatable({ ns = require "nslua" }, { __index = _G }))
@@ -37,6 +41,9 @@ local function roots(files)
     require("nslua.rtnl." .. name)
   end
   require "nslua.rtnl.nsid"
+  for _, kind in ipairs(kind_names()) do
+    local _ = kinds.kinds[kind] -- each is declared when it is first named
+  end
   local out = describe.objects(schema.book)
   for _, name in ipairs(netlink.families) do
     out[name] = describe.family(netlink[name])
@@ -71,7 +78,7 @@ local function list(o, all)
     local node = all[name]
     lines[#lines + 1] = { NAME = name, IS = node.what, SOURCE = about(node) }
     if node.what == "object" and name == "link" then
-      for _, kind in ipairs(sorted(kinds.kinds)) do
+      for _, kind in ipairs(kind_names()) do
         local found = find(all, "link." .. kind)
         if found and found.what ~= "value" then
           lines[#lines + 1] = { NAME = "link." .. kind, IS = "kind", SOURCE = about(found) }
