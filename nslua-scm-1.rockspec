@@ -125,6 +125,7 @@ build = {
     ["nslua.genl.family"] = "lua/nslua/genl/family.lua",
     ["nslua.genl.monitor"] = "lua/nslua/genl/monitor.lua",
     ["nslua.genl.nlctrl"] = "lua/nslua/genl/nlctrl.lua",
+    ["nslua.genl.policy"] = "lua/nslua/genl/policy.lua",
     ["nslua.genl.wireguard"] = "lua/nslua/genl/wireguard.lua",
     ["nslua.holders"] = "lua/nslua/holders.lua",
     ["nslua.idmap"] = "lua/nslua/idmap.lua",

@@ -90,6 +90,21 @@ describe("nslua schema", function()
     assert.truthy(run "-f /nonexistent":find "^nslua schema: cannot open /nonexistent")
   end)
 
+  it("tells what the kernel has, and drafts a declaration of it", function()
+    local out, ok = run "-k"
+    assert(ok, out)
+    assert.truthy(out:find "\nnlctrl +16 +2 +%d+ notify")
+    local name = os.tmpname()
+    finally(function()
+      os.remove(name)
+    end)
+    assert.truthy(select(2, run("-k nlctrl > " .. name)))
+    says("-f " .. name .. " nlctrl", "nlctrl: generic netlink family, version 2 (groups: notify)", "\n 3 c3 s0 reply dump -> nlctrl.c3")
+    out, ok = run "-k nlctl"
+    assert.is_false(ok)
+    assert.equal("nslua schema: this kernel has no family 'nlctl' (did you mean 'nlctrl'?)", out)
+  end)
+
   it("names the nearest of what there is not", function()
     for words, message in pairs {
       lnik = "unknown name 'lnik' (did you mean 'link'?)", ["link.vxlna"] = "link: unknown name 'vxlna' (did you mean 'vxlan'?)",

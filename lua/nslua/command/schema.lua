@@ -10,6 +10,7 @@ local declaration = options.declare {
   name = "schema", usage = "[options] [<name>...]", summary = "Print what netlink messages are made of, as nslua knows them.",
   { "f", "file", arg = "file", many = true, help = "a Lua file that returns a family of one's own" },
   { "J", "json", help = "print JSON" },
+  { "k", "kernel", help = "a family as this kernel tells of it, to begin a declaration with: numbers and types without names" },
   { "n", "noheadings", help = "no headings" },
   { "r", "recursive", help = "also what is nested in it" },
   { "u", "notruncate", help = "do not cut text to the terminal's width" },

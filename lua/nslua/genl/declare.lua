@@ -49,7 +49,7 @@ local known = { name = "string", version = "0-255", id = "0-65535", module = "st
   classes = "table", write = "table", methods = "table", detail = "table" }
 
 ---Methods of `netns:netlink(family)` that no command may hide.
-M.reserved = { call = true, list = true, each = true, monitor = true, close = true }
+M.reserved = { call = true, list = true, each = true, monitor = true, policy = true, close = true }
 
 local function fail(self, fmt, ...)
   errors.misuse("family " .. self.name .. ": " .. fmt, ...)

@@ -177,6 +177,16 @@ function methods:each(name, t)
   return answers:each(S, class, rowset(self))
 end
 
+---What this kernel accepts of a command, attribute by attribute: whether it knows one, of which type, in which range.
+---
+---    if pm:policy "add".endpoint.nested.flags.max then ... end
+---@param name string
+---@return table<string, nslua.FamilyPolicy>?  by key; "#9" for what is not declared; nil where the kernel tells nothing of the command
+function methods:policy(name)
+  local call = of(self, "policy")
+  return require("nslua.genl.policy").of(self, M.open(self.handle, netlink.nlctrl), command(self, name, call))
+end
+
 ---Listen to multicast groups: `for e in f:monitor("monitor"):each() do`.
 ---@param groups string|string[]    names
 ---@param options? { buffer: integer }  the size of the kernel's queue in bytes

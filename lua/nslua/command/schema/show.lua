@@ -1,5 +1,6 @@
 -- What `nslua schema` prints.
 
+local check = require "nslua.check"
 local columns = require "nslua.command.cli.columns"
 local declare = require "nslua.genl.declare"
 local describe = require "nslua.schema.describe"
@@ -232,10 +233,43 @@ function show(o, path, seen)
   text(o, node, seen)
 end
 
+-- Families as the kernel tells of them; without a name, which there are.
+local function drafts(o)
+  local here <close> = require "nslua".netns.current()
+  local control = here:netlink "nlctrl"
+  if not o[1] then
+    local lines = {}
+    for i, row in ipairs(control:list "getfamily") do
+      local groups = {}
+      for k, group in ipairs(row.mcast_groups or {}) do
+        groups[k] = group.name
+      end
+      lines[i] = { NAME = row.family_name, ID = tostring(row.family_id), VERSION = tostring(row.version), COMMANDS = tostring(#(row.ops or {})),
+        GROUPS = table.concat(groups, " ") }
+    end
+    columns.print("families", { { name = "NAME" }, { name = "ID", right = true, number = true }, { name = "VERSION", right = true, number = true },
+      { name = "COMMANDS", right = true, number = true }, { name = "GROUPS" } }, lines, o)
+  end
+  local names = {}
+  for _, row in ipairs(o[1] and control:list "getfamily" or {}) do
+    names[row.family_name] = true
+  end
+  for _, name in ipairs(o) do
+    if not names[name] then
+      errors.misuse("%s", (check.unknown("family", name, names):gsub("^unknown", "this kernel has no")))
+    end
+    io.write(require "nslua.genl.policy".draft(control, name))
+  end
+  return 0
+end
+
 ---@param o table           the options
 ---@param declaration nslua.cli.Declaration
 ---@return integer status
 return function(o, declaration)
+  if o.kernel then
+    return drafts(o)
+  end
   o.roots = roots(o.file)
   if not o[1] then
     return list(o, o.roots)
