@@ -203,6 +203,25 @@ describe("generic netlink", function()
     assert.truthy(text:find("in the first network namespace only", 1, true), text)
   end)
 
+  it("says which right is missing, and where", function()
+    local there, S = nil, ns.netlink.family { name = "tcp_metrics", sets = { metrics = "1 ip4 ip4" }, commands = { delete = { 2, "metrics" } } }
+    for row in a:netlink "nlctrl":each "getfamily" do
+      there = there or row.family_name == "tcp_metrics"
+    end
+    if helper.is_root() then
+      return pending "root may do all of it"
+    elseif there then
+      -- root of this namespace is not enough for what only the first user namespace's may do
+      local f = a:netlink(S)
+      local text = helper.fails("EPERM", f.delete, f, { ip4 = "1.2.3.4" })
+      assert.truthy(text:find("CAP_NET_ADMIN", 1, true), text)
+      assert.truthy(text:find("the first user namespace's root alone may do this", 1, true), text)
+    end
+    local ethtool = held(ns.netns.current()):netlink "ethtool"
+    local text = helper.fails("EPERM", ethtool.features_set, ethtool, { dev = "lo", wanted = { ["tx-scatter-gather"] = true } })
+    assert.truthy(text:find("this process has no CAP_NET_ADMIN in user:", 1, true), text)
+  end)
+
   it("is closed with its handle", function()
     local n = helper.fd_count()
     local b = helper.netns {}

@@ -180,6 +180,20 @@ describe("wireguard's family", function()
     assert.equal(3000, #peers[301].allowed_ips)
   end)
 
+  it("has the path of what the kernel refuses", function()
+    local bytes = encoded { dev = "wg0", private_key = KEY, peers = { { public_key = PEER }, { public_key = OTHER, endpoint = "10.0.0.1:1",
+      allowed_ips = { "10.0.0.0/8", "10.1.0.0/16" } } } }
+    local at = {}
+    for offset = 4, #bytes - 1 do
+      local path, value = device:path(bytes, offset)
+      at[path or ""] = value
+    end
+    assert.equal(KEY, at.private_key)
+    assert.equal(OTHER, at["peers[2].public_key"])
+    assert.equal("10.0.0.1:1", at["peers[2].endpoint"])
+    assert.equal(16, at["peers[2].allowedips[2].cidr_mask"])
+  end)
+
   it("makes keys", function()
     local one, two = S.methods.genkey { schema = S }, S.methods.genkey { schema = S }
     assert.equal(44, #one)

@@ -127,7 +127,7 @@ function M.family(t)
   local book = books.new("family " .. t.name .. ": ")
   book.name = t.name
   local self = setmetatable({ name = t.name, version = t.version, id = t.id, module = t.module, header = t.header, prefix = t.prefix, book = book,
-    commands = {}, events = {}, groups = {}, numbers = {}, classes = {}, writes = {}, methods = t.methods or {}, detail = t.detail or {} }, Family)
+    commands = {}, events = {}, groups = {}, numbers = {}, classes = {}, writes = {}, methods = {}, detail = t.detail or {} }, Family)
   declare(self, book, t)
   for _, name in ipairs(sorted(t.commands)) do
     self.commands[name] = command(self, name, t.commands[name], "command", self.numbers)
@@ -137,6 +137,9 @@ function M.family(t)
     self.events[name] = command(self, name, t.events[name], "event", heard)
   end
   self.heard = t.events and heard or self.numbers
+  for name, fn in pairs(t.methods or {}) do
+    self.methods[name] = fn
+  end
   for i, group in ipairs(t.groups or {}) do
     self.groups[i] = group
   end

@@ -204,18 +204,18 @@ function Object:__index(key)
   end
   local S = rawget(self, "schema")
   method = S.methods[key]
-  if not method and S.commands[key] then
-    method = function(me, ...)
-      if me ~= self then
-        errors.misuse("%s: a method is called with a colon: f:%s{}", of(self, key), key)
-      end
-      return methods.call(self, key, ...)
-    end
-  end
   if not method then
-    errors.misuse("family %s: %s", S.name, check.unknown("command", key, S.commands))
+    if not S.commands[key] then
+      errors.misuse("family %s: %s", S.name, check.unknown("command", key, S.commands))
+    end
+    method = function(me, ...)
+      if type(me) ~= "table" or getmetatable(me) ~= Object or me.schema ~= S then
+        errors.misuse("%s.%s: a method is called with a colon: f:%s{}", S.name, key, key)
+      end
+      return methods.call(me, key, ...)
+    end
+    S.methods[key] = method
   end
-  rawset(self, key, method)
   return method
 end
 
