@@ -25,8 +25,8 @@ M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
 ---@type nslua.Batch?
 local active
 
----@type nslua.Transaction?  the one that runs
-M.transaction = nil
+---@type nslua.Transaction|false  the one that runs
+M.transaction = false
 
 -- Sockets of other protocols than rtnetlink, by number, closed with their handle.
 local Sockets = {}

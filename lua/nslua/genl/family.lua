@@ -55,6 +55,16 @@ local function forbidden(self, c)
   end
 end
 
+-- Whether a command may change something: it asks for a right, or answers nothing.
+local function changes(self, c)
+  for _, op in ipairs(self.info.ops or {}) do
+    if op.id == c.number then
+      return op.flags.admin_perm or op.flags.uns_admin_perm or not c.reply
+    end
+  end
+  return not c.reply
+end
+
 -- ENOENT and EOPNOTSUPP before any word of the command: the family or the command is not there.
 local function hint(self, c)
   return function(errno, extack)
@@ -111,17 +121,24 @@ local request_flags = { replace = netlink.REPLACE, excl = netlink.EXCL, create =
 ---Call a command: `f:call("get", {})`; `f:get{}` is the same.
 ---@param name string       of the declaration's commands
 ---@param t? table          what its set has; nil: nothing
----@param options? { create: boolean, excl: boolean, replace: boolean, append: boolean, echo: boolean }  NLM_F_* beside the request
+---@param options? { create: boolean, excl: boolean, replace: boolean, append: boolean, echo: boolean, undo: function }  NLM_F_* beside the
+---request; `undo`: what takes it back, for a transaction
 ---@return nslua.FamilyRow? row  the answer, further ones after it; nothing for a command that only acknowledges, and for one in a batch
 function methods:call(name, t, options)
   local call = of(self, tostring(name))
   local c = command(self, name, call)
-  local flags = 0
+  local flags, undo = 0, nil
   if options then
-    check.options(call, options, { create = "boolean", excl = "boolean", replace = "boolean", append = "boolean", echo = "boolean" })
+    check.options(call, options, { create = "boolean", excl = "boolean", replace = "boolean", append = "boolean", echo = "boolean",
+      undo = "function" })
     for key, on in pairs(options) do
-      flags = flags + (on and request_flags[key] or 0)
+      flags = flags + (on == true and request_flags[key] or 0)
     end
+    undo = options.undo
+  end
+  local transaction = netlink.transaction
+  if transaction and not undo and changes(self, c) then
+    transaction:note(self.handle, call, nil) -- raises: it has no inverse
   end
   local payload, S = encode(self, c, c.set, t, call)
   local request = { self.info.family_id, flags, payload, handle = self.handle, call = call, object = c.set or c.name, schema = S,
@@ -131,6 +148,9 @@ function methods:call(name, t, options)
     replies = netlink.exchange(request)
   else
     replies = netlink.write(request)
+  end
+  if transaction and undo then
+    transaction:note(self.handle, call, undo)
   end
   if not (replies and replies[1]) then
     return nil
