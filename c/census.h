@@ -104,6 +104,7 @@ void census_merge(struct census *c, const struct census *before, const struct ce
 
 /* mountinfo.c: the bind mounts that a process or thread sees; `dir` is its directory in /proc. */
 void census_mountinfo(struct census *c, int dir, uint64_t mntns, uint64_t view, pid_t pid);
+int census_look_up(int dir, const char *path); /* an O_PATH fd of what is mounted there, or -1/errno; system calls only */
 int census_reopen(const struct census *c, int at, uint64_t inode); /* an O_PATH fd, which it closes, for reading if it is that namespace; or -1 */
 
 /* kernel.c: what the kernel lists itself. */

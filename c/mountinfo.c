@@ -19,6 +19,7 @@ struct how {
 	uint64_t flags, mode, resolve;
 };
 #define BELOW_ROOT 0x10 /* RESOLVE_IN_ROOT */
+#define CACHED 0x20     /* RESOLVE_CACHED, since 5.12 */
 
 /* A whole file of /proc with a NUL behind it, in c->file. */
 static char *read_file(struct census *c, int dir, const char *name)
@@ -59,6 +60,27 @@ static size_t unescape(char *path)
 	return (size_t)(to - path);
 }
 
+int census_look_up(int dir, const char *path)
+{
+	struct how how = { O_PATH | O_CLOEXEC, 0, BELOW_ROOT | CACHED };
+	int fd = -1;
+
+	/*
+	 * What something is mounted on is in the kernel's cache, and so is all that is above it.  A file system behind which is another's
+	 * server is not asked: it may never answer.  EAGAIN is also said where something was mounted meanwhile.
+	 */
+	for (int i = 0; i < 50; i++) {
+		fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	if (fd < 0 && errno == EINVAL) {
+		how.resolve = BELOW_ROOT;
+		fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	}
+	return fd;
+}
+
 int census_reopen(const struct census *c, int at, uint64_t inode)
 {
 	struct stat st;
@@ -81,12 +103,11 @@ int census_reopen(const struct census *c, int at, uint64_t inode)
  */
 static int open_below(struct census *c, int dir, const char *path, uint64_t inode)
 {
-	struct how how = { O_PATH | O_CLOEXEC, 0, BELOW_ROOT };
 	int root = openat(dir, "root", O_PATH | O_DIRECTORY | O_CLOEXEC), at;
 
 	if (root < 0)
 		return -1;
-	at = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	at = census_look_up(root, path);
 	close(root);
 	return census_reopen(c, at, inode);
 }

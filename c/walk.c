@@ -108,7 +108,7 @@ static int open_in(const struct one *o, const char *what, int flags)
 
 static void mounts_of(struct one *o, uint64_t mntns)
 {
-	struct stat root;
+	struct statx root;
 	uint64_t view;
 	int dir;
 
@@ -118,9 +118,9 @@ static void mounts_of(struct one *o, uint64_t mntns)
 	if (dir < 0)
 		return;
 	/* What is below another root is another view of the same mount namespace. */
-	if (fstatat(dir, "root", &root, 0) < 0)
+	if (statx(dir, "root", AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &root) < 0)
 		memset(&root, 0, sizeof(root));
-	view = (mntns * UINT64_C(1000003) + root.st_dev) * UINT64_C(1000003) + root.st_ino;
+	view = (mntns * UINT64_C(1000003) + makedev(root.stx_dev_major, root.stx_dev_minor)) * UINT64_C(1000003) + root.stx_ino;
 	if (census_first(o->c, &o->c->seen_views, view))
 		census_mountinfo(o->c, dir, mntns, view, o->pid);
 	close(dir);

@@ -183,7 +183,7 @@ setpriv --reuid 65534 --regid 65534 --clear-groups env %s -e '
   local list = require "nslua".namespace.list()
   print(list.complete, list.unreadable)
   for _, row in ipairs(list) do
-    if row.nprocs ~= 1 and row.how_found ~= "mount" then print(row.type, row.how_found, row.nprocs, row.command) end
+    if row.nprocs ~= 1 and row.how_found ~= "mount" and row.how_found ~= "relation" then print(row.type, row.how_found, row.nprocs, row.command) end
   end'
 END]]):format(helper.lua))
     assert.equal("false\t3", out)
@@ -244,6 +244,46 @@ nsenter -t $C -m env -C "$PWD" %s -e '
 kill $C
 END]]):format(helper.lua))
     assert.equal(helper.is_root() and "fd process" or "fd? process", out) -- its owner is above what another user sees
+  end)
+
+  it("does not wait for a file system whose server has stopped to answer", function()
+    local _, ok = helper.sh "test -w /dev/fuse"
+    if not can_hide or not ok then
+      pending "no python3, no new namespaces for this user, or no /dev/fuse"
+      return
+    end
+    -- A bind mount, and the root of a process, on a file system by a thread that ends.
+    local places = hide [[
+import select, struct
+unshare(NEWNS); mount("none", "/", "none", PRIVATE); mount("tmpfs", "/mnt", "tmpfs", 0); os.mkdir("/mnt/fuse")
+fuse = os.open("/dev/fuse", os.O_RDWR)
+must(libc.mount(b"spec", b"/mnt/fuse", b"fuse", 0, b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fuse))
+def attributes(node): return struct.pack("<6Q10I", node, 0, 0, 0, 0, 0, 0, 0, 0, 0o40755 if node == 1 else 0o100644, 1, 0, 0, 0, 4096, 0)
+def serve():
+    while not stop:
+        if not select.select([fuse], [], [], 0.01)[0]: continue
+        size, code, unique, node = struct.unpack_from("<IIQQ", os.read(fuse, 1 << 20))
+        if code == 26: answer = struct.pack("<4I2H2I2H8I", 7, 31, 4096, 0, 12, 9, 4096, 1, *[0] * 10) # INIT
+        elif code == 3: answer = struct.pack("<QII", 0, 0, 0) + attributes(node) # GETATTR
+        elif code == 1: answer = struct.pack("<4QII", 2, 0, 0, 0, 0, 0) + attributes(2) # LOOKUP
+        else: answer = None
+        if code not in (2, 36): # FORGET, INTERRUPT
+            os.write(fuse, struct.pack("<IiQ", 16 + len(answer or b""), 0 if answer else -38, unique) + (answer or b""))
+stop = False
+server = in_thread(serve)
+def bind(): unshare(NEWNET); say("net", NET); mount(NET, "/mnt/fuse/net", "none", BIND)
+to_its_end(bind)
+def jail(): os.chroot("/mnt/fuse"); os.write(w, b"x")
+r, w = os.pipe(); pid = child(jail); os.read(r, 1)
+stop = True; server.join()
+print("jail", 0, pid, flush=True)]]
+    local out
+    out, ok = helper.sh(("timeout 20 env %s -e '%s'"):format(helper.lua, ([[
+      for _, row in ipairs(require "nslua".namespace.list { type = "net" }) do
+        if row.inode == %d then print(row.how_found, row.mounts[1].path) end
+      end]]):format(places.net.inode)))
+    assert.is_true(ok, "it waited: " .. out)
+    assert.equal("mount\t/mnt/fuse/net", out)
   end)
 
   it("is complete where sockets of this network namespace may not be asked: that they are its own is known", function()
