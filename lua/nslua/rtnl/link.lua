@@ -9,6 +9,7 @@ local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
+require "nslua.rtnl.devconf"
 
 local link_h = "linux/if_link.h"
 
@@ -62,12 +63,13 @@ schema.set("link_xdp", { header = link_h, prefix = "IFLA_XDP_" }, [[
   8  EXPECTED_FD  expected_fd  u32
 ]])
 schema.set("link_inet", { header = link_h, prefix = "IFLA_INET_" }, [[
-  1  CONF  conf  array(u32)
+  1  CONF  conf  struct(ipv4_devconf)
 ]])
 schema.set("link_inet6", { header = link_h, prefix = "IFLA_INET6_" }, [[
   1  FLAGS          flags          u32
-  2  CONF           conf           array(s32)
+  2  CONF           conf           struct(ipv6_devconf)
   3  STATS          stats          array(u64)
+  4  MCAST          mcast          bin
   5  CACHEINFO      cacheinfo      struct(link_cacheinfo)
   6  ICMP6STATS     icmp6stats     array(u64)
   7  TOKEN          token          ip6
@@ -85,6 +87,14 @@ schema.set("link_proto_down_reason", { header = link_h, prefix = "IFLA_PROTO_DOW
   1  MASK   mask   u32
   2  VALUE  value  u32
 ]])
+schema.set("link_devlink_port", { header = "linux/devlink.h", prefix = "DEVLINK_ATTR_" }, [[
+  1  BUS_NAME    bus_name    strz
+  2  DEV_NAME    dev_name    strz
+  3  PORT_INDEX  port_index  u32
+]])
+schema.set("link_dpll_pin", {}, [[
+  1  -  id  u32   -- DPLL_A_PIN_ID
+]])
 schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   1   ADDRESS             address             lladdr
   2   BROADCAST           broadcast           lladdr
@@ -93,6 +103,8 @@ schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   5   LINK                link_index          u32
   6   QDISC               qdisc               strz
   7   STATS               stats32             struct(link_stats)
+  8   COST                cost                u32
+  9   PRIORITY            priority            u32
   10  MASTER              master_index        u32
   12  PROTINFO            protinfo            bin
   13  TXQLEN              txqlen              u32
@@ -106,6 +118,8 @@ schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   21  NUM_VF              num_vf              u32
   22  VFINFO_LIST         vfinfo_list         bin
   23  STATS64             stats               struct(link_stats64)
+  24  VF_PORTS            vf_ports            bin
+  25  PORT_SELF           port_self           bin
   26  AF_SPEC             af_spec             nest(link_af_spec)
   27  GROUP               group               u32
   28  NET_NS_FD           netns_fd            u32
@@ -141,6 +155,14 @@ schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   59  TSO_MAX_SIZE        tso_max_size        u32
   60  TSO_MAX_SEGS        tso_max_segs        u32
   61  ALLMULTI            allmulti            u32
+  62  +DEVLINK_PORT       devlink_port        nest(link_devlink_port)   -- 6.2
+  63  +GSO_IPV4_MAX_SIZE  gso_ipv4_max_size   u32                       -- 6.3
+  64  +GRO_IPV4_MAX_SIZE  gro_ipv4_max_size   u32
+  65  +DPLL_PIN           dpll_pin            nest(link_dpll_pin)       -- 6.7
+  66  +MAX_PACING_OFFLOAD_HORIZON  max_pacing_offload_horizon  u64               -- 6.13
+  67  +NETNS_IMMUTABLE    netns_immutable     bool                      -- 6.15
+  68  +HEADROOM           headroom            u16                       -- 6.18
+  69  +TAILROOM           tailroom            u16
 ]])
 schema.message("linkprop", { head = "ifinfomsg", attrs = "link", c = "LINKPROP", header = "linux/rtnetlink.h", new = 108, del = 109 })
 schema.message("link", { head = "ifinfomsg", attrs = "link", c = "LINK", header = "linux/rtnetlink.h",
@@ -169,17 +191,29 @@ local ENODEV = core.errno.ENODEV
 ---@field stats table        rx_packets, tx_bytes, ... (struct rtnl_link_stats64)
 ---@field flags table<string, true>
 ---@field port table?        options of its port of `master`
+---@field af_spec table?     `inet.conf` and `inet6.conf`: its sysctls, as `forwarding = 0`; not among what `decode` and `json` give
 
 local link = { name = "link", new = NEW, del = DEL, get = GET, writers = linkwords.writers, matchers = {},
   none = { [ENODEV] = true }, missing = ENODEV, elsewhere = true }
+
+-- What linkinfo has under `key`: in a row that was read before its kind was loaded these are bytes.
+function link.options(row, key)
+  local found = row.linkinfo
+  local data = found and found[key]
+  if type(data) == "string" then
+    local S = link.schema or verbs.schema(link)
+    data = S:decode(schema.bytes(row)).linkinfo[key]
+  end
+  return type(data) == "table" and data or nil
+end
 
 local computed = {
   kind = function(row)
     local found = row.linkinfo
     local kind = found and found.kind
-    if kind == "tun" then
-      local data = found.data
-      return type(data) == "table" and data.type or kind
+    if kind == "tun" and kinds.kinds.tun then
+      local data = link.options(row, "data")
+      return data and data.type or kind
     end
     return kind
   end,
@@ -206,53 +240,55 @@ local computed = {
   port = function(row, set)
     local found = row.linkinfo
     local kind = found and kinds.kinds[found.slave_kind]
-    if kind and kind.port and type(found.slave_data) == "table" then
-      return kinds.read(kind.port, found.slave_data, function(index)
-        return verbs.link_name(set, index)
-      end)
-    end
+    local data = kind and kind.port and link.options(row, "slave_data")
+    return data and kinds.read(kind.port, data, function(index)
+      return verbs.link_name(set, index)
+    end)
   end,
 }
 -- Options as the kernel would read them back, found in those it has.
-local function options_match(kind, select)
+local function options_match(kind, key)
   return function(self, value, call)
     local wire = kinds.write(call, kind, value, device.index, self.handle)
     local S = link.schema or verbs.schema(link)
-    local sent = S:decode(S:encode { linkinfo = { [select] = kind.wire or kind.kind, [select == "kind" and "data" or "slave_data"] = wire } })
+    local sent = S:decode(S:encode { linkinfo = { [key == "data" and "kind" or "slave_kind"] = kind.wire or kind.kind, [key] = wire } })
     return function(row)
-      local found = row.linkinfo
-      local data = found and (select == "kind" and row.kind == kind.kind and found.data or select ~= "kind" and found.slave_data)
-      return verbs.within(sent.linkinfo[select == "kind" and "data" or "slave_data"] or {}, data)
+      return verbs.within(sent.linkinfo[key] or {}, (key ~= "data" or row.kind == kind.kind) and link.options(row, key))
     end
   end
 end
 -- row.vxlan, row.bridge, ...: the options of its kind, nil for others.
-function kinds.declared(kind)
-  local name = kind.kind
-  if kind.set then
-    computed[name] = function(row, set)
-      local found = row.linkinfo
-      if found and row.kind == name and type(found.data) == "table" then
-        return kinds.read(kind, found.data, function(index)
-          return verbs.link_name(set, index)
-        end)
-      end
+function kinds.declared(name)
+  computed[name] = function(row, set)
+    if row.kind ~= name then
+      return nil
     end
+    local kind = kinds.kinds[name]
+    local data = kind.set and link.options(row, "data")
+    local elsewhere = row.link_netnsid ~= nil -- an index of another namespace has no name here
+    return data and kinds.read(kind, data, not elsewhere and function(index)
+      return verbs.link_name(set, index)
+    end or nil) or nil
   end
-  link.matchers[name] = options_match(kind, "kind")
+  link.matchers[name] = function(...)
+    return options_match(kinds.kinds[name], "data")(...)
+  end
   link.writers[name] = "kind"
   link.schema = nil -- compiled anew, with this kind
 end
 
-for _, name in ipairs { "veth", "bridge", "vlan", "macvlan", "vxlan", "tun", "ifb", "dummy" } do
-  kinds.define(require("nslua.rtnl.kind." .. name))
+for name in pairs(kinds.files) do
+  kinds.declared(name)
+end
+for _, name in ipairs { "veth", "bridge" } do -- what nearly everybody uses is compiled at once
+  kinds.load(name)
 end
 
 link.class = schema.class {
   name = "link",
   computed = computed,
   hidden = { "linkinfo", "prop_list", "stats32", "af_spec", "map", "change", "event", "family", "protinfo", "alt_ifname", "ext_mask",
-    "weight", "new_netnsid", "new_ifindex", "netns_fd", "netns_pid", "vfinfo_list" },
+    "weight", "new_netnsid", "new_ifindex", "netns_fd", "netns_pid", "vfinfo_list", "vf_ports", "port_self", "cost", "priority" },
   same = function(a, b)
     return a.index == b.index and verbs.together(a, b)
   end,
@@ -261,11 +297,11 @@ link.class = schema.class {
 -- Filters -------------------------------------------------------------------------------------------------------------------------
 
 local matchers = link.matchers
-for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operstate", "link", "link_netnsid", "link_index", "master_index",
-  "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues", "promiscuity",
-  "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs", "carrier_changes",
-  "carrier_up_count", "carrier_down_count", "proto_down", "permaddr", "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp",
-  "phys_port_id", "phys_port_name", "phys_switch_id" } do
+for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operstate", "link", "link_netnsid", "link_index",
+  "master_index", "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues",
+  "promiscuity", "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs",
+  "gso_ipv4_max_size", "gro_ipv4_max_size", "carrier_changes", "carrier_up_count", "carrier_down_count", "proto_down", "permaddr",
+  "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp", "phys_port_id", "phys_port_name", "phys_switch_id", "proto_down_reason", "netns_immutable", "headroom", "tailroom" } do
   matchers[word] = true
 end
 function matchers.master(self, value, call)
@@ -273,6 +309,11 @@ function matchers.master(self, value, call)
 end
 function matchers.group(_, value, call)
   return "group", names.number("group", value, call)
+end
+for word, field in pairs(linkwords.spelled) do
+  matchers[word] = function(_, value)
+    return field, value
+  end
 end
 local function lower(field)
   return function(_, value)
@@ -295,7 +336,7 @@ matchers.arp, matchers.trailers = has_flag("noarp", true), has_flag("notrailers"
 
 function matchers.port(self, value, call)
   local port = linkwords.port(call, value) or errors.misuse("%s: port: several kinds of master have these options", call)
-  return options_match(port, "slave_kind")(self, value, call)
+  return options_match(port, "slave_data")(self, value, call)
 end
 
 function link.payloads(self, filter, call, target)

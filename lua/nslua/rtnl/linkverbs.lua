@@ -25,7 +25,7 @@ local function hint(request)
     -- the kernel refuses options it was built without in the same way
     local info = request.message.linkinfo
     if errno == core.errno.EOPNOTSUPP and request.kind and (extack == "Unknown device type" or not info.data) then
-      local near = not kinds.kinds[request.kind] and check.nearest(request.kind, kinds.kinds)
+      local near = not kinds.kinds[request.kind] and check.nearest(request.kind, kinds.names())
       if near then
         return ("there is no kind %q (did you mean %q?)"):format(request.kind, near)
       end
@@ -173,9 +173,9 @@ end
 ---Make a link. rtnetlink(7), RTM_NEWLINK.
 ---
 ---`t`: name, kind, mtu, up, address ("02:00:..."), txqlen, master, link (the lower link), group, alias, altnames, netns (where it is born:
----a handle, name, pid or path), port (options as a port of its master), arp, multicast, promisc, allmulticast, and a table named after
----the kind: `vxlan = { id = 42, port = 4789 }`. A veth takes `peer`: the other end's words, its `netns` too; both ends are born in their
----namespaces in one request.
+---a handle, name, pid or path), link_netns (where the lower link is), port (options as a port of its master), arp, multicast, promisc,
+---allmulticast, and a table named after the kind: `vxlan = { id = 42, port = 4789 }`. A veth or netkit takes `peer`: the other end's words,
+---its `netns` too; both ends are born in their namespaces in one request.
 ---@param t table
 ---@return nslua.Link? row  nothing in a batch
 function methods:add(t)
@@ -183,8 +183,8 @@ function methods:add(t)
 end
 
 -- Words that say which link, or how it is born, and nothing of how it is.
-local identity = { name = true, kind = true, peer = true, netns = true, index = true }
-local unchecked = { name = true, peer = true, netns = true, index = true }
+local identity = { name = true, kind = true, peer = true, netns = true, link_netns = true, index = true }
+local unchecked = { name = true, peer = true, netns = true, link_netns = true, index = true }
 
 local function identity_of(t, call)
   if t.name == nil and t.index == nil then
@@ -260,11 +260,16 @@ function methods:replace(t)
   end
 end
 
-local function set_altnames(self, call, target, wanted)
+local function existing(self, call, target)
   local row = link.find(self, call, target)
   if not row then
     errors.raise { call = call, netns = self.handle:describe(), errno = ENODEV, detail = link.detail(target) }
   end
+  return row
+end
+
+local function set_altnames(self, call, target, wanted)
+  local row = existing(self, call, target)
   local has, new, gone = {}, {}, {}
   for _, name in ipairs(row.altnames or {}) do
     has[name] = true
@@ -306,7 +311,13 @@ end
 ---@param t table  as for `add`; `false` removes (master, alias, group, altnames); `netns` moves it, `name` renames it
 function methods:change(key, t)
   local call = "link.change"
-  local request = linkwords.request(call, t, self.handle, true)
+  local request = linkwords.request(call, t, self.handle, true, function(kind)
+    if type(key) == "table" and key.name == nil and key.index == nil then
+      errors.misuse("%s: the options of a %s are changed link by link", call, kind.kind)
+    end
+    local row = existing(self, call, key)
+    return row.kind == kind.kind and link.options(row, "data") or nil
+  end)
   local message = request.message
   if t.kind ~= nil then
     errors.misuse("%s: kind cannot be changed: delete the link and add it", call)

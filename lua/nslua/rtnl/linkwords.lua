@@ -66,7 +66,7 @@ local function index_of(field)
     elseif type(value) == "boolean" then
       errors.misuse("%s: %s must be the name or index of a link, got %s", call, key, tostring(value))
     else
-      request.message[field] = device.index(handle, value, call, key)
+      request.message[field] = device.index(field == "link_index" and request.link_home or handle, value, call, key)
     end
   end
 end
@@ -101,8 +101,10 @@ M.writers = {
   mtu = plain "mtu", txqlen = plain "txqlen", address = plain "address", broadcast = plain "broadcast",
   num_tx_queues = plain "num_tx_queues", num_rx_queues = plain "num_rx_queues",
   gso_max_size = plain "gso_max_size", gso_max_segs = plain "gso_max_segs", gro_max_size = plain "gro_max_size",
+  gso_ipv4_max_size = plain "gso_ipv4_max_size", gro_ipv4_max_size = plain "gro_ipv4_max_size", parentdev = plain "parentdev",
   operstate = plain "operstate", linkmode = plain "linkmode", link_netnsid = plain "link_netnsid",
   alias = late(plain "alias"), carrier = late(plain "carrier"), proto_down = late(plain "proto_down"),
+  proto_down_reason = late(plain "proto_down_reason"),
   addrgenmode = af_inet6 "addr_gen_mode", token = af_inet6 "token",
   group = function(request, value, call)
     request.message.group = value == false and request.change and 0 or names.number("group", value, call)
@@ -116,6 +118,21 @@ M.writers = {
       request.owned[#request.owned + 1] = request.netns
     end
     request.message.netns_fd = request.netns.fd:number()
+  end,
+  -- where the lower link is, which `link` and a kind's `dev` name
+  link_netns = function(request, value, call, handle)
+    if request.change then
+      errors.misuse("%s: link_netns is for a new link", call)
+    end
+    local home, owned = device.netns(value, call .. ": link_netns")
+    if owned then
+      request.owned[#request.owned + 1] = home
+    end
+    request.link_home = home
+    if home ~= handle then
+      local nsid = require "nslua.rtnl.nsid"
+      request.message.link_netnsid = nsid.of(handle, home) or nsid.set(handle, home)
+    end
   end,
   altnames = late(function(request, value, call)
     if value ~= false and type(value) ~= "table" then
@@ -136,11 +153,17 @@ M.writers = {
 for word in pairs(flags) do
   M.writers[word] = flag
 end
+-- ip(8)'s words for some of these
+M.spelled = { numtxqueues = "num_tx_queues", numrxqueues = "num_rx_queues", protodown = "proto_down", protodown_reason = "proto_down_reason",
+  txqueuelen = "txqlen" }
+for word, field in pairs(M.spelled) do
+  M.writers[word] = M.writers[field]
+end
 
 -- Words of a peer that the kernel does not take while it makes the pair: a veth whose other end is not there yet cannot go up.
 local peer_late = { up = true, master = true, link = true }
 
----The peer of a veth: a link's own words, born in its own namespace.
+---The peer of a veth or netkit: a link's own words, born in its own namespace.
 ---@param request nslua.LinkRequest
 ---@param call string
 ---@param handle table
@@ -172,7 +195,8 @@ local function peer(request, call, handle)
   request.peer_late, request.peer_netns = inner.late, home
   request.peer_name = inner.message.name
   local info = request.message.linkinfo
-  info.data = { peer = inner.message }
+  info.data = info.data or {}
+  info.data.peer = inner.message
 end
 
 ---Raise where a word is not known.
@@ -195,12 +219,16 @@ end
 ---@param t table
 ---@param handle table
 ---@param change boolean  of a link that is there
+---@param now? fun(kind: nslua.Kind): table?  the options that link has, for a kind that is changed as a whole
 ---@return nslua.LinkRequest
-function M.request(call, t, handle, change)
+function M.request(call, t, handle, change, now)
   M.check(call, t)
   local writers = M.writers
   local request = { message = {}, owned = {}, change = change }
   local options
+  if t.link_netns ~= nil then
+    writers.link_netns(request, t.link_netns, call, handle) -- the others look names up there
+  end
   for key, value in pairs(t) do
     local writer = writers[key]
     if writer == "kind" then
@@ -208,15 +236,9 @@ function M.request(call, t, handle, change)
         errors.misuse("%s: %s and %s: a link has one kind", call, options, key)
       end
       options = key
-    else
+    elseif key ~= "link_netns" then
       writer(request, value, call, handle, key)
     end
-  end
-  if request.peer then
-    if request.kind ~= "veth" then
-      errors.misuse("%s: peer is for kind = \"veth\"", call)
-    end
-    peer(request, call, handle)
   end
   if options then
     local kind = kinds.kinds[options]
@@ -227,9 +249,16 @@ function M.request(call, t, handle, change)
       errors.misuse("%s: kind is needed beside %s", call, options)
     end
     info.kind = kind.wire or kind.kind
-    info.data = kinds.write(call, kind, t[options], device.index, handle)
+    info.data = kinds.write(call, kind, t[options], device.index, request.link_home or handle, kind.whole and now and now(kind) or nil)
     request.message.linkinfo = info
     request.kind = options
+  end
+  if request.peer then
+    local kind = kinds.kinds[request.kind]
+    if not (kind and kind.peer) then
+      errors.misuse("%s: peer is for kind = \"veth\" and kind = \"netkit\"", call)
+    end
+    peer(request, call, handle)
   end
   return request
 end
@@ -244,7 +273,7 @@ function M.port(call, words, master_kind)
     errors.misuse("%s: port must be a table, got %s", call, type(words))
   end
   local fits, count = nil, 0
-  for _, port in ipairs(kinds.ports) do
+  for _, port in ipairs(kinds.ports()) do
     if not master_kind or port.kind == master_kind then
       local all = true
       for key in pairs(words) do
@@ -257,7 +286,7 @@ function M.port(call, words, master_kind)
   end
   if count == 0 then
     local all = {}
-    for _, port in ipairs(kinds.ports) do
+    for _, port in ipairs(kinds.ports()) do
       for word in pairs(port.vocabulary) do
         all[word] = true
       end

@@ -488,7 +488,7 @@ function M.echoed(self, replies)
   local object = self.object
   for i = replies and #replies or 0, 1, -1 do
     if replies[i][1] == object.new then
-      return object.schema:row(replies[i][2], object.class, M.rowset(self))
+      return (object.schema or M.schema(object)):row(replies[i][2], object.class, M.rowset(self))
     end
   end
 end

@@ -137,7 +137,7 @@ end
 ---Declare flags: names of single bits. A field `u32:flags(NAME)` reads as `{ up = true }` (bits without a name as `#bit20`) and is
 ---written as that, as a list or text of names, or as a number.
 ---@param name string
----The constant of a name is prefix .. NAME, or c[name]; false: not checked:
+---The constant of a name is prefix .. NAME, or c[name] ("+NAME": newer than some headers); false: not checked:
 ---@param options { header?: string, prefix?: string, c?: table<string, string|false> }
 ---@param values table<string, integer>  name to the bit's value
 function Book:flags(name, options, values)
@@ -164,7 +164,8 @@ function Book:names(name)
   return e.values, e.names
 end
 
----Declare a set of attributes, one a line: `ID C-NAME key type [flags]`; `-- comment`. A C-NAME of `-` is not checked.
+---Declare a set of attributes, one a line: `ID C-NAME key type [flags]`; `-- comment`. A C-NAME of `-` is not checked, `+NAME` only where
+---the header has it: headers older than the attribute do not.
 ---
 ---    schema.set("link", { header = "linux/if_link.h", prefix = "IFLA_" }, [[
 ---      3   IFNAME    name      strz(15)
@@ -333,8 +334,8 @@ function Book:replace(fn, ...)
 end
 
 ---Every number of every declaration as a C constant expression and the value it must have, with the header that defines it:
----a spec writes `_Static_assert(EXPRESSION == VALUE)` for each.
----@return { expression: string, value: integer, header: string, where: string }[]
+---a spec writes `_Static_assert(EXPRESSION == VALUE)` for each; those with `newer` only where the header has them.
+---@return { expression: string, value: integer, header: string, where: string, newer: boolean }[]
 function Book:constants()
   return constants.of(self)
 end

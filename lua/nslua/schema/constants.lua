@@ -5,12 +5,13 @@ local plan = require "nslua.schema.plan"
 local M = {}
 
 ---@param declared table  { structs =, enums =, sets =, messages = }
----@return { expression: string, value: integer, header: string, where: string }[]
+---@return { expression: string, value: integer, header: string, where: string, newer: boolean }[]
 function M.of(declared)
   local out = {}
   local function add(expression, value, options, where)
     if options.header then
-      out[#out + 1] = { expression = expression, value = value, header = options.header, where = where }
+      local name = expression:gsub("%+", "", 1)
+      out[#out + 1] = { expression = name, value = value, header = options.header, where = where, newer = name ~= expression }
     end
   end
   for name, s in pairs(declared.structs) do

@@ -1,6 +1,7 @@
 -- bridge: a switch in software, and the options of its ports. linux/if_link.h, ip-link(8), bridge(8).
 -- Times are seconds; the kernel counts hundredths (USER_HZ).
 
+local bits = require "nslua.rtnl.kind.bits"
 local schema = require "nslua.schema"
 require "nslua.rtnl.kind.vlan" -- enum vlan_protocol
 
@@ -18,13 +19,15 @@ schema.set("bridge_querier", { header = "linux/if_bridge.h", prefix = "BRIDGE_QU
 ]])
 schema.enum("bridge_port_state", { header = "linux/if_bridge.h", prefix = "BR_STATE_" },
   { disabled = 0, listening = 1, learning = 2, forwarding = 3, blocking = 4 })
+schema.enum("bridge_stp_mode", {}, { auto = 0, user = 1, kernel = 2 })
 
 -- "8000.02:00:00:00:00:01", as bridge(8) prints it
 local function bridge_id(id)
   return id and ("%04x.%02x:%02x:%02x:%02x:%02x:%02x"):format(id.prio, id.addr:byte(1, 6))
 end
 
-local options = { no_linklocal_learn = 1, mcast_vlan_snooping = 2 }
+-- BR_BOOLOPT_*: the first 5.0; mst_enabled 5.18, the others 6.14 and 6.18
+local options = { no_linklocal_learn = 1, mcast_vlan_snooping = 2, mst_enabled = 4, mdb_offload_fail_notification = 8, fdb_local_vlan_0 = 16 }
 
 return {
   kind = "bridge",
@@ -77,30 +80,30 @@ return {
     45  VLAN_STATS_PER_PORT       vlan_stats_per_port       bool
     46  MULTI_BOOLOPT             boolopts                  struct(bridge_boolopts)
     47  MCAST_QUERIER_STATE       mcast_querier_state       nest(bridge_querier)
+    48  +FDB_N_LEARNED            fdb_n_learned             u32   -- 6.7
+    49  +FDB_MAX_LEARNED          fdb_max_learned           u32
+    50  +STP_MODE                 stp_mode                  u32:enum(bridge_stp_mode)
   ]],
   hidden = { "boolopts" },
-  words = { no_linklocal_learn = "boolean", mcast_vlan_snooping = "boolean" },
+  words = bits.booleans(options),
+  spelled = { group_address = "group_addr" },
   yes_no = { stp_state = true },
   seconds = { forward_delay = 100, hello_time = 100, max_age = 100, ageing_time = 100, hello_timer = 100, tcn_timer = 100,
     topology_change_timer = 100, gc_timer = 100, mcast_last_member_intvl = 100, mcast_membership_intvl = 100,
     mcast_querier_intvl = 100, mcast_query_intvl = 100, mcast_query_response_intvl = 100, mcast_startup_query_intvl = 100 },
   write = function(data)
-    local value, mask = 0, 0
-    for word, bit in pairs(options) do
-      if data[word] ~= nil then
-        mask = mask + bit
-        value = value + (data[word] and bit or 0)
-        data[word] = nil
-      end
-    end
-    if mask > 0 then
-      data.boolopts = { optval = value, optmask = mask }
+    local mask = bits.write(data, "boolopts", options)
+    if mask then
+      data.boolopts = { optval = data.boolopts, optmask = mask }
     end
   end,
   read = function(data)
     if data.boolopts then
+      local has, mask = data.boolopts.optval, data.boolopts.optmask
       for word, bit in pairs(options) do
-        data[word] = math.floor(data.boolopts.optval / bit) % 2 == 1
+        if bits.has(mask, bit) then -- the kernel knows it
+          data[word] = bits.has(has, bit)
+        end
       end
     end
     data.root_id, data.bridge_id = bridge_id(data.root_id), bridge_id(data.bridge_id)
@@ -148,6 +151,12 @@ return {
       37  MCAST_EHT_HOSTS_LIMIT  mcast_eht_hosts_limit  u32
       38  MCAST_EHT_HOSTS_CNT    mcast_eht_hosts_cnt    u32
       39  LOCKED               locked               bool
+      40  +MAB                 mab                  bool   -- 6.2
+      41  +MCAST_N_GROUPS      mcast_n_groups       u32    -- 6.3
+      42  +MCAST_MAX_GROUPS    mcast_max_groups     u32
+      43  +NEIGH_VLAN_SUPPRESS  neigh_vlan_suppress  bool   -- 6.4
+      44  +BACKUP_NHID         backup_nhid          u32    -- 6.6
+      45  +NEIGH_FORWARD_GRAT  neigh_forward_grat   bool
     ]],
     dev = { backup_port = "backup_port_index" },
     seconds = { message_age_timer = 100, forward_delay_timer = 100, hold_timer = 100 },

@@ -19,17 +19,34 @@ local M = {}
 ---@field dev? table<string, string>    word that is a link's name -> key of its index
 ---@field seconds? table<string, integer>  keys that are durations -> how many units of the kernel make a second
 ---@field yes_no? table<string, true>   integer keys that mean yes or no
----@field write? fun(options: table)    words into keys, in place
+---@field spelled? table<string, string>  words that are taken for others: ip(8)'s "dstport" for "port"
+---@field whole? boolean      a change replaces all options in the kernel: those that are not said are sent as they are
+---@field peer? boolean       a pair: `peer` of the link has the other end's words
+---@field write? fun(options: table, call: string, now: table?)  words into keys, in place; now: what a `whole` kind's link has, in a change
 ---@field read? fun(options: table)     keys into words, in place
 ---@field create? fun(handle: table, name: string?, options: table, kind: string): string?, string?, integer?  where rtnetlink cannot make it
 ---@field port? nslua.Kind      options of its ports, which stand in `port` of a link
 ---@field also? nslua.Kind[]    kinds declared along with it
 
+-- nslua's own, each loaded when it is first named or met: kind -> its file.
+M.files = { bridge = "bridge", dummy = "dummy", ifb = "ifb", veth = "veth", vlan = "vlan", macvlan = "macvlan", macvtap = "macvlan",
+  ipvlan = "ipvlan", ipvtap = "ipvlan", vxlan = "vxlan", geneve = "geneve", tun = "tun", tap = "tun", bond = "bond", vrf = "vrf", netkit = "netkit",
+  gre = "gre", gretap = "gre", erspan = "gre", ip6gre = "gre", ip6gretap = "gre", ip6erspan = "gre", ipip = "ipip", sit = "ipip",
+  ip6tnl = "ipip", vti = "vti", vti6 = "vti", xfrm = "xfrm", wireguard = "wireguard", macsec = "macsec", hsr = "hsr", nlmon = "nlmon" }
+local masters = { "bridge", "bond", "vrf" }
+
 ---@type table<string, nslua.Kind>
-M.kinds = {}
----@type nslua.Kind[]
-M.ports = {}
----@type fun(kind: nslua.Kind)  link.lua's: a new word for links
+M.kinds = setmetatable({}, {
+  __index = function(kinds, name)
+    local file = M.files[name]
+    if file then
+      M.define(require("nslua.rtnl.kind." .. file))
+      return rawget(kinds, name)
+    end
+  end,
+})
+local ports = {}
+---@type fun(name: string)  link.lua's: a new word for links
 M.declared = nil
 
 -- Words that have a meaning of their own and are no attributes' keys.
@@ -45,19 +62,33 @@ local function vocabulary(kind, set)
   for word, accepts in pairs(kind.words or {}) do
     words[word] = accepts
   end
+  for spelling in pairs(kind.spelled or {}) do
+    words[spelling] = true
+  end
   for _, key in ipairs(set and schema.keys(set) or {}) do
-    if not hidden[key] then
+    if not hidden[key] and not words[key] then
       words[key] = true
     end
   end
   kind.vocabulary, kind.concealed = words, hidden
 end
 
+-- Sets by their text, and what the unions know: tun and tap are one set and one kind of the kernel's, gre and gretap one set.
+local by_text, branches = {}, {}
+
 local function declare(kind, set, union)
   if kind.attributes then
-    schema.set(set, { header = kind.header, prefix = kind.prefix }, kind.attributes)
-    schema.kind(union, kind.wire or kind.kind, "nest(" .. set .. ")")
-    kind.set = set
+    local text = tostring(kind.prefix) .. kind.attributes
+    if not by_text[text] then
+      schema.set(set, { header = kind.header, prefix = kind.prefix }, kind.attributes)
+      by_text[text] = set
+    end
+    kind.set = by_text[text]
+    local branch = union .. " " .. (kind.wire or kind.kind)
+    if branches[branch] ~= kind.set then
+      schema.kind(union, kind.wire or kind.kind, "nest(" .. kind.set .. ")")
+      branches[branch] = kind.set
+    end
   end
   vocabulary(kind, kind.set)
 end
@@ -68,29 +99,53 @@ end
 function M.define(kind)
   check.options("netlink.kind", kind, { kind = "string", wire = "string", header = "string", prefix = "string",
     attributes = "string", hidden = "table", words = "table", dev = "table", seconds = "table", yes_no = "table",
+    spelled = "table", whole = "boolean", peer = "boolean",
     write = "function", read = "function", create = "function", port = "table", also = "table" })
   if not kind.kind then
     errors.misuse "netlink.kind: kind is needed: its name"
   end
-  local same = kind.wire and M.kinds[kind.wire]
-  if same and same.set and same.attributes == kind.attributes then
-    kind.set = same.set -- one set for two words: tun and tap
-    vocabulary(kind, kind.set)
-  else
-    declare(kind, "linkinfo_" .. kind.kind, "link_kind")
-  end
+  declare(kind, "linkinfo_" .. kind.kind, "link_kind")
   M.kinds[kind.kind] = kind
-  M.declared(kind)
+  M.declared(kind.kind)
   if kind.port then
     local port = kind.port
     port.kind = kind.kind
     declare(port, "linkinfo_port_" .. kind.kind, "link_port")
-    M.ports[#M.ports + 1] = port
+    ports[#ports + 1] = port
   end
   for _, other in ipairs(kind.also or {}) do
     M.define(other)
   end
   return kind
+end
+
+---Load a kind of nslua's own.
+---@param name string
+---@return nslua.Kind
+function M.load(name)
+  return M.kinds[name]
+end
+
+---The options of ports, of every kind of master.
+---@return nslua.Kind[]
+function M.ports()
+  for _, name in ipairs(masters) do
+    M.load(name)
+  end
+  return ports
+end
+
+---The name of every kind.
+---@return table<string, true>
+function M.names()
+  local names = {}
+  for name in pairs(M.files) do
+    names[name] = true
+  end
+  for name in pairs(M.kinds) do
+    names[name] = true
+  end
+  return names
 end
 
 ---The keys of the wire for the user's options of a kind.
@@ -99,14 +154,22 @@ end
 ---@param options table
 ---@param device fun(handle: table, value: any, call: string, word: string): integer
 ---@param handle table  where names of links are looked up
+---@param now? table     the keys of a link that is changed, for a `whole` kind
 ---@return table
-function M.write(call, kind, options, device, handle)
+function M.write(call, kind, options, device, handle, now)
   if type(options) ~= "table" then
     errors.misuse("%s: %s must be a table of its options, got %s", call, kind.word or kind.kind, type(options))
   end
   check.options(call .. ": " .. (kind.word or kind.kind), options, kind.vocabulary)
-  local data = {}
+  local data, spelled = {}, kind.spelled
   for key, value in pairs(options) do
+    local word = spelled and spelled[key]
+    if word then
+      if options[word] ~= nil then
+        errors.misuse("%s: %s: %s and %s are the same", call, kind.kind, key, word)
+      end
+      key = word
+    end
     local scale = kind.seconds and kind.seconds[key]
     if kind.dev and kind.dev[key] then
       key, value = kind.dev[key], value and device(handle, value, call, key) or 0
@@ -118,7 +181,12 @@ function M.write(call, kind, options, device, handle)
     data[key] = value
   end
   if kind.write then
-    kind.write(data)
+    kind.write(data, ("%s: %s"):format(call, kind.word or kind.kind), now)
+  end
+  for key, value in pairs(now or {}) do
+    if data[key] == nil then
+      data[key] = value
+    end
   end
   return data
 end

@@ -20,6 +20,7 @@ local attributes = [[
     6  MACADDR_COUNT      macaddr_count      u32
     7  BC_QUEUE_LEN       bcqueuelen         u32
     8  BC_QUEUE_LEN_USED  usedbcqueuelen     u32
+    9  +BC_CUTOFF         bclim              s32   -- 6.4
 ]]
 
 local function kind(name)

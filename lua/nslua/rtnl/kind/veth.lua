@@ -8,4 +8,5 @@ return {
     1  PEER  peer  nest(link, ifinfomsg)
   ]],
   hidden = { "peer" },
+  peer = true,
 }

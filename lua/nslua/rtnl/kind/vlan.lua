@@ -1,5 +1,6 @@
 -- vlan: the frames of one 802.1Q or 802.1ad tag of a lower link. linux/if_link.h, ip-link(8).
 
+local bits = require "nslua.rtnl.kind.bits"
 local schema = require "nslua.schema"
 
 schema.enum("vlan_protocol", { header = "linux/if_ether.h", prefix = "ETH_P_", c = { ["802.1Q"] = "ETH_P_8021Q", ["802.1ad"] = "ETH_P_8021AD" } },
@@ -12,7 +13,7 @@ schema.set("vlan_qos_map", { header = "linux/if_link.h", prefix = "IFLA_VLAN_QOS
   1  MAPPING  mapping  struct(vlan_qos)  multi
 ]])
 
-local bits = { reorder_hdr = 1, gvrp = 2, loose_binding = 4, mvrp = 8, bridge_binding = 16 }
+local flags = { reorder_hdr = 1, gvrp = 2, loose_binding = 4, mvrp = 8, bridge_binding = 16 }
 
 local function to_map(list)
   local mapping = {}
@@ -35,30 +36,19 @@ return {
   ]],
   hidden = { "flags" },
   -- egress_qos and ingress_qos: { { from, to }, ... }
-  words = { reorder_hdr = "boolean", gvrp = "boolean", loose_binding = "boolean", mvrp = "boolean",
-    bridge_binding = "boolean" },
+  words = bits.booleans(flags),
+  spelled = { egress_qos_map = "egress_qos", ingress_qos_map = "ingress_qos" },
   write = function(data)
-    local flags, mask = 0, 0
-    for word, bit in pairs(bits) do
-      if data[word] ~= nil then
-        mask = mask + bit
-        flags = flags + (data[word] and bit or 0)
-        data[word] = nil
-      end
-    end
-    if mask > 0 then
-      data.flags = { flags = flags, mask = mask }
+    local mask = bits.write(data, "flags", flags)
+    if mask then
+      data.flags = { flags = data.flags, mask = mask }
     end
     data.egress_qos = data.egress_qos and to_map(data.egress_qos)
     data.ingress_qos = data.ingress_qos and to_map(data.ingress_qos)
   end,
   read = function(data)
-    local flags = data.flags and data.flags.flags
-    if flags then
-      for word, bit in pairs(bits) do
-        data[word] = math.floor(flags / bit) % 2 == 1
-      end
-    end
+    data.flags = type(data.flags) == "table" and data.flags.flags or nil
+    bits.read(data, "flags", flags)
     for _, key in ipairs { "egress_qos", "ingress_qos" } do
       data[key] = data[key] and data[key].mapping
     end

@@ -6,6 +6,9 @@ local schema = require "nslua.schema"
 schema.struct("vxlan_port_range", { c = "struct ifla_vxlan_port_range", header = "linux/if_link.h" }, [[ low be16  high be16 ]])
 schema.enum("vxlan_df", { header = "linux/if_link.h", prefix = "VXLAN_DF_" }, { unset = 0, set = 1, inherit = 2 })
 
+schema.enum("vxlan_label", {}, { fixed = 0, inherit = 1 })
+schema.struct("vxlan_reserved", {}, [[ flags be32  vni be32 ]]) -- bits of struct vxlanhdr that a packet may have and is still taken
+
 local function multicast(address)
   local first = core.inet.bytes(address):byte()
   return address:find(":", 1, true) and first == 0xff or first >= 224 and first < 240
@@ -47,10 +50,16 @@ return {
     28  TTL_INHERIT         ttl_inherit_flag    flag   writeonly
     29  DF                  df                  u8:enum(vxlan_df)
     30  VNIFILTER           vnifilter           bool
+    31  +LOCALBYPASS        localbypass         bool                     -- 6.4
+    32  +LABEL_POLICY       label_policy        u32:enum(vxlan_label)    -- 6.7
+    33  +RESERVED_BITS      reserved_bits       struct(vxlan_reserved)   -- 6.14
+    34  +MC_ROUTE           mcroute             bool                     -- 6.17
   ]],
   hidden = { "ttl_inherit_flag", "group4", "group6", "local4", "local6" },
   words = { group = "string", remote = "string", local_ = "string" },
   dev = { dev = "dev_index" },
+  spelled = { dstport = "port", vni = "id", maxaddress = "limit", flowlabel = "label", udpcsum = "udp_csum", udp6zerocsumtx = "udp_zero_csum6_tx",
+    udp6zerocsumrx = "udp_zero_csum6_rx", remcsumtx = "remcsum_tx", remcsumrx = "remcsum_rx" },
   seconds = { ageing = 1 },
   write = function(data)
     data.ttl_inherit_flag, data.ttl_inherit = data.ttl_inherit or nil, nil

@@ -1,0 +1,2 @@
+-- nlmon: shows the netlink messages of its namespace to packet sockets; it has no options.
+return { kind = "nlmon" }
