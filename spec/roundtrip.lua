@@ -71,6 +71,14 @@ function canonical(list)
   return "{" .. table.concat(out) .. "}"
 end
 
+---The attributes behind a header, as text that does not depend on their order.
+---@param bytes string
+---@param head integer  bytes of the header
+---@return string
+function M.attributes(bytes, head)
+  return canonical(children(bytes, head + 1) or {})
+end
+
 local by_type
 
 local function schema_of(type)

@@ -56,7 +56,7 @@ local function vocabulary(kind, set)
     hidden[key] = true
   end
   for word, key in pairs(kind.dev or {}) do
-    words[word] = "string|integer|table|userdata"
+    words[word] = "string|integer|table|userdata|false"
     hidden[key] = true
   end
   for word, accepts in pairs(kind.words or {}) do

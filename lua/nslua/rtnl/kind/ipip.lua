@@ -20,7 +20,7 @@ local function attributes(mode, flags, ttl)
     5   TOS                  tos                    u8:enum(tunnel_tos)
     6   ENCAP_LIMIT          encap_limit            u8
     7   FLOWINFO             flowinfo               be32
-    8   FLAGS                flags                  %s   -- be16 of sit, u32 of ip6tnl
+    8   FLAGS                flags                  %s   -- SIT_ISATAP is a number of the machine's order, whatever the header says
     9   PROTO                mode                   u8:enum(%s)
     10  PMTUDISC             pmtudisc               bool
     11  6RD_PREFIX           sixrd_prefix_bytes     ip6
@@ -52,14 +52,14 @@ local prefixes = { sixrd_prefix = { "sixrd_prefix_bytes", "sixrd_prefixlen", 128
 local ipip = tunnel.kind("inet", {
   kind = "ipip",
   prefix = "IFLA_IPTUN_",
-  attributes = attributes("ipip_mode", "be16", "ttl u8:enum(tunnel_ttl)"),
+  attributes = attributes("ipip_mode", "u16", "ttl u8:enum(tunnel_ttl)"),
   hidden = concealed("encap_limit", "flowinfo", "flags"),
 })
 ipip.also = {
   tunnel.kind("inet", {
     kind = "sit",
     prefix = "IFLA_IPTUN_",
-    attributes = attributes("sit_mode", "be16", "ttl u8:enum(tunnel_ttl)"),
+    attributes = attributes("sit_mode", "u16", "ttl u8:enum(tunnel_ttl)"),
     hidden = concealed("encap_limit", "flowinfo", "flags"),
     words = { isatap = "boolean", sixrd_prefix = "string", sixrd_relay_prefix = "string" },
     write = function(data, call, now)
