@@ -246,14 +246,23 @@ local computed = {
     end)
   end,
 }
--- Options as the kernel would read them back, found in those it has.
+-- The options that were said, as the kernel would read them back, found in those it has.
 local function options_match(kind, key)
   return function(self, value, call)
+    local said = kinds.said(call, kind, value)
     local wire = kinds.write(call, kind, value, device.index, self.handle)
     local S = link.schema or verbs.schema(link)
     local sent = S:decode(S:encode { linkinfo = { [key == "data" and "kind" or "slave_kind"] = kind.wire or kind.kind, [key] = wire } })
+    local wanted = kinds.read(kind, sent.linkinfo[key] or {})
     return function(row)
-      return verbs.within(sent.linkinfo[key] or {}, (key ~= "data" or row.kind == kind.kind) and link.options(row, key))
+      local data = (key ~= "data" or row.kind == kind.kind) and link.options(row, key)
+      local found = data and kinds.read(kind, data) or {}
+      for word in pairs(said) do
+        if not verbs.within(wanted[word] or false, found[word] or false) then
+          return false
+        end
+      end
+      return data ~= false or next(said) == nil and row.kind == kind.kind
     end
   end
 end

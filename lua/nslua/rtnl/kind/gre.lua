@@ -15,12 +15,6 @@ local directions = {
 }
 
 local function write(data, call, now)
-  for word, one in pairs(both) do
-    if data[word] ~= nil then
-      data[one[1]], data[one[2]] = data[word], data[word]
-      data[word] = nil
-    end
-  end
   for _, d in ipairs(directions) do
     local flags, key = d[1], d[2]
     bits.write(data, flags, d[3], now)
@@ -87,8 +81,9 @@ local function kind(name, family)
     attributes = family == "inet" and inet or inet6,
     hidden = hidden,
     flow = true,
-    words = { key = "integer|string|false", ikey = "integer|string|false", okey = "integer|string|false", seq = "boolean", csum = "boolean",
-      iseq = "boolean", oseq = "boolean", icsum = "boolean", ocsum = "boolean" },
+    words = { ikey = "integer|string|false", okey = "integer|string|false", iseq = "boolean", oseq = "boolean",
+      icsum = "boolean", ocsum = "boolean" },
+    both = both,
     spelled = family == "inet6" and { ttl = "hoplimit" } or nil,
     write = write,
     read = read,

@@ -20,6 +20,7 @@ local M = {}
 ---@field seconds? table<string, integer>  keys that are durations -> how many units of the kernel make a second
 ---@field yes_no? table<string, true>   integer keys that mean yes or no
 ---@field spelled? table<string, string>  words that are taken for others: ip(8)'s "dstport" for "port"
+---@field both? table<string, string[]>    words that say two others at once: "key" of "ikey" and "okey"
 ---@field whole? boolean      a change replaces all options in the kernel: those that are not said are sent as they are
 ---@field peer? boolean       a pair: `peer` of the link has the other end's words
 ---@field write? fun(options: table, call: string, now: table?)  words into keys, in place; now: what a `whole` kind's link has, in a change
@@ -65,6 +66,9 @@ local function vocabulary(kind, set)
   for spelling in pairs(kind.spelled or {}) do
     words[spelling] = true
   end
+  for word, two in pairs(kind.both or {}) do
+    words[word] = words[two[1]]
+  end
   for _, key in ipairs(set and schema.keys(set) or {}) do
     if not hidden[key] and not words[key] then
       words[key] = true
@@ -99,7 +103,7 @@ end
 function M.define(kind)
   check.options("netlink.kind", kind, { kind = "string", wire = "string", header = "string", prefix = "string",
     attributes = "string", hidden = "table", words = "table", dev = "table", seconds = "table", yes_no = "table",
-    spelled = "table", whole = "boolean", peer = "boolean",
+    spelled = "table", both = "table", whole = "boolean", peer = "boolean",
     write = "function", read = "function", create = "function", port = "table", also = "table" })
   if not kind.kind then
     errors.misuse "netlink.kind: kind is needed: its name"
@@ -148,6 +152,35 @@ function M.names()
   return names
 end
 
+---What was said, each in its own word.
+---@param call string
+---@param kind nslua.Kind
+---@param options table
+---@return table
+function M.said(call, kind, options)
+  if type(options) ~= "table" then
+    errors.misuse("%s: %s must be a table of its options, got %s", call, kind.word or kind.kind, type(options))
+  end
+  check.options(call .. ": " .. (kind.word or kind.kind), options, kind.vocabulary)
+  local said = {}
+  local function say(word, value, key)
+    if said[word] ~= nil then
+      errors.misuse("%s: %s: %s is said twice (by %s)", call, kind.kind, word, key)
+    end
+    said[word] = value
+  end
+  for key, value in pairs(options) do
+    local two = kind.both and kind.both[key]
+    if two then
+      say(two[1], value, key)
+      say(two[2], value, key)
+    else
+      say(kind.spelled and kind.spelled[key] or key, value, key)
+    end
+  end
+  return said
+end
+
 ---The keys of the wire for the user's options of a kind.
 ---@param call string
 ---@param kind nslua.Kind
@@ -157,19 +190,8 @@ end
 ---@param now? table     the keys of a link that is changed, for a `whole` kind
 ---@return table
 function M.write(call, kind, options, device, handle, now)
-  if type(options) ~= "table" then
-    errors.misuse("%s: %s must be a table of its options, got %s", call, kind.word or kind.kind, type(options))
-  end
-  check.options(call .. ": " .. (kind.word or kind.kind), options, kind.vocabulary)
-  local data, spelled = {}, kind.spelled
-  for key, value in pairs(options) do
-    local word = spelled and spelled[key]
-    if word then
-      if options[word] ~= nil then
-        errors.misuse("%s: %s: %s and %s are the same", call, kind.kind, key, word)
-      end
-      key = word
-    end
+  local data = {}
+  for key, value in pairs(M.said(call, kind, options)) do
     local scale = kind.seconds and kind.seconds[key]
     if kind.dev and kind.dev[key] then
       key, value = kind.dev[key], value and device(handle, value, call, key) or 0

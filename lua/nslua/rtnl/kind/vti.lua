@@ -3,9 +3,6 @@
 local tunnel = require "nslua.rtnl.kind.tunnel"
 
 local function write(data, call)
-  if data.key ~= nil then
-    data.ikey, data.okey, data.key = data.key, data.key, nil
-  end
   for _, word in ipairs { "ikey", "okey" } do
     data[word] = data[word] ~= nil and (data[word] and tunnel.key(call, word, data[word]) or 0) or nil
   end
@@ -23,7 +20,8 @@ local function kind(name, family)
       5  REMOTE  remote     ip
       6  FWMARK  fwmark     u32
     ]],
-    words = { key = "integer|string|false", ikey = "integer|string|false", okey = "integer|string|false" },
+    both = { key = { "ikey", "okey" } },
+    words = { ikey = "integer|string|false", okey = "integer|string|false" },
     write = write,
   })
 end

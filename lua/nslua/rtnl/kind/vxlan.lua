@@ -74,6 +74,7 @@ return {
     end
   end,
   read = function(data)
+    data.ttl_inherit, data["#28"] = data.ttl_inherit or data["#28"] and true, nil -- the flag, read back
     local group = data.group4 or data.group6
     if group then
       data[multicast(group) and "group" or "remote"] = group
