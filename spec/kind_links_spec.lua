@@ -77,7 +77,8 @@ describe("links", function()
         local_ = "10.0.0.1", ttl = 9, tos = 4, learning = false, ageing = "2m", maxaddress = 99, proxy = true, rsc = true, l2miss = true,
         l3miss = true, port_range = { low = 1000, high = 2000 }, udpcsum = true } }, change = { ageing = 99 } },
     { ip = "type vxlan id 43 dstport 4790 remote 2001:db8::2 local 2001:db8::1 ttl inherit flowlabel 0x12345 df inherit udp6zerocsumtx "
-      .. "udp6zerocsumrx gbp", t = { kind = "vxlan", vxlan = { id = 43, port = 4790, remote = "2001:db8::2", local_ = "2001:db8::1", ttl_inherit = true,
+      .. "udp6zerocsumrx gbp", t = { kind = "vxlan", vxlan = { id = 43, port = 4790, remote = "2001:db8::2", local_ = "2001:db8::1",
+        ttl_inherit = true,
         label = 0x12345, df = "inherit", udp_zero_csum6_tx = true, udp_zero_csum6_rx = true, gbp = true, learning = true } } },
     { ip = "type vxlan dstport 4791 external vnifilter", t = { kind = "vxlan", vxlan = { port = 4791, external = true, vnifilter = true,
         learning = false } } },

@@ -26,12 +26,13 @@ function M.cannot_trace()
   return not ok and "strace(1) cannot trace here: " .. out or nil
 end
 
----The RTM_NEWLINK that ip(8) sends, whether the kernel takes it or not: its type's flags and its payload.
+---What ip(8) sends to make or change a link, whether the kernel takes it or not.
 ---@param handle table
 ---@param arguments string
+---@param type? integer  of the message (default: RTM_NEWLINK)
 ---@return string payload
 ---@return integer flags
-function M.sent(handle, arguments)
+function M.sent(handle, arguments, type)
   local path = os.tmpname()
   local out = rtnl.inside(handle, ("strace -qq -o %s -e trace=sendmsg -e write=all ip %s"):format(path, arguments))
   local f = assert(io.open(path))
@@ -42,7 +43,7 @@ function M.sent(handle, arguments)
       local function u16(at)
         return text:byte(at) + 256 * text:byte(at + 1)
       end
-      if #text > 32 and u16(5) == link.new then
+      if #text >= 32 and u16(5) == (type or link.new) then
         payload, flags = text:sub(17), u16(7)
       end
     end

@@ -37,6 +37,15 @@ local function plain(field)
   end
 end
 
+local function yes_no(field)
+  return function(request, value, call, _, key)
+    if type(value) ~= "boolean" then
+      errors.misuse("%s: %s must be true or false, got %s", call, key, type(value))
+    end
+    request.message[field] = value
+  end
+end
+
 -- What the kernel ignores while it makes a link stands in a second request.
 local function late(writer)
   return function(request, value, call, handle, key)
@@ -103,7 +112,7 @@ M.writers = {
   gso_max_size = plain "gso_max_size", gso_max_segs = plain "gso_max_segs", gro_max_size = plain "gro_max_size",
   gso_ipv4_max_size = plain "gso_ipv4_max_size", gro_ipv4_max_size = plain "gro_ipv4_max_size", parentdev = plain "parentdev",
   operstate = plain "operstate", linkmode = plain "linkmode", link_netnsid = plain "link_netnsid",
-  alias = late(plain "alias"), carrier = late(plain "carrier"), proto_down = late(plain "proto_down"),
+  alias = late(plain "alias"), carrier = late(yes_no "carrier"), proto_down = late(yes_no "proto_down"),
   proto_down_reason = late(plain "proto_down_reason"),
   addrgenmode = af_inet6 "addr_gen_mode", token = af_inet6 "token",
   group = function(request, value, call)
