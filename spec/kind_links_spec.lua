@@ -67,7 +67,7 @@ describe("links", function()
     { ip = "type bridge forward_delay 400 hello_time 100 max_age 1200 ageing_time 9000 stp_state 1 priority 8192 group_fwd_mask 8 mcast_snooping 0 "
       .. "mcast_querier 1 no_linklocal_learn 1 mcast_query_interval 10000 vlan_stats_per_port 0",
       t = { kind = "bridge", bridge = { forward_delay = 4, hello_time = 1, max_age = 12, ageing_time = 90, stp_state = true, priority = 8192,
-        group_fwd_mask = 8, mcast_snooping = false, mcast_querier = true, no_linklocal_learn = true, mcast_query_intvl = 100,
+        group_fwd_mask = 8, mcast_snooping = false, mcast_querier = true, no_linklocal_learn = true, mcast_query_interval = 100,
         vlan_stats_per_port = false } }, other = kinds.bridge, change = { max_age = 13 } },
     { ip = "type bridge vlan_filtering 1 vlan_protocol 802.1ad vlan_default_pvid 7 vlan_stats_enabled 1 nf_call_iptables 1 mcast_vlan_snooping 0",
       t = { kind = "bridge", bridge = { vlan_filtering = true, vlan_protocol = "802.1ad", vlan_default_pvid = 7, vlan_stats_enabled = true,
@@ -112,5 +112,5 @@ describe("links", function()
     .. "neigh_suppress on vlan_tunnel off locked on backup_port v2", "bridge", { proxy_arp = true, proxy_arp_wifi = false, mcast_router = 2,
     mcast_flood = false, mcast_to_unicast = true, bcast_flood = false, group_fwd_mask = 8, neigh_suppress = true, vlan_tunnel = false, locked = true,
     backup_port = "v2" })
-  port("type bridge_slave nobackup_port fdb_flush", "bridge", { backup_port = false, flush = true })
+  port("type bridge_slave nobackup_port fdb_flush", "bridge", { backup_port = false, fdb_flush = true })
 end)

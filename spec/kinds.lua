@@ -121,7 +121,7 @@ end
 -- What ip(8)'s JSON calls otherwise, and what it says in other words.
 local called = { ["local"] = "local_", local6 = "local_", remote6 = "remote", group6 = "group", link = "dev", encap_limit = "encaplimit",
   ad_lacp_rate = "lacp_rate", ad_lacp_active = "lacp_active", peer_notif_delay = "peer_notify_delay", validation = "validate", icv_len = "icvlen",
-  cipher_suite = "cipher", inc_sci = "send_sci", es = "end_station", replay_protect = "replay", encoding_sa = "encodingsa" }
+  cipher_suite = "cipher", inc_sci = "send_sci", es = "end_station", replay_protect = "replay", encoding_sa = "encodingsa", erspan_index = "erspan" }
 local milliseconds = { miimon = true, updelay = true, downdelay = true, arp_interval = true, peer_notify_delay = true }
 
 local function dotted(key)
@@ -143,6 +143,14 @@ end
 local as_ip = {
   ikey = function(own) return dotted(own.ikey) end,
   okey = function(own) return dotted(own.okey) end,
+  tos = function(own) return own.tos == "inherit" and 1 or own.tos end,
+  proto = function(own) return own.proto or own.mode end,
+  -- a table in ip(8)'s words
+  encap = function(own, _, value)
+    local sport = own.encap_sport ~= "auto" and own.encap_sport or 0
+    return value.type == own.encap and (tonumber(value.sport) or 0) == sport and (value.dport or 0) == own.encap_dport
+      and (value.csum or false) == own.encap_csum and (value.csum6 or false) == own.encap_csum6 and (value.remcsum or false) == own.encap_remcsum and value
+  end,
   ttl = function(own) return own.hoplimit or own.ttl == "inherit" and 0 or own.ttl end,
   ip6_tnl_f_use_orig_tclass = inherits "tclass", ip6_tnl_f_use_orig_flowlabel = inherits "flowlabel", ip6_tnl_f_rcv_dscp_copy = inherits "dscp",
   ip6_tnl_f_use_orig_fwmark = inherits "fwmark",
@@ -183,14 +191,15 @@ function M.same_options(shown, own, other)
     if other[key] ~= nil then
       ours = other[key] or value
     elseif as_ip[key] then
-      ours = as_ip[key](own, key)
+      ours = as_ip[key](own, key, value)
     elseif milliseconds[word] and ours then
       ours = ours * 1000
     elseif other.hundredths and type(ours) == "number" and (key:find "_intvl$" or key:find "_age$" or key:find "_time$" or key:find "_delay$") then
       ours = ours * 100
     end
     if not agree(value, ours) then
-      wrong[#wrong + 1] = ("%s: ip says %s, nslua %s"):format(key, tostring(value), tostring(ours))
+      local said = type(value) == "table" and require("nslua.schema").json(value) or tostring(value)
+      wrong[#wrong + 1] = ("%s: ip says %s, nslua %s"):format(key, said, tostring(ours))
     end
   end
   table.sort(wrong)

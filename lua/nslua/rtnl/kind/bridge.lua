@@ -86,7 +86,10 @@ return {
   ]],
   hidden = { "boolopts" },
   words = bits.booleans(options),
-  spelled = { group_address = "group_addr" },
+  spelled = { group_address = "group_addr", mcast_last_member_count = "mcast_last_member_cnt", mcast_startup_query_count = "mcast_startup_query_cnt",
+    mcast_last_member_interval = "mcast_last_member_intvl", mcast_membership_interval = "mcast_membership_intvl",
+    mcast_querier_interval = "mcast_querier_intvl", mcast_query_interval = "mcast_query_intvl",
+    mcast_query_response_interval = "mcast_query_response_intvl", mcast_startup_query_interval = "mcast_startup_query_intvl" },
   yes_no = { stp_state = true },
   seconds = { forward_delay = 100, hello_time = 100, max_age = 100, ageing_time = 100, hello_timer = 100, tcn_timer = 100,
     topology_change_timer = 100, gc_timer = 100, mcast_last_member_intvl = 100, mcast_membership_intvl = 100,
@@ -159,6 +162,7 @@ return {
       45  +NEIGH_FORWARD_GRAT  neigh_forward_grat   bool
     ]],
     dev = { backup_port = "backup_port_index" },
+    spelled = { mcast_fast_leave = "fastleave", fdb_flush = "flush" },
     seconds = { message_age_timer = 100, forward_delay_timer = 100, hold_timer = 100 },
     read = function(data)
       data.root_id, data.bridge_id = bridge_id(data.root_id), bridge_id(data.bridge_id)
