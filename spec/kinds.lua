@@ -149,7 +149,8 @@ local as_ip = {
   encap = function(own, _, value)
     local sport = own.encap_sport ~= "auto" and own.encap_sport or 0
     return value.type == own.encap and (tonumber(value.sport) or 0) == sport and (value.dport or 0) == own.encap_dport
-      and (value.csum or false) == own.encap_csum and (value.csum6 or false) == own.encap_csum6 and (value.remcsum or false) == own.encap_remcsum and value
+      and (value.csum or false) == own.encap_csum and (value.csum6 or false) == own.encap_csum6
+      and (value.remcsum or false) == own.encap_remcsum and value
   end,
   ttl = function(own) return own.hoplimit or own.ttl == "inherit" and 0 or own.ttl end,
   ip6_tnl_f_use_orig_tclass = inherits "tclass", ip6_tnl_f_use_orig_flowlabel = inherits "flowlabel", ip6_tnl_f_rcv_dscp_copy = inherits "dscp",

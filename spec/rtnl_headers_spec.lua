@@ -64,20 +64,28 @@ describe("numbers of the rtnetlink schemas", function()
     assert.is_true(#constants > 600)
   end)
 
-  it("cover every attribute that the headers have of the kinds of link this machine can make", function()
-    -- the enum's last member tells how many there are; a header newer than the table would have more
-    local want = { IFLA_VXLAN_ = 30, IFLA_BR_ = 47, IFLA_BRPORT_ = 39, IFLA_MACVLAN_ = 8, IFLA_TUN_ = 9, IFLA_VLAN_ = 5, VETH_INFO_ = 1 }
-    for prefix, count in pairs(want) do
-      local ids = {}
-      for _, c in ipairs(constants) do
-        if c.expression:sub(1, #prefix) == prefix and c.where:find("^set ") and not c.where:find("vlan_qos") then
-          ids[c.value] = true
-        end
-      end
-      local skipped = { [prefix == "IFLA_BR_" and 40 or 0] = true, [prefix == "IFLA_BRPORT_" and 26 or 0] = true } -- _PAD
-      for id = 1, count do
-        assert.is_true(ids[id] or skipped[id] or false, prefix .. id)
+  it("cover every attribute of every kind of link, as far as Linux 7.0 has them", function()
+    local want = { vxlan = 34, bridge = 50, port_bridge = 45, macvlan = 9, tun = 9, vlan = 5, veth = 1, ipvlan = 2, geneve = 18, bond = 34,
+      port_bond = 12, vrf = 1, port_vrf = 1, gre = 24, ip6gre = 24, ipip = 20, sit = 20, ip6tnl = 20, vti = 6, xfrm = 3, macsec = 15, hsr = 8,
+      netkit = 10 }
+    local pads = { bridge = 40, port_bridge = 26, macsec = 14 } -- IFLA_*_PAD
+    local ids = {}
+    for _, c in ipairs(constants) do
+      local set = c.where:match "^set linkinfo_([%w_]+) line"
+      if set then
+        ids[set] = ids[set] or {}
+        ids[set][c.value] = true
       end
     end
+    for set, count in pairs(want) do
+      for id = 1, count do
+        assert.is_true(ids[set][id] or pads[set] == id, set .. " " .. id)
+      end
+    end
+    local all = {}
+    for set in pairs(ids) do
+      all[set] = want[set]
+    end
+    assert.same(want, all)
   end)
 end)

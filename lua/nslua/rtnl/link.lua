@@ -159,7 +159,7 @@ schema.set("link", { header = link_h, prefix = "IFLA_" }, [[
   63  +GSO_IPV4_MAX_SIZE  gso_ipv4_max_size   u32                       -- 6.3
   64  +GRO_IPV4_MAX_SIZE  gro_ipv4_max_size   u32
   65  +DPLL_PIN           dpll_pin            nest(link_dpll_pin)       -- 6.7
-  66  +MAX_PACING_OFFLOAD_HORIZON  max_pacing_offload_horizon  u64               -- 6.13
+  66  +MAX_PACING_OFFLOAD_HORIZON  max_pacing_offload_horizon  u32  -- 6.13; ns; from 4.3 s on the kernel needs eight bytes
   67  +NETNS_IMMUTABLE    netns_immutable     bool                      -- 6.15
   68  +HEADROOM           headroom            u16                       -- 6.18
   69  +TAILROOM           tailroom            u16
