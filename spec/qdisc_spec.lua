@@ -248,6 +248,40 @@ describe("queueing disciplines", function()
     assert.equal(50, a.qdisc:get({ dev = "eth0", parent = "1:32" }).pfifo.limit)
   end)
 
+  it("are named by handles: hexadecimal text, places, numbers", function()
+    local handle = require "nslua.rtnl.handle"
+    for text, number in pairs { ["1:"] = 0x10000, ["1:10"] = 0x10010, ["ffff:fff1"] = 0xfffffff1, [":2a"] = 0x2a, ["abc:"] = 0xabc0000 } do
+      assert.equal(number, handle.number(text, "x", "handle"))
+      assert.equal(number, handle.number(number, "x", "handle"))
+      assert.equal(text == ":2a" and "0:2a" or text, handle.text(number))
+    end
+    assert.same({ 0xffffffff, 0xfffffff1, 0xfffffff2, 0xfffffff3 }, { handle.number("root", "x", "parent", "qdisc"),
+      handle.number("ingress", "x", "parent", "qdisc"), handle.number("ingress", "x", "parent", "filter"),
+      handle.number("egress", "x", "parent", "filter") })
+    for _, bad in ipairs { "", ":", "1", "12345:", "1:12345", "x:", "eth0", -1, 1.5, 2 ^ 32, true } do
+      assert.is_false(pcall(handle.number, bad, "x", "handle"), tostring(bad))
+    end
+    a.qdisc:add { "htb", dev = "eth0", parent = 0xffffffff, handle = 0xabcd0000 }
+    assert.equal("htb", a.qdisc:get({ dev = a.link:get "eth0", handle = "abcd:" }).kind)
+    a.qdisc:delete { dev = "eth0", handle = "abcd:" }
+    assert.is_nil(a.qdisc:get "eth0".handle)
+  end)
+
+  it("count time in the kernel's ticks, and bytes at a rate by them", function()
+    local psched = require "nslua.rtnl.psched"
+    local ticks, us = assert(io.open "/proc/net/psched"):read "*l":match "^(%x+) (%x+)"
+    local tick = tonumber(us, 16) / tonumber(ticks, 16) / 1e6 -- seconds
+    assert.is_true(math.abs(psched.ticks(1) * tick - 1) < 1e-9 and math.abs(psched.seconds(psched.ticks(0.0123)) - 0.0123) < 1e-12)
+    for _, rate in ipairs { 1000, 125000, 1234567, 125e6, 1.25e9, 12.5e9, 125e9 } do
+      for _, bytes in ipairs { 1, 100, 1600, 5001, 15360, 1e6, 1e8 } do
+        local found = psched.bytes(rate, psched.transmit(rate, bytes))
+        -- a thousandth, or a tick
+        assert.is_true(math.abs(found - bytes) <= bytes / 1000 + rate * tick + 1 or bytes / rate > 4294967295 * tick,
+          ("%.0f bytes at %.0f read as %.0f"):format(bytes, rate, found))
+      end
+    end
+  end)
+
   it("are told of by a monitor, with their classes and filters", function()
     local m = a:monitor { "qdisc", "class", "filter", existing = true }
     a.qdisc:add { "htb", dev = "eth0", handle = "1:" }

@@ -174,7 +174,7 @@ end
 local function update(self, call, row, options, asked)
   local kind = kinds.classes[row.kind]
   local message = { kind = row.kind, dev_index = row.dev_index, handle_number = row.handle_number, parent_number = row.parent_number,
-    options = kind and kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {})) or nil }
+    options = kind and kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {}, true)) or nil }
   tcm.write(self, call, 0, message, { words = row, asked = asked, none = class.none })
 end
 

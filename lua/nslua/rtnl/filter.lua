@@ -90,7 +90,7 @@ local function handle_number(kind, value, call)
 end
 
 local computed = tcm.computed("filter", known)
-computed.rate, computed.xstats, computed.stats = nil, nil, nil
+computed.xstats, computed.stats = nil, nil
 computed.pref = function(row)
   return math.floor(row.info / 65536)
 end
@@ -375,10 +375,17 @@ end
 local function made(self, call, flags, t)
   local message = message_of(self, call, t)
   local queued, replies = send(self, call, flags, message, t)
-  if not queued then
-    return verbs.echoed(self, replies) or filter.find(self, call, { dev = message.dev_index, parent = t.parent, kind = message.kind, pref = t.pref,
-      handle = t.handle })
+  if queued then
+    return nil
   end
+  local row = verbs.echoed(self, replies)
+  if row and row.handle_number ~= 0 then
+    return row
+  end
+  -- older kernels (6.1) echo a matchall as the place it is at
+  local rows = verbs.list(self, { dev = message.dev_index, parent = row and row.parent_number or t.parent, kind = message.kind,
+    pref = row and row.pref or t.pref, chain = t.chain or 0, handle = t.handle })
+  return rows[#rows]
 end
 
 local methods = filter.methods
@@ -419,7 +426,7 @@ local function update(self, call, row, t, options, asked)
     end
   end
   if form then
-    words[row.kind] = kinds.merge(form, row[row.kind] or {}, options or {})
+    words[row.kind] = kinds.merge(form, row[row.kind] or {}, options or {}, true)
   end
   send(self, call, 0, message_of(self, call, words), row, asked, filter.none)
 end

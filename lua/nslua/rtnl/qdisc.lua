@@ -162,7 +162,7 @@ local function update(self, call, row, t, options, asked)
   local message = { kind = row.kind, dev_index = row.dev_index, parent_number = row.parent_number,
     handle_number = row.handle_number > 0 and row.handle_number or nil, ingress_block = t.ingress_block, egress_block = t.egress_block }
   if kind then
-    message.options = kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {}))
+    message.options = kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {}, true))
   end
   tcm.write(self, call, 0, message, { words = row, asked = asked, none = qdisc.none })
 end

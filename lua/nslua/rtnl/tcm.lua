@@ -111,10 +111,6 @@ function M.computed(object, known)
       end
       return kind and kind.describe and kind.describe(found) or found
     end,
-    rate = function(row)
-      local found = row.estimator
-      return found and 2 ^ found.interval or nil
-    end,
   }
 end
 

@@ -36,6 +36,7 @@ return {
       5  CE_THRESHOLD  ce_threshold  u32
     ]],
     words = { target = "us", limit = "count", interval = "us", ecn = "yes_no", ce_threshold = "us" },
+    partial = true,
     near = { target = 2e-6, interval = 2e-6, ce_threshold = 2e-6 }, -- the kernel counts units of 1024 ns
     xstats = "struct(tc_codel_xstats)",
     describe = times,
@@ -57,7 +58,9 @@ return {
     ]],
     words = { target = "us", limit = "count", interval = "us", ecn = "yes_no", flows = "count", quantum = "size", ce_threshold = "us",
       drop_batch = "count", memory_limit = "size", ce_threshold_selector = "count", ce_threshold_mask = "count" },
+    partial = true,
     near = { target = 2e-6, interval = 2e-6, ce_threshold = 2e-6 },
+    born = { flows = true },
     xstats = "struct(tc_fq_codel_xstats)",
     describe = times,
     classes = { xstats = "struct(tc_fq_codel_class_xstats)", describe = times },

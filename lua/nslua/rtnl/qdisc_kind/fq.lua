@@ -45,6 +45,7 @@ return {
     words = { limit = "count", flow_limit = "count", quantum = "size", initial_quantum = "size", pacing = "yes_no", maxrate = "rate",
       buckets = "count", refill_delay = "us", orphan_mask = "count", low_rate_threshold = "rate", ce_threshold = "us", timer_slack = "ns",
       horizon = "us", horizon_drop = "yes_no" },
+    partial = true,
     write = function(data, call)
       if data.buckets then
         data.buckets_log, data.buckets = log2(data.buckets, call), nil

@@ -16,6 +16,8 @@ local M = {}
 ---@field only_read? table<string, true>  words that rows have and nobody writes
 ---@field untold? table<string, true>    words that the kernel takes and does not tell
 ---@field needed? boolean                it is nothing without options
+---@field partial? boolean               the kernel keeps what a change does not say
+---@field born? table<string, true>      words that the kernel takes when it is made, and refuses later
 ---@field unsay? fun(words: table, new: table)  takes away what the kernel or we have worked out of what `new` changes
 ---@field near? table<string, number>    words that the kernel rounds: what is so little off is the same
 ---@field instead? table<string, string> words that say the same thing in two ways: one of them unsays the other
@@ -233,10 +235,11 @@ end
 ---@param kind nslua.QdiscKind
 ---@param old table
 ---@param new table  false: as if never said
+---@param sending? boolean  without what a change may not say again
 ---@return table
-function M.merge(kind, old, new)
+function M.merge(kind, old, new, sending)
   local words = {}
-  for word, value in pairs(old) do
+  for word, value in pairs(sending and kind.partial and {} or old) do
     local other = kind.instead and kind.instead[word]
     if not (kind.only_read and kind.only_read[word]) and not (other and new[other] ~= nil) then
       words[word] = value
@@ -256,6 +259,11 @@ function M.merge(kind, old, new)
       words[word] = nil
     else
       words[word] = value
+    end
+  end
+  for word in pairs(sending and kind.born or {}) do
+    if new[word] == old[word] then
+      words[word] = nil
     end
   end
   return words
