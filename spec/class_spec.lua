@@ -48,22 +48,30 @@ describe("classes", function()
     if not helper.has "strace" then
       return pending "needs strace(1)"
     end
-    for _, case in ipairs {
+    local cases = {
       { { rate = "10mbit" }, "rate 10mbit" },
       { { rate = "1mbit", ceil = "3mbit", burst = "15kb", cburst = "20kb", prio = 3, quantum = 3000 },
         "rate 1mbit ceil 3mbit burst 15kb cburst 20kb prio 3 quantum 3000" },
       { { rate = 1234567, burst = 5001 }, "rate 1234567bit burst 5001" },
       { { rate = "8mbit", mtu = 9000, mpu = 64, overhead = 4, linklayer = "atm" }, "rate 8mbit mtu 9000 mpu 64 overhead 4 linklayer atm" },
       { { rate = "1mbit", ceil = "40gbit", cburst = "10mb" }, "rate 1mbit ceil 40gbit cburst 10mb" },
-    } do
+    }
+    local lines = { "class replace dev eth0 parent 1: classid 1:2 htb rate 1mbit" }
+    for _, case in ipairs(cases) do
       for _, parent in ipairs { "1:", "1:1" } do
+        lines[#lines + 1] = ("class add dev eth0 parent %s classid 1:1f htb %s"):format(parent, case[2])
+      end
+    end
+    local sent, at = tc.sent(a, lines), 1
+    for _, case in ipairs(cases) do
+      for _, parent in ipairs { "1:", "1:1" } do
+        at = at + 1
         local ours = tc.would_send(a.class.add, a.class, { "htb", dev = "eth0", parent = parent, classid = "1:1f", htb = case[1] })
-        tc.equal("class", ours, tc.sent(a, ("class add dev eth0 parent %s classid 1:1f htb %s"):format(parent, case[2])), case[2])
+        tc.equal("class", ours, sent[at], case[2])
       end
     end
     local t = { "htb", dev = "eth0", classid = "1:2", htb = { rate = "1mbit" } }
-    local theirs = tc.sent(a, "class replace dev eth0 parent 1: classid 1:2 htb rate 1mbit")
-    tc.equal("class", tc.would_send(a.class.replace, a.class, t), theirs, "replace")
+    tc.equal("class", tc.would_send(a.class.replace, a.class, t), sent[1], "replace")
   end)
 
   test("are shown by tc as they were asked for, also above 32 bits", function()

@@ -97,23 +97,28 @@ describe("queueing disciplines", function()
     if not helper.has "strace" then
       return pending "needs strace(1)"
     end
-    for _, case in ipairs(same_words) do
-      local root = case[1].parent == nil and "root " or ""
-      local ours = tc.would_send(a.qdisc.add, a.qdisc, with(case[1]))
-      tc.equal("qdisc", ours, tc.sent(a, "qdisc add dev eth0 " .. root .. case[2]), case[2])
+    local wide_words = "tbf rate 40gbit burst 10mb latency 1ms"
+    local lines = { "qdisc add dev eth0 root " .. wide_words, "qdisc add dev eth0 parent 8001:2a " .. same_words[1][2],
+      "qdisc replace dev eth0 root " .. same_words[1][2] }
+    local others = #lines
+    for i, case in ipairs(same_words) do
+      lines[others + i] = "qdisc add dev eth0 " .. (case[1].parent == nil and "root " or "") .. case[2]
+    end
+    local sent = tc.sent(a, lines)
+    for i, case in ipairs(same_words) do
+      tc.equal("qdisc", tc.would_send(a.qdisc.add, a.qdisc, with(case[1])), sent[others + i], case[2])
     end
     -- above 32 bits tc takes the bucket's time from what is left in 32 bits; the kernel goes by the bytes, which are there too
     local wide = with { "tbf", tbf = { rate = "40gbit", burst = "10mb", latency = "1ms" } }
-    local ours, theirs = tc.would_send(a.qdisc.add, a.qdisc, wide), tc.sent(a, "qdisc add dev eth0 root tbf rate 40gbit burst 10mb latency 1ms")
+    local ours, theirs = tc.would_send(a.qdisc.add, a.qdisc, wide), sent[1]
     local S = schema.compile "qdisc"
     local mine, tcs = S:decode(ours[3]), S:decode(theirs[3])
     assert.same({ 5e9, 10485760, 15485760 }, { mine.options.rate64, mine.options.burst, mine.options.parms.limit })
     tcs.options.parms.buffer = mine.options.parms.buffer
     tc.equal("qdisc", { ours[1], ours[2], S:encode(mine) }, { theirs[1], theirs[2], S:encode(tcs) }, "above 32 bits")
     local t = with(same_words[1][1], { parent = "8001:2a" })
-    tc.equal("qdisc", tc.would_send(a.qdisc.add, a.qdisc, t), tc.sent(a, "qdisc add dev eth0 parent 8001:2a " .. same_words[1][2]), "parent")
-    tc.equal("qdisc", tc.would_send(a.qdisc.replace, a.qdisc, with(same_words[1][1])),
-      tc.sent(a, "qdisc replace dev eth0 root " .. same_words[1][2]), "replace")
+    tc.equal("qdisc", tc.would_send(a.qdisc.add, a.qdisc, t), sent[2], "parent")
+    tc.equal("qdisc", tc.would_send(a.qdisc.replace, a.qdisc, with(same_words[1][1])), sent[3], "replace")
   end)
 
   it("of every kind that this kernel has are shown by tc, and read and sent again as they are", function()
