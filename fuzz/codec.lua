@@ -61,7 +61,8 @@ schema.kind("fuzz_numbers", "2", "records(fuzz_hop, fuzz_set)")
 schema.message("fuzz", { head = "fuzz_head", attrs = "fuzz_set" })
 schema.message("fuzz_bare", { attrs = "fuzz_set" })
 
-local names = { "fuzz", "fuzz_bare", "link", "address", "route", "rule", "neighbour", "nsid" }
+local names = { "fuzz", "fuzz_bare", "link", "address", "route", "rule", "neighbour", "nsid", "ethtool.features", "ethtool.stats", "wireguard.device",
+  "nlctrl.family" }
 
 local class = schema.class {
   name = "fuzzed",
@@ -76,8 +77,11 @@ local class = schema.class {
   end,
 }
 
+-- rtnetlink's by their name, a family's by that and the set.
+local compiled = {}
 for _, name in ipairs(names) do
-  schema.compile(name)
+  local family, set = name:match "^(.*)%.(.*)$"
+  compiled[name] = family and require("nslua.genl." .. family):compile(set) or schema.compile(name)
 end
 
 ---@param input string
@@ -85,7 +89,7 @@ local function check(input)
   if #input < 2 then
     return
   end
-  local S = schema.compile(names[input:byte(1) % #names + 1])
+  local S = compiled[names[input:byte(1) % #names + 1]]
   local bytes, place = input:sub(3), input:byte(2)
   local once = S:decode(bytes)
   local encoded = S:encode(once)
@@ -136,10 +140,15 @@ local seeds = {
     { index = 1, linkinfo = { kind = "bridge", data = {} } },
   },
   address = { { label = "x" } }, route = { { dst_len = 32, metric = 5 } }, rule = { {} }, neighbour = { {} }, nsid = { {} },
+  ["ethtool.features"] = { { header = { dev_name = "x" }, active = { rx = true, tx = false } } },
+  ["ethtool.stats"] = { { grp = { { id = "rmon", stat = { { [1] = 2 } }, hist_rx = { { hist_bkt_low = 1, hist_val = 5 } } } } } },
+  ["wireguard.device"] = { { ifname = "wg0", peers = { { endpoint = "1.2.3.4:5", allowedips = { { family = 2, ipaddr = "10.0.0.0", cidr_mask = 8 } },
+    last_handshake_time = { sec = 1 } } } } },
+  ["nlctrl.family"] = { { family_name = "x", ops = { { id = 1, flags = { dump = true } } }, policy = { [0] = { [1] = { type = "u32" } } } } },
 }
 for i, name in ipairs(names) do
   for k, t in ipairs(seeds[name]) do
-    local ok, bytes = pcall(schema.compile(name).encode, schema.compile(name), t)
+    local ok, bytes = pcall(compiled[name].encode, compiled[name], t)
     local f = assert(io.open(("%s/%s%d"):format(folder, name, k), "wb"))
     f:write(string.char((i - 1) % 256, k), ok and bytes or error(bytes, 0))
     f:close()
