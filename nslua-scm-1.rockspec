@@ -193,6 +193,7 @@ build = {
     ["nslua.rtnl.mpls"] = "lua/nslua/rtnl/mpls.lua",
     ["nslua.rtnl.names"] = "lua/nslua/rtnl/names.lua",
     ["nslua.rtnl.neighbour"] = "lua/nslua/rtnl/neighbour.lua",
+    ["nslua.rtnl.neighbour_table"] = "lua/nslua/rtnl/neighbour_table.lua",
     ["nslua.rtnl.netconf"] = "lua/nslua/rtnl/netconf.lua",
     ["nslua.rtnl.nexthop"] = "lua/nslua/rtnl/nexthop.lua",
     ["nslua.rtnl.nsid"] = "lua/nslua/rtnl/nsid.lua",

@@ -1,6 +1,7 @@
 -- Neighbours: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
 
 local errors = require "nslua.error"
+local helper = require "spec.helper"
 local rtnl = require "spec.rtnl_helper"
 local sent = require "spec.sent"
 
@@ -112,5 +113,44 @@ describe("neighbours", function()
     assert.is_true(not ok and errors.is(e, "ENOENT"))
     ok, e = pcall(a.neighbour.add, a.neighbour, { "10.0.0.2", dev = "eth0", lladdr = "02:00" })
     assert.is_true(not ok and errors.is(e))
+  end)
+
+  it("are kept in tables that are those of ip ntable", function()
+    local theirs = {}
+    for _, t in ipairs(rtnl.ip(a, "ntable show")) do
+      theirs[t.name .. (t.dev or "")] = t
+    end
+    local n = 0
+    for row in a.neighbour_table:each() do
+      local t = theirs[row.name .. (row.dev or "")]
+      for _, word in ipairs { "base_reachable", "retrans", "gc_stale", "delay_probe", "anycast_delay", "proxy_delay", "locktime" } do
+        assert.equal(t[word], row[word] * 1000, word)
+      end
+      for _, word in ipairs { "family", "queue", "app_probes", "ucast_probes", "mcast_probes", "proxy_queue", "thresh1", "thresh2", "thresh3" } do
+        assert.equal(t[word], row[word], word)
+      end
+      n = n + 1
+    end
+    assert.equal(8, n) -- lo, two links and the table, twice
+    local key = { "arp_cache", dev = "eth0" }
+    a.neighbour_table:change(key, { base_reachable = 20, ucast_probes = 5, queue = 50, locktime = "500ms" })
+    local row = a.neighbour_table:get(key)
+    assert.same({ 20, 5, 50, 0.5, "eth0", "inet" }, { row.base_reachable, row.ucast_probes, row.queue, row.locktime, row.dev, row.family })
+    assert.is_true(a.neighbour_table:get(row) == row)
+    assert.is_nil(a.neighbour_table:get("arp_cache").dev)
+    a.neighbour_table:change({ "ndisc_cache", dev = "eth1" }, { retrans = 2 })
+    assert.equal(2, a.neighbour_table:get({ "ndisc_cache", dev = "eth1" }).retrans)
+    assert.matches("name a dev", helper.fails("ENOENT", a.neighbour_table.change, a.neighbour_table, "arp_cache", { thresh1 = 7 }))
+    assert.equal(1, #a.neighbour_table:list { base_reachable = 20 })
+    assert.equal(4, #a.neighbour_table:list { family = "inet6" })
+    local cannot = sent.cannot()
+    if not cannot then
+      sent.same(a, "ip ntable change name arp_cache dev eth0 retrans 3000 queue 7 ucast_probes 4", 4, function()
+        a.neighbour_table:change(key, { retrans = 3, queue = 7, ucast_probes = 4 })
+      end)
+    end
+    local ok, e = pcall(a.neighbour_table.change, a.neighbour_table, key, { reachable = 3 })
+    assert.is_false(ok)
+    assert.matches("unknown key 'reachable'", tostring(e))
   end)
 end)

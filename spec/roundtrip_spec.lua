@@ -65,6 +65,7 @@ describe("messages of the kernel", function()
     a.netconf:list()
     a.addrlabel:list()
     a.mdb:list()
+    a.neighbour_table:list()
     a.link:get "v0"
     a.nsids(a)
     local n, by_name = roundtrip.finish()

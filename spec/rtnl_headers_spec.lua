@@ -7,8 +7,8 @@ describe("numbers of the rtnetlink schemas", function()
   local constants
 
   setup(function()
-    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "bridge_vlan", "netconf", "addrlabel", "mdb", "nsid", "qdisc",
-      "class", "filter" } do
+    for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nexthop", "bridge_vlan", "netconf", "addrlabel", "mdb",
+      "neighbour_table", "nsid", "qdisc", "class", "filter" } do
       require("nslua.rtnl." .. name)
     end
     local kinds = require "nslua.rtnl.kind"

@@ -29,6 +29,7 @@ M.pages = {
   { "Nexthops", { file = "rtnl/nexthop.lua", class = "nexthop" } },
   { "Rules", { file = "rtnl/rule.lua", class = "rule" } },
   { "Neighbours", { file = "rtnl/neighbour.lua", class = "neighbour" } },
+  { "Neighbour tables", { file = "rtnl/neighbour_table.lua", class = "neighbour_table" } },
   { "Forwarding tables", { file = "rtnl/fdb.lua", class = "fdb" } },
   { "VLANs of bridges", { file = "rtnl/bridge_vlan.lua", class = "bridge_vlan" } },
   { "Multicast groups of bridges", { file = "rtnl/mdb.lua", class = "mdb" } },
