@@ -238,6 +238,7 @@ build = {
     ["nslua.trace.effects"] = "lua/nslua/trace/effects.lua",
     ["nslua.trace.encap"] = "lua/nslua/trace/encap.lua",
     ["nslua.trace.fdb"] = "lua/nslua/trace/fdb.lua",
+    ["nslua.trace.filter"] = "lua/nslua/trace/filter.lua",
     ["nslua.trace.kinds"] = "lua/nslua/trace/kinds.lua",
     ["nslua.trace.kindwords"] = "lua/nslua/trace/kindwords.lua",
     ["nslua.trace.link"] = "lua/nslua/trace/link.lua",

@@ -69,7 +69,8 @@ describe("the words of a trace", function()
 
   local netlink = require "nslua.trace.netlink"
   local sh = require "nslua.trace.sh"
-  for _, object in ipairs { "link", "address", "route", "rule", "neighbour", "nsid", "nexthop", "fdb", "bridge_vlan", "mdb", "addrlabel" } do
+  for _, object in ipairs { "link", "address", "route", "rule", "neighbour", "nsid", "nexthop", "fdb", "bridge_vlan", "mdb", "addrlabel",
+    "qdisc", "class", "filter" } do
     require("nslua.rtnl." .. object)
   end
 
@@ -235,6 +236,62 @@ describe("the words of a trace", function()
     assert.same({ "bridge vlan add vid 5-6 dev v2 tunnel_info id 100-101" },
       lines(112, { info = { vid = 5, flags = { "only_opts" } }, range = 6, tunnel = { id = 100, cmd = 19 } }))
     assert.same({ "bridge vlan del vid 5 dev v2" }, lines(113, { info = { vid = 5 } }))
+  end)
+
+  it("are those of queueing disciplines and classes", function()
+    same {
+      "tc qdisc add dev v0 root handle 1: htb default 10 r2q 5 direct_qlen 500", "tc qdisc add dev v0 root tbf rate 4mbit burst 10k latency 70ms",
+      "tc qdisc add dev v0 root tbf rate 4mbit burst 10k latency 70ms linklayer atm",
+      "tc qdisc replace dev v0 root tbf rate 7mbit burst 3k latency 12.3ms peakrate 9mbit mtu 1540 mpu 64 overhead 14",
+      "tc qdisc add dev v0 parent 1:2 handle 20: pfifo limit 7", "tc qdisc add dev v0 root bfifo limit 10kb",
+      "tc qdisc add dev v0 root prio bands 4 priomap 0 1 2 3 0 1 2 3",
+      "tc qdisc add dev v0 root fq_codel limit 1000 target 5ms interval 100ms noecn quantum 1514 flows 512 ce_threshold 1ms "
+        .. "memory_limit 4mb drop_batch 32",
+      "tc qdisc change dev v0 root codel limit 100 target 5ms interval 50ms ecn ce_threshold 2ms", "tc qdisc add dev v0 root fq_codel",
+      "tc qdisc add dev v0 root fq limit 100 flow_limit 10 quantum 3000 initial_quantum 10000 maxrate 10mbit buckets 512 "
+        .. "orphan_mask 511 nopacing refill_delay 40ms low_rate_threshold 1mbit ce_threshold 1ms timer_slack 10us horizon 5s horizon_drop",
+      "tc qdisc add dev v0 root sfq perturb 10 quantum 3000 limit 100 divisor 512 depth 20 headdrop",
+      "tc qdisc add dev v0 root netem delay 10ms 2ms 25% loss 1% 5% duplicate 2% 3% reorder 10% 50% gap 4 corrupt 0.1% 1% rate 10mbit 5 "
+        .. "6 7 limit 500 ecn",
+      "tc qdisc add dev v0 root netem delay 10ms 2ms distribution normal", "tc qdisc add dev v0 root netem loss 0.3%",
+      "tc qdisc add dev v0 root netem delay 10ms reorder 10% slot 1ms 2ms packets 3 bytes 4",
+      "tc qdisc add dev v0 root netem loss state 1% 2% 3% 4% 5% rate 40gbit", "tc qdisc add dev v0 root netem loss gemodel 1% 2% 3% 4%",
+      "tc qdisc add dev v0 clsact", "tc qdisc add dev v0 ingress", "tc qdisc del dev v0 root", "tc qdisc del dev v0 clsact",
+      "tc qdisc del dev v0 parent 1:2 handle 5:",
+      "tc class add dev v0 parent 1: classid 1:10 htb rate 5mbit ceil 10mbit burst 5k cburst 6k prio 3 quantum 3000 mtu 1500",
+      "tc class replace dev v0 parent 1:1 classid 1:11 htb rate 40gbit", "tc class del dev v0 classid 1:10",
+    }
+  end)
+
+  it("are those of filters", function()
+    same {
+      "tc filter add dev v0 parent 1: protocol ip pref 5 u32 match ip dst 10.0.0.0/8 match ip sport 80 0xffff match tcp dst 22 0xffff "
+        .. "flowid 1:10",
+      "tc filter add dev v0 parent 1: u32 match u32 0 0 action mirred egress redirect dev v1",
+      "tc filter add dev v0 egress u32 match u8 6 0xff at 9 match u16 0x1234 0xffff at nexthdr+2 match mark 3 0xff classid 1:3",
+      "tc filter add dev v0 egress u32 match u32 0x0a000000 0xff000000 at 16 action mirred egress mirror dev v1 action mirred ingress "
+        .. "redirect dev v0",
+      "tc filter add dev v0 ingress chain 3 protocol ipv6 u32 match ip6 dst 2001:db8::/33 match ip6 src 2001:db8:1:2::5 match ip6 "
+        .. "protocol 6 0xff match ip6 priority 3 0xff match ip6 flowlabel 5 0xfffff",
+      "tc filter add dev v0 ingress protocol ip pref 7 u32 match ip tos 0x10 0xff match ip protocol 17 0xff match ip ihl 5 0xf match ip "
+        .. "dport 53 0xffff match ip icmp_code 0 0xff",
+      "tc filter add dev v0 ingress protocol ip u32 match ip dsfield 3 0xfc match icmp type 8 0xff match icmp code 0 0xff action drop",
+      "tc filter add dev v0 parent 1: pref 9 handle 5: u32 divisor 256", "tc filter add dev v0 ingress matchall action drop",
+      "tc filter add dev v0 ingress chain 3 protocol ipv6 matchall skip_hw action pass", "tc filter add dev v0 parent 1: matchall classid 1:7",
+      "tc filter add dev v0 egress matchall action police rate 1mbit burst 10kb mtu 2kb drop",
+      "tc filter add dev v0 egress matchall action police rate 1mbit burst 10kb conform-exceed drop/pipe action drop",
+      "tc filter add dev v0 egress matchall action drop random netrand pass 4", "tc filter add dev v0 egress matchall action goto chain 4",
+      "tc filter add dev v0 ingress protocol ip flower ip_proto tcp dst_ip 10.0.0.0/8 src_ip 10.1.2.3 src_port 80 dst_mac "
+        .. "02:00:00:00:00:01 action goto chain 4",
+      "tc filter add dev v0 ingress protocol ipv6 flower ip_proto udp src_ip 2001:db8::/35 dst_port 53",
+      "tc filter add dev v0 ingress protocol 802.1q flower vlan_id 3 vlan_prio 2 action drop",
+      "tc filter add dev v0 ingress protocol ip flower ip_proto tcp tcp_flags 0x2/0x12 ip_ttl 3 ip_tos 0x10/0xfc",
+      "tc filter add dev v0 ingress protocol ip flower ip_proto icmp type 8 code 0",
+      "tc filter add dev v0 egress bpf bytecode '1,6 0 0 4294967295' flowid 1:1",
+      "tc filter add dev v0 egress bpf da bytecode '4,40 0 0 12,21 0 1 2048,6 0 0 0,6 0 0 1'",
+      "tc filter replace dev v0 ingress pref 5 matchall action drop", "tc filter del dev v0 ingress",
+      "tc filter del dev v0 ingress pref 5 protocol ip", "tc filter del dev v0 parent 1: pref 5 protocol ip handle 800::800 u32",
+    }
   end)
 
   it("are those of rules", function()

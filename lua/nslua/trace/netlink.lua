@@ -25,6 +25,7 @@ local GETLINK, SKIP_STATS = 18, 8
 ---@class nslua.trace.Context
 ---@field space nslua.trace.Space
 ---@field link fun(index: integer?): string?  name of a link of that namespace
+---@field payload string?  the message
 ---@field seen? table<integer, string>  names that links are given before the message is looked at: of a batch
 
 local bridge, labels, tc = require "nslua.trace.bridge", require "nslua.trace.addrlabel", require "nslua.trace.tc"
@@ -33,7 +34,7 @@ local bridge, labels, tc = require "nslua.trace.bridge", require "nslua.trace.ad
 local families = {
   require "nslua.trace.link", require "nslua.trace.linkprop", require "nslua.trace.address", require "nslua.trace.route",
   require "nslua.trace.rule", require "nslua.trace.neighbour", require "nslua.trace.fdb", require "nslua.trace.nexthop",
-  bridge.vlan, bridge.mdb, labels.addrlabel, labels.netconf, tc.qdisc, tc.class, (require "nslua.trace.nsid"),
+  bridge.vlan, bridge.mdb, labels.addrlabel, labels.netconf, tc.qdisc, tc.class, require "nslua.trace.filter", (require "nslua.trace.nsid"),
 }
 
 local verbs = { new = "write", set = "write", del = "delete", get = "show" }
@@ -134,6 +135,7 @@ function M.words(context, kind, flags, payload, replies)
     return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))
   end
   local nameless = name == "link" and verb == "write" and not m.name and (not m.index or m.index == 0) and not m.group
+  context.payload = payload
   local words, left
   if not family[verb] then
     return nil, ("rtnetlink %s %s %s"):format(verb, name, plain(m))

@@ -308,6 +308,7 @@ local function family(object, word, known, own)
   return self
 end
 
+M.rate, M.verb = rate, verb_of
 M.qdisc = family("qdisc", "handle", function()
   return require("nslua.rtnl.qdisc_kind").kinds
 end, qdiscs)
