@@ -47,8 +47,8 @@ end
 
 function options.flower(add, words)
   -- what others depend on goes first
-  for _, word in ipairs { "indev", "vlan_id", "vlan_prio", "vlan_ethtype", "ip_proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port",
-    "tcp_flags", "ip_tos", "ip_ttl", "type", "code" } do
+  for _, word in ipairs { "indev", "vlan_id", "vlan_prio", "vlan_ethtype", "ip_proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "src_port",
+    "dst_port", "tcp_flags", "ip_tos", "ip_ttl", "type", "code" } do
     local value = words[word]
     if value ~= nil then
       if type(value) == "number" then
