@@ -41,7 +41,7 @@ end
 ---@param handle table
 ---@param command string  "ip route add ..."
 ---@param kind? integer  the last of this type
----@return { type: integer, payload: string }
+---@return { type: integer, flags: integer, payload: string }
 function M.theirs(handle, command, kind)
   local path = os.tmpname()
   local said = rtnl.inside(handle, ("env LD_PRELOAD=%s NSLUA_SENT=%s %s"):format(library, path, command))
@@ -54,7 +54,7 @@ function M.theirs(handle, command, kind)
     local length = number(bytes, at, 4)
     local is = number(bytes, at + 4, 2)
     if not kind or is == kind then
-      last = { type = is, payload = bytes:sub(at + 16, at + length - 1) }
+      last = { type = is, flags = number(bytes, at + 6, 2), payload = bytes:sub(at + 16, at + length - 1) }
     end
     at = at + length + (4 - length % 4) % 4
   end
