@@ -310,7 +310,8 @@ for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operst
   "master_index", "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues",
   "promiscuity", "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs",
   "gso_ipv4_max_size", "gro_ipv4_max_size", "carrier_changes", "carrier_up_count", "carrier_down_count", "proto_down", "permaddr",
-  "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp", "phys_port_id", "phys_port_name", "phys_switch_id", "proto_down_reason", "netns_immutable", "headroom", "tailroom" } do
+  "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp", "phys_port_id", "phys_port_name", "phys_switch_id", "proto_down_reason", "netns_immutable",
+  "headroom", "tailroom" } do
   matchers[word] = true
 end
 function matchers.master(self, value, call)
