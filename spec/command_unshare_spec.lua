@@ -248,7 +248,7 @@ local function background(words)
 end
 
 local function eventually(fn)
-  for _ = 1, 200 do
+  for _ = 1, 1000 do
     local value = fn()
     if value then
       return value
@@ -284,6 +284,28 @@ describe("ending nslua unshare", function()
       os.remove(file)
     end)
   end
+
+  it("gives the program what --kill-child says, and no more", function()
+    for _, how in ipairs { { "USR1", "KILL" }, { "USR1", "TERM" }, { "USR1", "HUP" }, { "RTMIN+3", "INT" } } do
+      local name = how[1]:find "RT" and "37" or how[1]
+      local file = os.tmpname()
+      -- longer than the second that a program has which is ended without
+      local script = ('for s in TERM INT HUP; do trap "echo wrong $s >>%s" $s; done; trap "sleep 1.5; echo done >>%s; exit" %s; echo ready >>%s; '
+        .. "while :; do sleep 0.05; done"):format(file, file, name, file)
+      local p = ns.spawn { "sh", "-c", ("exec %s %s-f --kill-child=%s bash -c '%s'"):format(OURS, rights, how[1], script), stderr = "null" }
+      assert.is_truthy(eventually(function()
+        return read(file):find "ready"
+      end))
+      p:kill(how[2])
+      assert.equal(how[2], p:wait(5).signal)
+      assert.is_truthy(eventually(function()
+        return read(file):find "done"
+      end), table.concat(how, " ") .. ": " .. read(file))
+      assert.is_nil(read(file):find "wrong", table.concat(how, " "))
+      p:close()
+      os.remove(file)
+    end
+  end)
 
   it("passes signals on with --forward-signals, also to a deaf pid 1", function()
     local p, file = background(rights .. "-p --forward-signals")

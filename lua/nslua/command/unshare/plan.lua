@@ -223,7 +223,7 @@ return function(declaration, o)
   if o.hostname and #o.hostname > 64 then
     refuse("--hostname: %d bytes, and a host name has at most 64", #o.hostname)
   end
-  how.watched = how.forward or how.status
+  how.watched = how.forward or how.status or plan.death_signal
   if wrong then
     return nil, declaration:wrong(table.unpack(wrong))
   end

@@ -1,8 +1,10 @@
--- Run the plan of `nslua unshare` as a child, say how it goes on a file descriptor, pass signals on.
+-- Run the plan of `nslua unshare` as a child: say how it goes on a file descriptor, pass signals on, leave it what --kill-child says.
 
 local core = require "nslua.core"
 local finish = require "nslua.command.cli.finish"
+local host = require "nslua.host"
 local ns = require "nslua"
+local owned = require "nslua.owned"
 local schema = require "nslua.schema"
 
 -- To the descriptor itself: one that was opened by somebody else, or a socket, could not be opened again. Who reads no more is no matter.
@@ -39,7 +41,14 @@ return function(plan, how)
   plan.fds = how.status and others(how.status) or plan.fds
   plan.tell_namespaces = how.status ~= nil
   plan.forward_signals, plan.stands_in = how.forward, true
-  local process <close> = ns.spawn(plan)
+  local process = ns.spawn(plan)
+  local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+    if plan.death_signal and host.interrupted() then -- the kernel gives it that when we are gone, and there is to be nothing else
+      owned.remove(process.entry)
+    else
+      process:close()
+    end
+  end })
   if how.status then
     local started = { ["child-pid"] = process.pid }
     for t, inode in pairs(process.namespaces) do
