@@ -64,6 +64,128 @@ works["link-get"] = function(rounds)
   end)
 end
 
+-- 16.0.0.0/32 and those after it, all by lo.
+local function destination(n)
+  return ("16.%d.%d.%d/32"):format(n >> 16, n >> 8 & 255, n & 255)
+end
+
+local function add_routes(a, count)
+  a:batch(function()
+    for n = 0, count - 1 do
+      a.route:add{ destination(n), dev = "lo" }
+    end
+  end)
+end
+
+works["routes-add"] = function(count)
+  local a <close> = ns.netns.new{ lo = true }
+  return timed(function()
+    add_routes(a, count)
+  end)
+end
+
+-- A namespace with that many routes, and one more in table 1000, for other works: kept until its name is deleted.
+works["routes-make"] = function(count, name)
+  local a <close> = ns.netns.add(name, { lo = true })
+  return timed(function()
+    add_routes(a, count)
+    a.route:add{ "32.0.0.0/8", dev = "lo", table = 1000 }
+  end)
+end
+
+local function in_routes(rounds, name, fn)
+  local a <close> = ns.netns.open(name)
+  return timed(function()
+    for _ = 1, rounds do
+      fn(a.route)
+    end
+  end)
+end
+
+works["routes-list"] = function(rounds, name)
+  return in_routes(rounds, name, function(route)
+    local rows, n = route:list{ family = "inet" }, 0
+    for i = 1, #rows do
+      local row = rows[i]
+      n = n + #row.dst + row.dev_index
+    end
+    assert(n > 0)
+  end)
+end
+
+works["routes-one"] = function(rounds, name)
+  return in_routes(rounds, name, function(route)
+    assert(#route:list{ family = "inet", table = 1000 } == 1)
+  end)
+end
+
+works["routes-decode"] = function(rounds, name)
+  return in_routes(rounds, name, function(route)
+    local out = {}
+    for row in route:each{ family = "inet" } do
+      out[#out + 1] = row:decode()
+    end
+    assert(#out > 0)
+  end)
+end
+
+-- Bytes of memory at the highest, above what there was before.
+local function peak(name, fn)
+  local function status(key)
+    local f <close> = assert(io.open "/proc/self/status")
+    return tonumber(f:read("a"):match(key .. ":%s+(%d+)")) * 1024
+  end
+  local a <close> = ns.netns.open(name)
+  a.route:list{ family = "inet", table = 1000 }
+  local before = status "VmRSS"
+  fn(a.route)
+  return (status "VmHWM" - before) / 1e9 -- what is printed is taken for nanoseconds
+end
+
+works["routes-list-peak"] = function(_, name)
+  return peak(name, function(route)
+    local rows = route:list{ family = "inet" }
+    for i = 1, #rows do
+      assert(rows[i].dst and rows[i].dev_index)
+    end
+  end)
+end
+
+works["routes-each-peak"] = function(_, name)
+  return peak(name, function(route)
+    for row in route:each{ family = "inet" } do
+      assert(row.dst and row.dev_index)
+    end
+  end)
+end
+
+-- Pairs of one experiment go together.
+works["veths-delete"] = function(pairs_wanted)
+  local a <close> = ns.netns.new()
+  a:batch(function()
+    for i = 1, pairs_wanted do
+      a.link:add{ name = "a" .. i, kind = "veth", group = 7, peer = { name = "b" .. i } }
+    end
+  end)
+  return timed(function()
+    a.link:delete{ group = 7 }
+  end)
+end
+
+works["veths-delete-singly"] = function(pairs_wanted)
+  local a <close> = ns.netns.new()
+  a:batch(function()
+    for i = 1, pairs_wanted do
+      a.link:add{ name = "a" .. i, kind = "veth", peer = { name = "b" .. i } }
+    end
+  end)
+  return timed(function()
+    for i = 1, pairs_wanted do
+      a.link:delete("a" .. i)
+    end
+  end)
+end
+
 works.census = function(rounds, links)
   return timed(function()
     for _ = 1, rounds do

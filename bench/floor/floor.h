@@ -49,4 +49,8 @@ int transact(struct mnl_socket *nl, struct nlmsghdr *nlh);                      
 int transact_batch(struct mnl_socket *nl, const char *bytes, size_t size, int count); /* `count` acks */
 int64_t work_link_get(int rounds, char **argv);
 
+/* routes.c */
+int64_t work_routes_add(int rounds, char **argv);
+int64_t work_routes_list(int rounds, char **argv);
+
 #endif

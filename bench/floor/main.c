@@ -18,6 +18,8 @@ static const struct {
 	{ "run-sys-fresh", work_run_sys_fresh },
 	{ "star", work_star },
 	{ "link-get", work_link_get },
+	{ "routes-add", work_routes_add },
+	{ "routes-list", work_routes_list },
 	{ "census", work_census },
 	{ "crowd", work_crowd },           /* processes to look at, until its input ends */
 	{ "settle", work_settle },         /* wait until the kernel has freed what earlier runs closed */
