@@ -144,7 +144,8 @@ local as_ip = {
   ikey = function(own) return dotted(own.ikey) end,
   okey = function(own) return dotted(own.okey) end,
   tos = function(own) return own.tos == "inherit" and 1 or own.tos end,
-  proto = function(own) return own.proto or own.mode end,
+  proto = function(own) return ({ hsr = 0, prp = 1 })[own.proto] or own.mode end,
+  cipher_suite = function(own) return (own.cipher == "default" and "gcm-aes-128" or own.cipher):upper() end,
   -- a table in ip(8)'s words
   encap = function(own, _, value)
     local sport = own.encap_sport ~= "auto" and own.encap_sport or 0

@@ -258,7 +258,7 @@ local function options_match(kind, key)
       local data = (key ~= "data" or row.kind == kind.kind) and link.options(row, key)
       local found = data and kinds.read(kind, data) or {}
       for word in pairs(said) do
-        if not verbs.within(wanted[word] or false, found[word] or false) then
+        if not (kind.untold and kind.untold[word]) and not verbs.within(wanted[word] or false, found[word] or false) then
           return false
         end
       end
@@ -310,7 +310,8 @@ for _, word in ipairs { "name", "index", "kind", "mtu", "up", "carrier", "operst
   "master_index", "alias", "altnames", "txqlen", "qdisc", "linkmode", "flags", "link_type", "stats", "num_tx_queues", "num_rx_queues",
   "promiscuity", "allmulti", "min_mtu", "max_mtu", "gso_max_size", "gso_max_segs", "gro_max_size", "tso_max_size", "tso_max_segs",
   "gso_ipv4_max_size", "gro_ipv4_max_size", "carrier_changes", "carrier_up_count", "carrier_down_count", "proto_down", "permaddr",
-  "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp", "phys_port_id", "phys_port_name", "phys_switch_id", "proto_down_reason", "netns_immutable",
+  "parentdev", "parentbus", "addrgenmode", "num_vf", "xdp", "phys_port_id", "phys_port_name", "phys_switch_id", "proto_down_reason",
+    "netns_immutable",
   "headroom", "tailroom" } do
   matchers[word] = true
 end

@@ -19,4 +19,9 @@ return {
     8  INTERLINK         interlink_index   u32
   ]],
   dev = { slave1 = "slave1_index", slave2 = "slave2_index", interlink = "interlink_index" },
+  untold = { version = true },
+  read = function(data)
+    local last = data.supervision_addr and data.supervision_addr:match "%x%x$"
+    data.supervision = last and tonumber(last, 16) or data.supervision
+  end,
 }

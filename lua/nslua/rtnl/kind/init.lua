@@ -21,6 +21,7 @@ local M = {}
 ---@field yes_no? table<string, true>   integer keys that mean yes or no
 ---@field spelled? table<string, string>  words that are taken for others: ip(8)'s "dstport" for "port"
 ---@field both? table<string, string[]>    words that say two others at once: "key" of "ikey" and "okey"
+---@field untold? table<string, true>     words that the kernel takes and never tells: no filter finds by them
 ---@field whole? boolean      a change replaces all options in the kernel: those that are not said are sent as they are
 ---@field peer? boolean       a pair: `peer` of the link has the other end's words
 ---@field write? fun(options: table, call: string, now: table?)  words into keys, in place; now: what a `whole` kind's link has, in a change
@@ -103,8 +104,8 @@ end
 function M.define(kind)
   check.options("netlink.kind", kind, { kind = "string", wire = "string", header = "string", prefix = "string",
     attributes = "string", hidden = "table", words = "table", dev = "table", seconds = "table", yes_no = "table",
-    spelled = "table", both = "table", whole = "boolean", peer = "boolean",
-    write = "function", read = "function", create = "function", port = "table", also = "table" })
+    spelled = "table", both = "table", untold = "table",
+    whole = "boolean", peer = "boolean", write = "function", read = "function", create = "function", port = "table", also = "table" })
   if not kind.kind then
     errors.misuse "netlink.kind: kind is needed: its name"
   end

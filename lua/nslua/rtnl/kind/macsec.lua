@@ -57,6 +57,7 @@ return {
       data.sci = data.sci:gsub(".", function(byte)
         return ("%02x"):format(byte:byte())
       end)
+      data.port = tonumber(data.sci:sub(13), 16) -- its end, which is all the kernel tells of it
     end
     if data.cipher then
       local number = type(data.cipher) == "number" and ("%d"):format(data.cipher) or tostring(data.cipher)
