@@ -6,6 +6,7 @@ local schema = require "nslua.schema"
 local helper = require "spec.helper"
 require "nslua.rtnl.link"
 require "nslua.rtnl.route"
+require("nslua.rtnl.kind").load "vxlan"
 
 local link, route = schema.compile "link", schema.compile "route"
 local NEWLINK, DELLINK, GETLINK, NEWROUTE, DELROUTE, GETROUTE = 16, 17, 18, 24, 25, 26
