@@ -25,9 +25,12 @@ local function nsenter(tool)
 end
 
 local LS = HOST .. " ls"
+local WORKS = HOST .. " bench/works.lua"
+local ROUTES, BATCH = NAME .. "-routes", os.tmpname()
 
 local MININET = "unshare -n mn --switch lxbr --controller none --test none --topo single,64"
 
+-- `routes`: 100,000 are there in a namespace; `batch`: a file with so many for ip.
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
 -- each, while the row is measured.
 local rows = {
@@ -54,6 +57,20 @@ local rows = {
   { work = "64 hosts, until the kernel is done | mininet", faster = true, needs = "mn", also = "brctl", pairs = 3,
     nslua = program(1, HOST .. " bench/works.lua star 1 teardown"), floor = program(1, MININET) },
   { work = "one link by name, kept socket | C", budget = 3, nslua = lua("link-get", 50000), floor = floor("link-get", 50000) },
+  { work = "add 10,000 routes in a batch | C, batched", budget = 1.5, nslua = lua("routes-add", 10000), floor = floor("routes-add", 10000) },
+  { work = "add 10,000 routes | ip -batch", budget = 3, faster = true, needs = "ip", batch = 10000, nslua = program(1, WORKS .. " routes-add 10000"),
+    floor = program(1, "unshare -n sh -c 'ip link set lo up && ip -batch " .. BATCH .. "'") },
+  { work = "100,000 routes, two fields | C, parsed", budget = 4, routes = true, nslua = lua("routes-list", 1, ROUTES),
+    floor = floor("routes-list", 1, ROUTES) },
+  { work = "100,000 routes, two fields | ip -j route", budget = 2, faster = true, needs = "ip", routes = true, nslua = lua("routes-list", 1, ROUTES),
+    floor = program(1, "ip -n " .. ROUTES .. " -j route") },
+  { work = "1 of 100,000 routes by table | all of them", budget = 100, faster = true, routes = true, nslua = lua("routes-one", 20, ROUTES),
+    floor = lua("routes-list", 1, ROUTES) },
+  { work = "100,000 routes as plain tables | ip -j, cjson", budget = 1, faster = true, needs = "ip", routes = true,
+    nslua = lua("routes-decode", 1, ROUTES),
+    floor = program(1, "sh bench/ipjson.sh " .. ROUTES) },
+  { work = "200 veth pairs deleted by group | one by one", budget = 40, faster = true, pairs = 2, nslua = lua("veths-delete", 200),
+    floor = lua("veths-delete-singly", 200) },
   { work = "1,000 processes: nslua ls | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS), floor = program(3, "lsns") },
   { work = "1,000: nslua ls --no-fds | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS .. " --no-fds"),
     floor = program(3, "lsns") },
@@ -96,6 +113,22 @@ local function gather(size)
   end
 end
 
+-- The namespace with many routes, and the lines for ip -batch; both go with this script.
+local has_routes
+local function prepare(row)
+  if row.routes and not has_routes then
+    has_routes = true
+    popen(("%s routes-make 100000 %s"):format(WORKS, ROUTES))
+  end
+  if row.batch then
+    local f = assert(io.open(BATCH, "w"))
+    for n = 0, row.batch - 1 do
+      f:write(("route add 16.%d.%d.%d/32 dev lo\n"):format(n >> 16, n >> 8 & 255, n & 255))
+    end
+    f:close()
+  end
+end
+
 local function median(list)
   table.sort(list)
   local n = #list
@@ -109,6 +142,7 @@ local function run(row, pairs_wanted)
     end
   end
   gather(row.crowd)
+  prepare(row)
   local times = { nslua = {}, floor = {} }
   local ratios = {}
   for i = 1, math.min(pairs_wanted, row.pairs or pairs_wanted) do
@@ -206,6 +240,10 @@ local ok, problem = xpcall(function()
   end
 end, debug.traceback)
 gather(nil)
+os.remove(BATCH)
+if has_routes then
+  ns.netns.delete(ROUTES)
+end
 named:close()
 ns.netns.delete(NAME)
 if not ok then

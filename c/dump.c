@@ -252,9 +252,28 @@ static int dump_row(lua_State *L)
 	return 1;
 }
 
+/* Whether a message is of that address family, its first byte in every header of rtnetlink(7); 0: of any. */
+static bool of_family(const struct nlmsghdr *h, int family)
+{
+	return !family || (NLMSG_PAYLOAD(h, 0) > 0 && *(const uint8_t *)NLMSG_DATA(h) == family);
+}
+
+/* What has been gone through is not needed any more. */
+static void forget(struct dump *d, const struct chunk *until)
+{
+	while (d->first != until) {
+		struct chunk *next = d->first->next;
+
+		free(d->first);
+		d->first = next;
+	}
+	if (!until)
+		reset(d);
+}
+
 /*
- * dump:rows(S [, class [, rowset [, keep]]]) -> list of independent rows; with keep, those for which keep(row) is true
- * (that row lives only during the call).
+ * dump:rows(S [, class [, rowset [, keep [, family]]]]) -> list of independent rows; with keep, those for which keep(row) is true
+ * (that row lives only during the call); with family, those of that number.  The dump is empty then.
  */
 static int dump_rows(lua_State *L)
 {
@@ -262,7 +281,7 @@ static int dump_rows(lua_State *L)
 	const struct nslua_schema *s = nslua_checkschema(L, 2);
 	struct cursor c = { d->first, 0 };
 	const struct nlmsghdr *h;
-	int n = 0, borrow = 0;
+	int n = 0, borrow = 0, family = (int)luaL_optinteger(L, 6, 0);
 	bool filter;
 
 	lua_settop(L, 5);
@@ -273,11 +292,17 @@ static int dump_rows(lua_State *L)
 		borrow = lua_gettop(L);
 	}
 	lua_createtable(L, filter ? 0 : (int)d->count, 0);
+	d->count = 0; /* nobody finds one by its number any more */
+	d->chunk = NULL;
+	d->index = 0;
 	while ((h = step(d, &c))) {
 		const void *p = NLMSG_DATA(h);
 		size_t len = NLMSG_PAYLOAD(h, 0);
 
+		forget(d, c.chunk);
 		record(L, h);
+		if (!of_family(h, family))
+			continue;
 		if (filter) {
 			bool wanted;
 			void *row = nslua_row_borrow(L, s, borrow, p, len);
@@ -295,10 +320,11 @@ static int dump_rows(lua_State *L)
 		nslua_row_push(L, s, 6, p, len);
 		lua_rawseti(L, -2, ++n);
 	}
+	forget(d, NULL);
 	return 1;
 }
 
-/* The iterator of each.  Upvalues: dump, schema, context, the row it gave last, its cursor. */
+/* The iterator of each.  Upvalues: dump, schema, context, the row it gave last, its cursor, the family. */
 static int each_next(lua_State *L)
 {
 	struct dump *d = lua_touserdata(L, lua_upvalueindex(1));
@@ -310,7 +336,9 @@ static int each_next(lua_State *L)
 	if (last)
 		nslua_row_expire(last);
 	lua_settop(L, 0);
-	h = step(d, c);
+	do
+		h = step(d, c);
+	while (h && !of_family(h, (int)lua_tointeger(L, lua_upvalueindex(6))));
 	if (!h) {
 		lua_pushnil(L);
 		lua_replace(L, lua_upvalueindex(4));
@@ -324,11 +352,12 @@ static int each_next(lua_State *L)
 	return 1;
 }
 
-/* for row in dump:each(S [, class [, rowset]]): a row lives until the next step.  Leaving early is free. */
+/* for row in dump:each(S [, class [, rowset [, family]]]): a row lives until the next step.  Leaving early is free. */
 static int dump_each(lua_State *L)
 {
 	struct dump *d = check(L, 1);
 	struct cursor *c;
+	int family = (int)luaL_optinteger(L, 5, 0);
 
 	nslua_checkschema(L, 2);
 	lua_settop(L, 4);
@@ -340,7 +369,8 @@ static int dump_each(lua_State *L)
 	c = lua_newuserdatauv(L, sizeof(*c), 0);
 	c->chunk = d->first;
 	c->offset = 0;
-	lua_pushcclosure(L, each_next, 5);
+	lua_pushinteger(L, family);
+	lua_pushcclosure(L, each_next, 6);
 	return 1;
 }
 

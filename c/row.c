@@ -5,7 +5,7 @@
 #include "schema.h"
 
 /*
- * A row's user value is its context, a table shared by all rows of one result, until a table or a computed field has to be remembered:
+ * A row's user value is its context, a table shared by all rows of one result, until a field that is a table has to be remembered:
  * then it is a table of those, with the context at [1].
  */
 struct row {
@@ -209,7 +209,8 @@ static bool push_field(lua_State *L, struct row *r, int row, int key)
 		lua_pushvalue(L, row);
 		lua_rawgeti(L, context, CTX_ROWSET);
 		lua_call(L, 2, 1);
-		if (r->p)
+		/* Text and numbers are made faster than a table to keep them in. */
+		if (r->p && lua_type(L, -1) == LUA_TTABLE)
 			remember(L, r, row, key, context);
 	}
 	lua_replace(L, context);

@@ -179,22 +179,39 @@ describe("a netlink socket", function()
     for i = 0, 2999 do
       assert.is_true(seen[("10.9.%d.%d"):format(math.floor(i / 256), i % 256)])
     end
-    local rows = d:rows(route)
-    assert.are.equal(3000, #rows)
-    assert.are.equal(rows[1], d:row(1, route))
-    assert.are.equal(rows[3000], d:row(3000, route))
-    assert.are.equal(rows[1500], d:row(1500, route))
-    assert.are.equal(rows[1499], d:row(1499, route))
+    local numbered = {}
+    for _, i in ipairs { 1, 3000, 1500, 1499 } do
+      numbered[i] = d:row(i, route)
+    end
     local kind, bytes = d:message(7)
     assert.are.equal(NEWROUTE, kind)
-    assert.are.equal(schema.bytes(rows[7]), bytes)
     assert.has_error(function() d:message(0) end)
     assert.has_error(function() d:message(3001) end)
+    local rows = d:rows(route)
+    assert.are.equal(3000, #rows)
+    for i, row in pairs(numbered) do
+      assert.are.equal(rows[i], row)
+    end
+    assert.are.equal(schema.bytes(rows[7]), bytes)
+    assert.are.equal(0, #d)
+    assert.has_error(function() d:message(1) end)
+    assert.are.same({}, d:rows(route))
+    d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
+    local ok = pcall(d.rows, d, route, nil, nil, function(row)
+      return row.dst_address == "10.9.3.7" and error "in the middle"
+    end)
+    assert.is_false(ok)
+    assert.has_error(function() d:row(1, route) end)
+    d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
     local few = d:rows(route, nil, nil, function(row)
       return row.dst_address == "10.9.3.7"
     end)
     assert.are.equal(1, #few)
     assert.are.equal("10.9.3.7", few[1].dst_address)
+    d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
+    assert.are.equal(0, #d:rows(route, nil, nil, nil, 10))
+    d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
+    assert.are.equal(3000, #d:rows(route, nil, nil, nil, 2))
     d = nil
     collectgarbage()
     collectgarbage()

@@ -251,6 +251,12 @@ function M.dump_message(self, filter, call, field, target)
 end
 
 local all = {}
+local FAMILY = { family = true }
+
+-- A filter's family as a number where the header of every message has it: looked at before there is a row.
+local function family_of(object, filter, call)
+  return filter.family and object.matchers.family == M.matchers.family and prefix.family(filter.family, call) or nil
+end
 
 ---Every row that passes a filter, as independent values.
 ---@param filter? table  words of the rows; false: has none
@@ -266,7 +272,8 @@ function M.list(self, filter)
   if filter.target_nsid ~= nil then
     filter, target = elsewhere(self, filter, call)
   end
-  local tests = M.tests(self, call, filter)
+  local number = family_of(object, filter, call)
+  local tests = M.tests(self, call, filter, number and FAMILY or nil)
   tests[#tests + 1] = target and { "target_nsid", target }
   local S, class = object.schema or M.schema(object), object.class
   local set = M.rowset(self, target)
@@ -274,10 +281,9 @@ function M.list(self, filter)
   local out, interrupted
   for at, payload in ipairs(payloads) do
     local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
-    local family = families and families[at]
-    local rows = dump:rows(S, class, set, (family or tests[1]) and function(row)
-      return (not family or row.family == family) and passes(row, tests)
-    end or nil)
+    local rows = dump:rows(S, class, set, tests[1] and function(row)
+      return passes(row, tests)
+    end or nil, families and prefix.family(families[at], call) or number)
     interrupted = interrupted or dump.interrupted
     if not out then
       out = rows
@@ -306,7 +312,8 @@ function M.each(self, filter)
   if filter.target_nsid ~= nil then
     filter, target = elsewhere(self, filter, call)
   end
-  local tests = M.tests(self, call, filter)
+  local number = family_of(object, filter, call)
+  local tests = M.tests(self, call, filter, number and FAMILY or nil)
   tests[#tests + 1] = target and { "target_nsid", target }
   local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self, target)
   local payloads, families = object.payloads(self, filter, call, target)
@@ -318,12 +325,13 @@ function M.each(self, filter)
         if not payloads[at] then
           return nil
         end
-        step = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at]):each(S, class, set)
+        step = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at]):each(S, class, set,
+          families and prefix.family(families[at], call) or number)
       end
       local row = step()
       if not row then
         step = nil
-      elseif (not families or row.family == families[at]) and passes(row, tests) then
+      elseif not tests[1] or passes(row, tests) then
         return row
       end
     end
