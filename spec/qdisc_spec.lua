@@ -132,8 +132,8 @@ describe("queueing disciplines", function()
         assert.is_true(row == a.qdisc:get { dev = "eth0", parent = row.parent }, case[2])
         -- the kernel takes what it told
         local words, before = row[row.kind], row:decode()[row.kind]
-        -- (htb has nothing to change; red's average and what ATM makes of a size are not told)
-        if words and row.kind ~= "htb" and row.kind ~= "red" and words.linklayer ~= "atm" then
+        -- (htb and sfq cannot be changed; red's average and what ATM makes of a size are not told)
+        if words and row.kind ~= "htb" and row.kind ~= "sfq" and row.kind ~= "red" and words.linklayer ~= "atm" then
           a.qdisc:change(row, {})
           local after = a.qdisc:get(row):decode()[row.kind]
           if row.kind == "tbf" then

@@ -57,6 +57,12 @@ local function records(bytes)
   return at > #bytes and #out > 0 and table.concat(out, "\n") or nil
 end
 
+-- netem's struct of 24 bytes, then attributes
+local function headed(bytes)
+  local inner = #bytes > 24 and children(bytes, 25)
+  return inner and bytes:sub(1, 24) .. canonical(inner)
+end
+
 ---Text that is the same for attributes that differ only in order and in the flag bits of their types.
 ---@param list { [1]: integer, [2]: string }[]
 ---@return string
@@ -65,7 +71,7 @@ function canonical(list)
   for i, a in ipairs(list) do
     local inner = children(a[2])
     -- RTA_MULTIPATH: the head of a record may look like that of an attribute
-    out[i] = ("%d(%s)"):format(a[1], a[1] == 9 and records(a[2]) or inner and canonical(inner) or records(a[2]) or a[2])
+    out[i] = ("%d(%s)"):format(a[1], a[1] == 9 and records(a[2]) or inner and canonical(inner) or records(a[2]) or headed(a[2]) or a[2])
   end
   table.sort(out)
   return "{" .. table.concat(out) .. "}"

@@ -367,6 +367,9 @@ local function send(self, call, flags, message, words, asked, none)
       end
       return ("this kernel has not all of these actions: `modprobe -a %s`, or a kernel that has them"):format(table.concat(names, " "))
     end
+    if errno == core.errno.EEXIST and flags == 0 and message.kind == "matchall" then
+      return "a matchall cannot be changed: delete it and add it"
+    end
     return no_kind(errno, extack)
   end
   return tcm.write(self, call, flags, message, { words = words, asked = asked, hint = hint, none = none })
@@ -431,7 +434,8 @@ local function update(self, call, row, t, options, asked)
   send(self, call, 0, message_of(self, call, words), row, asked, filter.none)
 end
 
----Change what a filter does; what is not said stays as it is, `false` takes away. A program given by `fd` must be given again.
+---Change what a filter does; what is not said stays as it is, `false` takes away. A program given by `fd` must be given again; a matchall
+---cannot be changed (EEXIST).
 ---@param key table  { dev =, parent =, pref =, handle =, kind =, protocol = } or a row
 ---@param t table
 function methods:change(key, t)
