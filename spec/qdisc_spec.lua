@@ -371,6 +371,13 @@ describe("queueing disciplines", function()
     for word, value in pairs(words) do
       assert.same(value, row.netem[word], word)
     end
+    -- a seed of the kernel's choice is sent again as it reads
+    local S = schema.compile "qdisc"
+    local chosen = S:encode { kind = "netem", options = { limit = 1, ["#14"] = ("\255"):rep(8) } }
+    local seed = S:row(chosen, a.qdisc.object.class).netem.seed
+    sent = tc.would_send(a.qdisc.add, a.qdisc, { "netem", dev = "eth0", netem = { seed = seed } })
+    assert.equal(seed, S:row(sent[3], a.qdisc.object.class).netem.seed)
+    assert.is_truthy(sent[3]:find(("\255"):rep(8), 1, true))
     for _, loss in ipairs { { state = { p13 = 0.1, p31 = 0.2, p32 = 0.3, p14 = 0.4, p23 = 0.5 } },
       { gemodel = { p = 0.1, r = 0.2, h = 0.3, k = 0.4 } } } do
       sent = tc.would_send(a.qdisc.add, a.qdisc, { "netem", dev = "eth0", netem = { loss = loss } })

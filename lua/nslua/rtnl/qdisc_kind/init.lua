@@ -88,6 +88,13 @@ local units_of = {
     end
     return value
   end },
+  -- 64 bits, as rows have them: what a kernel chose may read below 0, or as text where Lua has no such numbers
+  bits64 = { to = function(value, what)
+    if not (type(value) == "number" and value % 1 == 0 or type(value) == "string" and value:match "^%d+$") then
+      errors.misuse("%s must be a whole number, got %s", what, tostring(value))
+    end
+    return value
+  end },
   seconds = duration(1), us = duration(1e6), ns = duration(1e9),
   -- bytes per second on the wire
   rate = { to = function(value, what)

@@ -119,7 +119,7 @@ return {
     words = { delay = "ns", jitter = "ns", correlation = "fraction", distribution = "any", loss = "any", loss_correlation = "fraction",
       duplicate = "fraction", duplicate_correlation = "fraction", reorder = "fraction", reorder_correlation = "fraction", gap = "count",
       corrupt = "fraction", corrupt_correlation = "fraction", rate = "rate", packet_overhead = "signed", cell_size = "size",
-      cell_overhead = "signed", limit = "count", ecn = "yes_no", slot = "any", seed = "count" },
+      cell_overhead = "signed", limit = "count", ecn = "yes_no", slot = "any", seed = "bits64" },
     untold = { distribution = true, seed = true },
     write = function(data, call)
       local wire = { limit = data.limit or 1000, duplicate = data.duplicate, ecn = data.ecn ~= 0 and data.ecn or nil, seed = data.seed,
