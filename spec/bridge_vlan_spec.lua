@@ -183,4 +183,27 @@ describe("VLANs of bridges", function()
       assert.matches(message, tostring(e))
     end
   end)
+
+  it("are taken back by a transaction", function()
+    local cannot = lacks()
+    if cannot then
+      return pending(cannot)
+    end
+    a.bridge_vlan:add { dev = "p0", vid = "20-22", untagged = true }
+    a.bridge_vlan:change({ dev = "p0", vid = 21 }, { state = "blocking" })
+    local function details()
+      return (rtnl.inside(a, "bridge -d vlan show dev p0"))
+    end
+    local before = details()
+    local ok, e = pcall(a.transaction, a, function()
+      a.bridge_vlan:add { dev = "p0", vid = "30-35", untagged = true }
+      a.bridge_vlan:change({ dev = "p0", vid = 20 }, { pvid = true, untagged = false })
+      a.bridge_vlan:delete { dev = "p0", vid = 21 }
+      a.bridge_vlan:ensure { dev = "p0", vid = "22-40", state = "learning" }
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find "no$", tostring(e))
+    assert.equal(before, details())
+  end)
 end)

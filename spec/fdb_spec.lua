@@ -272,4 +272,28 @@ describe("forwarding tables", function()
       assert.matches(message, tostring(e))
     end
   end)
+
+  it("are taken back by a transaction", function()
+    a.fdb:add { "02:00:00:00:00:02", dev = "p0", master = true, static = true, sticky = true }
+    a.fdb:add { "02:00:00:00:00:03", dev = "p0" }
+    a.fdb:add { "02:00:00:00:00:04", dev = "br0", self = true }
+    if has_vxlan then
+      a.fdb:add { "02:00:00:00:00:05", dev = "vx0", dst = "10.0.0.9", vni = 7 }
+    end
+    local before = ours()
+    local ok, e = pcall(a.transaction, a, function()
+      a.fdb:add { "02:00:00:00:00:06", dev = "p0", master = true }
+      a.fdb:change({ "02:00:00:00:00:02", dev = "p0" }, { permanent = true, sticky = false })
+      a.fdb:delete { "02:00:00:00:00:03", dev = "p0" }
+      a.fdb:delete { "02:00:00:00:00:04", dev = "br0" }
+      if has_vxlan then
+        a.fdb:replace { "02:00:00:00:00:05", dev = "vx0", dst = "10.0.0.8", vni = 7 }
+        a.fdb:append { "00:00:00:00:00:00", dev = "vx0", dst = "10.0.0.8" }
+      end
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find "no$", tostring(e))
+    assert.same(before, ours())
+  end)
 end)

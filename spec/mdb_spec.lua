@@ -136,4 +136,21 @@ describe("multicast groups", function()
       assert.matches(message, tostring(e))
     end
   end)
+
+  it("are taken back by a transaction", function()
+    for _, case in ipairs(cases) do
+      a.mdb:add(words(case[2]))
+    end
+    local before = theirs()
+    local ok, e = pcall(a.transaction, a, function()
+      a.mdb:add { dev = "br0", port = "p0", grp = "239.1.1.9" }
+      a.mdb:change(words { grp = "239.1.1.1" }, { state = "temp" })
+      a.mdb:replace(words { grp = "239.1.1.2", permanent = true })
+      a.mdb:delete(words { grp = "239.1.1.3", src = "10.0.0.9" })
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find "no$", tostring(e))
+    assert.same(before, theirs())
+  end)
 end)

@@ -142,6 +142,11 @@ describe("neighbours", function()
     assert.equal(2, a.neighbour_table:get({ "ndisc_cache", dev = "eth1" }).retrans)
     assert.matches("name a dev", helper.fails("ENOENT", a.neighbour_table.change, a.neighbour_table, "arp_cache", { thresh1 = 7 }))
     assert.equal(1, #a.neighbour_table:list { base_reachable = 20 })
+    pcall(a.transaction, a, function()
+      a.neighbour_table:change(key, { base_reachable = 40, queue = 60 })
+      error "no"
+    end)
+    assert.same({ 20, 50 }, { a.neighbour_table:get(key).base_reachable, a.neighbour_table:get(key).queue })
     assert.equal(4, #a.neighbour_table:list { family = "inet6" })
     local cannot = sent.cannot()
     if not cannot then

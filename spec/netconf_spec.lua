@@ -125,4 +125,19 @@ describe("settings", function()
       a.addrlabel:delete(row)
     end)
   end)
+
+  it("of addresses: labels are taken back by a transaction", function()
+    a.addrlabel:add { "2001:db8::/32", label = 9 }
+    a.addrlabel:add { "2001:db8::/33", label = 8, dev = "eth0" }
+    local before = shown()
+    local ok, e = pcall(a.transaction, a, function()
+      a.addrlabel:change("2001:db8::/32", { label = 10 })
+      a.addrlabel:delete { "2001:db8::/33", dev = "eth0" }
+      a.addrlabel:add { "2001:db8::/34", label = 7 }
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find "no$", tostring(e))
+    assert.same(before, shown())
+  end)
 end)

@@ -213,4 +213,28 @@ describe("nexthops", function()
     assert.is_false(ok)
     assert.matches("id is needed", tostring(e))
   end)
+
+  it("are taken back by a transaction", function()
+    a.nexthop:add { id = 2, via = "10.0.0.2", dev = "eth0", proto = "static" }
+    a.nexthop:add { id = 3, via = "192.0.2.3", dev = "eth1", onlink = true }
+    a.nexthop:add { id = 11, group = { { id = 2, weight = 3 }, 3 }, type = "resilient", buckets = 4 }
+    local before = rtnl.inside(a, "ip -d nexthop"):gsub("unbalanced_time %S+", "")
+    local ok, e = pcall(a.transaction, a, function()
+      a.nexthop:add { id = 4, blackhole = true }
+      a.nexthop:change(2, { via = "10.0.0.9" })
+      a.nexthop:replace { id = 3, via = "10.0.1.9", dev = "eth1" }
+      a.nexthop:change(11, { group = { 2 } })
+      a.nexthop:ensure { id = 5, via = "10.0.0.5", dev = "eth0" }
+      a.nexthop:delete(4)
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find "no$", tostring(e))
+    assert.equal(before, (rtnl.inside(a, "ip -d nexthop"):gsub("unbalanced_time %S+", "")))
+    ok, e = pcall(a.transaction, a, function()
+      a.nexthop:delete(2)
+    end)
+    assert.is_false(ok)
+    assert.matches("which routes or groups name, has no inverse", tostring(e))
+  end)
 end)

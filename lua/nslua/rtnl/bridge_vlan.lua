@@ -278,6 +278,40 @@ function methods:replace(t)
   return write(self, "bridge_vlan.replace", t, 0)
 end
 
+-- All VLANs of the link: one that gets `pvid` takes it from another.
+local function as_they_were(self, call, key)
+  local index = head(self.handle, call, { dev = type(key) == "table" and key.dev or key.dev_index, vid = key.vid }).dev_index
+  local before = {}
+  for _, row in ipairs(rows_of(self, call, { dev = index })) do
+    before[row.vid] = row
+  end
+  return function()
+    local now = {}
+    for _, row in ipairs(rows_of(self, call, { dev = index })) do
+      now[row.vid] = row
+      if not before[row.vid] then
+        self:delete(row)
+      end
+    end
+    for vid, old in pairs(before) do
+      local new, options = now[vid] or {}, {}
+      if not now[vid] or new.pvid ~= old.pvid or new.untagged ~= old.untagged then
+        self:add { dev = index, vid = vid, pvid = old.pvid, untagged = old.untagged }
+      end
+      for _, word in ipairs { "state", "mcast_router", "mcast_max_groups", "neigh_suppress" } do
+        options[word] = old[word] ~= new[word] and old[word] or nil
+      end
+      if old.tunnel_id ~= new.tunnel_id then
+        options.tunnel_id = old.tunnel_id or false
+      end
+      if next(options) then
+        self:change({ dev = index, vid = vid }, options)
+      end
+    end
+  end
+end
+vlan.inverses = { add = as_they_were, replace = as_they_were, change = as_they_were, delete = as_they_were }
+
 ---Make it so: VLANs that are there as they should be are left alone.
 ---@param t table
 ---@return nslua.BridgeVlan?
@@ -313,7 +347,7 @@ function methods:ensure(t)
       for word, value in pairs(rest) do
         words[word] = value
       end
-      verbs.write(self, call, 0, message_of(self.handle, call, words, 0), t, { call = call, t })
+      self:add(words)
     elseif not fine[vid] then
       self:change({ dev = t.dev, vid = { vid, to } }, rest)
     end

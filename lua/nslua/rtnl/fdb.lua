@@ -310,6 +310,16 @@ function methods:replace(t)
   return write(self, "fdb.replace", netlink.CREATE + netlink.REPLACE, t)
 end
 
+function fdb.restored(message)
+  local flags = message.flags or {}
+  flags[(flags.self or message.master_index == message.dev_index) and "self" or "master"] = true
+  flags.offload = nil
+  message.flags, message.cacheinfo = flags, nil
+  if message.state == "stale" then
+    message.state = "reachable"
+  end
+end
+
 fdb.unchecked = { use = true, master = true, self = true }
 
 function fdb.identity(_, t, call)

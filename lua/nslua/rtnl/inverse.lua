@@ -112,6 +112,8 @@ function general.delete(self, call, key)
   end
 end
 
+M.restore, M.general = restore, general
+
 local own = { address = {}, link = {}, route = {}, rule = {} }
 
 function own.address.delete(self, call, key)
@@ -265,7 +267,7 @@ end
 ---@return (fun(self: nslua.Collection, call: string, ...): fun(row: any)?, boolean?)?  the function for afterwards; whether it is of
 ---use where the verb failed
 function M.of(object, verb)
-  local mine = own[object.name]
+  local mine = own[object.name] or object.inverses
   if object.name == "link" and verb == "delete" then
     return nil -- addresses, routes, the other end: too much goes with it
   end

@@ -285,6 +285,29 @@ local function remove(self, call, words, key, absent)
   netlink.remove(self, call, (mdb.schema or verbs.schema(mdb)):encode(message_of(self, call, words)), mdb.detail(words), absent, key)
 end
 
+function mdb.restored(message)
+  local told = message.groups.entries[1].infos[1]
+  message.entry = { port_index = told.port_index, state = told.state, vid = told.vid, bytes = told.bytes, ethertype = told.ethertype }
+  message.wanted = told.src and { src = told.src } or nil
+  message.groups, message.family = nil, AF_BRIDGE
+end
+
+-- Both make an entry anew.
+local function as_it_was(self, call, key)
+  local row = mdb.find(self, call, key)
+  local bytes = row and schema.bytes(row)
+  return function()
+    self:delete(row or key, { absent = "ok" })
+    if bytes then
+      require("nslua.rtnl.inverse").restore(mdb, self.handle, bytes, netlink.CREATE + netlink.EXCL)
+    end
+  end
+end
+mdb.inverses = { change = as_it_was, replace = function(self, call, t)
+  message_of(self, call, t)
+  return as_it_was(self, call, (mdb.identity(nil, t)))
+end }
+
 ---The same as `add`, in place of the entry there is.
 ---@param t table
 ---@return nslua.Mdb?

@@ -181,4 +181,15 @@ function methods:change(key, t)
     none = words.dev == nil and elsewhere or tables.none, asked = { call = call, key, t } }
 end
 
+tables.inverses = { change = function(self, call, key, t)
+  local row = tables.find(self, call, key)
+  local was = {}
+  for word in pairs(row and type(t) == "table" and t or {}) do
+    was[word] = row[word]
+  end
+  return function()
+    self:change(key, was)
+  end
+end }
+
 return verbs.object(tables)

@@ -313,6 +313,35 @@ function methods:replace(t)
   return write(self, "nexthop.replace", netlink.CREATE + netlink.REPLACE, t)
 end
 
+function nexthop.restored(message)
+  for key in pairs(message) do
+    if key:find "^#" then -- what only newer kernels tell, of statistics
+      message[key] = nil
+    end
+  end
+  message.scope_number = 0
+  message.flags = { onlink = message.flags and message.flags.onlink or nil }
+  if message.resilient then
+    message.resilient.unbalanced_time = nil
+  end
+end
+
+nexthop.inverses = {}
+
+function nexthop.inverses.delete(self, call, key)
+  local id = key_words(call, key).id
+  local used = require("nslua.rtnl").collection(self.handle, "route"):list({ nhid = id })[1]
+  for row in self:each { groups = true } do
+    for _, member in ipairs(row.group) do
+      used = used or member.id == id
+    end
+  end
+  if used then
+    errors.misuse("%s of %d, which routes or groups name, has no inverse: it cannot stand in a transaction", call, id)
+  end
+  return require("nslua.rtnl.inverse").general.delete(self, call, key)
+end
+
 nexthop.unchecked = {}
 
 function nexthop.identity(_, t, call)

@@ -16,6 +16,8 @@ local M = {}
 ---@field new integer          RTM_NEW*; `del` and `get` likewise
 ---@field message? string      the schema's message, where that is not `name`
 ---@field elsewhere? boolean   rows of another namespace can be asked for by its nsid
+---@field restored? fun(message: table)  makes what the kernel told what it takes
+---@field inverses? table<string, function>  of verbs, where the general ones (inverse.lua) do not fit
 ---@field bridge? boolean      its messages are AF_BRIDGE's, of a type that others have too
 ---@field class table          how rows read (schema.class)
 ---@field matchers table<string|integer, true|fun(self: nslua.Collection, value: any, call: string): any, any>
