@@ -118,11 +118,12 @@ int nslua_thread_ns(const struct nslua_nstype *type)
 static int ns_pidfd(lua_State *L)
 {
 	lua_Integer pid = luaL_checkinteger(L, 1);
+	unsigned int flags = lua_toboolean(L, 2) ? NSLUA_PIDFD_THREAD : 0;
 	struct nslua_fd *h;
 
 	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a pid");
 	h = nslua_newfd(L);
-	h->fd = pidfd_open_raw((pid_t)pid, lua_toboolean(L, 2) ? NSLUA_PIDFD_THREAD : 0);
+	h->fd = pidfd_open_raw((pid_t)pid, flags);
 	if (h->fd < 0) {
 		/* A thread's id: EINVAL before 6.9, ENOENT since. */
 		return nslua_failen(L, "pidfd_open", errno == ENOENT || errno == EINVAL ? ESRCH : errno);

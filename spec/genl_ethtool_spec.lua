@@ -17,7 +17,8 @@ describe("ethtool's family", function()
   local a, e
   before_each(function()
     a = held(helper.netns { label = "genl" })
-    a.link:add { name = "v0", kind = "veth", peer = { name = "v1", up = true }, up = true }
+    -- queues: a machine of one processor has one else
+    a.link:add { name = "v0", kind = "veth", num_rx_queues = 4, num_tx_queues = 4, peer = { name = "v1", up = true }, up = true }
     e = a:netlink "ethtool"
   end)
   after_each(helper.close_held)
@@ -181,7 +182,7 @@ describe("ethtool's family", function()
 
   it("queues in a batch with rtnetlink's writes, in order, and reports what failed", function()
     a:batch(function()
-      a.link:add { name = "w0", kind = "veth", peer = { name = "w1" } }
+      a.link:add { name = "w0", kind = "veth", num_rx_queues = 4, num_tx_queues = 4, peer = { name = "w1" } }
       assert.is_nil(e:channels_set { dev = "w0", rx_count = 2, tx_count = 2 })
       a.link:change("v0", { mtu = 1400 })
     end)

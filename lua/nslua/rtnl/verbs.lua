@@ -254,6 +254,7 @@ end
 
 local all = {}
 local FAMILY = { family = true }
+local FAMILIES = { inet = prefix.AF_INET, inet6 = prefix.AF_INET6, mpls = 28 }
 
 -- A filter's family as a number where the header of every message has it: looked at before there is a row.
 local function family_of(object, filter, call)
@@ -285,7 +286,7 @@ function M.list(self, filter)
     local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
     local rows = dump:rows(S, class, set, tests[1] and function(row)
       return passes(row, tests)
-    end or nil, families and prefix.family(families[at], call) or number)
+    end or nil, families and FAMILIES[families[at]] or number)
     interrupted = interrupted or dump.interrupted
     if not out then
       out = rows
@@ -328,7 +329,7 @@ function M.each(self, filter)
           return nil
         end
         step = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at]):each(S, class, set,
-          families and prefix.family(families[at], call) or number)
+          families and FAMILIES[families[at]] or number)
       end
       local row = step()
       if not row then
