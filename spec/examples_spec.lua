@@ -239,6 +239,39 @@ describe("examples:", function()
     assert.truthy(tonumber(out:match "1:20  below 1:1    2%.0 of  2%.0 Mbit/s: (%d+) packets") >= 25)
   end)
 
+  -- The same script under the host and under the interpreter of others, in the loop of others.
+  local function in_a_loop(out)
+    local at = {}
+    for i, line in ipairs(lines(out)) do
+      at[line] = at[line] or i
+    end
+    for i, name in ipairs { "a", "b" } do
+      local new, address = at[name .. "\tnew\tlink\tcable"], at[("%s\tnew\taddress\t10.0.0.%d/24"):format(name, i)]
+      assert.truthy(new and address and new < address, out)
+      assert.truthy(address < at[name .. "\tdelete\tlink\tcable"], out)
+      assert.truthy(at["status\t0"] < at[name .. "\tdelete\tlink\tcable"], out)
+    end
+    assert.truthy(at["said\thello"] < at["status\t0"], out)
+    assert.equal(#lines(out), at["ticks\ttrue"])
+  end
+  for name, module in pairs { ["16-cqueues"] = "cqueues", ["17-luv"] = "luv", ["18-luasocket"] = "socket" } do
+    if not select(2, h.sh(("lua5.4 -e 'require %q'"):format(module))) then
+      pending(name .. ": " .. module .. " is not installed")
+    else
+      example(name, in_a_loop)
+      it(name .. " under lua5.4", function()
+        local way = ways.root or ways["a user namespace"]
+        if not way then
+          return pending(why_not["a user namespace"])
+        end
+        local out, ok = h.sh(("%senv %s examples/%s.lua"):format(way,
+          "LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH='./build/?.so;;' timeout 60 lua5.4", name))
+        assert(ok, out)
+        in_a_loop(out)
+      end)
+    end
+  end
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do
