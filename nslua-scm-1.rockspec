@@ -134,6 +134,7 @@ build = {
     ["nslua.keeper"] = "lua/nslua/keeper.lua",
     ["nslua.monitor"] = "lua/nslua/monitor.lua",
     ["nslua.namespace"] = "lua/nslua/namespace.lua",
+    ["nslua.netfds"] = "lua/nslua/netfds.lua",
     ["nslua.netlink"] = "lua/nslua/netlink.lua",
     ["nslua.netns"] = "lua/nslua/netns.lua",
     ["nslua.owned"] = "lua/nslua/owned.lua",

@@ -27,15 +27,18 @@ static int watch_directory(lua_State *L)
 	return 1;
 }
 
-/* watch.changes(fd) -> list of { name, come }, empty where there is none; and true where some were lost, or the directory itself went. */
+/*
+ * watch.changes(fd) -> list of { name, come }, empty where there is none; and true where some were lost, or the directory itself went.  Where
+ * there are very many the rest is for the next call.
+ */
 static int watch_changes(lua_State *L)
 {
 	_Alignas(struct inotify_event) char buf[4096];
-	int fd = nslua_checkfd(L, 1), n = 0, lost = 0;
+	int fd = nslua_checkfd(L, 1), n = 0, lost = 0, reads = 0;
 	ssize_t got;
 
 	lua_newtable(L);
-	while ((got = read(fd, buf, sizeof(buf))) > 0 || (got < 0 && errno == EINTR)) {
+	while (reads++ < 64 && ((got = read(fd, buf, sizeof(buf))) > 0 || (got < 0 && errno == EINTR))) {
 		for (char *p = buf; got > 0 && p < buf + got;) {
 			const struct inotify_event *e = (const struct inotify_event *)(void *)p;
 

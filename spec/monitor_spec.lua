@@ -148,6 +148,110 @@ describe("a monitor", function()
     assert.equal(0, m:timeout()) -- the rest is here already
   end)
 
+  -- The state that events tell of: a key for each address; an overrun, and everything is forgotten.
+  local function keep(state, e, count)
+    count[e.action] = (count[e.action] or 0) + 1
+    if e.action == "overrun" then
+      for key in pairs(state) do
+        state[key] = nil
+      end
+    elseif e.what == "address" then
+      state[("%s/%d"):format(e.object.address, e.object.dev_index)] = e.action ~= "delete" or nil
+    end
+  end
+
+  local function kernel(a)
+    local state = {}
+    for _, row in ipairs(a.address:list()) do
+      state[("%s/%d"):format(row.address, row.dev_index)] = true
+    end
+    return state
+  end
+
+  -- Ask for events until the program has ended and there are no more.
+  local function until_over(m, p, state, count)
+    local over
+    repeat
+      over = p:wait(0)
+      for e in m:each(over and 0.2 or 0.01) do
+        keep(state, e, count)
+        over = over or p:wait(0)
+      end
+    until over
+    assert.equal(0, over.status)
+    for e in m:each(0.3) do
+      keep(state, e, count)
+    end
+  end
+
+  local function batch(from, to, verb)
+    local out = {}
+    for i = from, to do
+      out[#out + 1] = ("addr %s 10.%d.%d.%d/32 dev lo\n"):format(verb, 1, math.floor(i / 250), 1 + i % 250)
+    end
+    return table.concat(out)
+  end
+
+  -- iproute2 does it, in the namespace.
+  local function flood(a, text)
+    local file = os.tmpname()
+    local f = assert(io.open(file, "w"))
+    f:write(text)
+    f:close()
+    os.execute("chmod a+r " .. file)
+    return helper.held(a:spawn { "ip", "-batch", file }), file
+  end
+
+  it("is right again after a flood that its queue could not hold", function()
+    local a = helper.held(helper.netns())
+    a:lo_up()
+    local m = helper.held(a:monitor { "address", buffer = 4096, existing = true })
+    local p, file = flood(a, batch(1, 3000, "add") .. batch(1, 1000, "delete"))
+    local state, count = {}, {}
+    assert.equal(0, p:wait().status) -- nothing is read meanwhile: it cannot but overrun
+    os.remove(file)
+    until_over(m, p, state, count)
+    assert.is_true((count.overrun or 0) >= 1)
+    local there = kernel(a)
+    assert.is_truthy(there["10.1.12.1/32/1"])
+    assert.is_nil(there["10.1.0.2/32/1"])
+    assert.same(there, state)
+  end)
+
+  for _, buffer in ipairs { 4096, 4 * 1024 * 1024 } do
+    it("is right after a flood that goes on while it is read: what is there races with what comes, " .. buffer, function()
+      local a = helper.held(helper.netns())
+      a:lo_up()
+      local rounds = batch(1, 500, "add") .. batch(1, 400, "delete") .. batch(1, 400, "add") .. batch(100, 450, "delete")
+      local p, file = flood(a, rounds .. batch(501, 3000, "add"))
+      while #a.address:list() < 50 do -- it has begun
+        assert.is_nil(p:wait(0.001))
+      end
+      local m = helper.held(a:monitor { "address", buffer = buffer, existing = true })
+      local state, count = {}, {}
+      until_over(m, p, state, count)
+      os.remove(file)
+      assert.is_true(count.existing >= 1 and count.new >= 1)
+      assert.same(kernel(a), state)
+    end)
+  end
+
+  it("reads no more at a turn than it was asked to wait for", function()
+    local a = helper.held(helper.netns())
+    a:lo_up()
+    local m = helper.held(a:monitor { "address" })
+    local p, file = flood(a, batch(1, 3000, "add"))
+    assert.equal(0, p:wait().status)
+    os.remove(file)
+    assert.equal("new", m:next(0).action)
+    assert.is_true(#m.queue <= 1024) -- who changes things without a pause must not keep it
+    local n = 1
+    for e in m:each(0) do
+      n = n + (e.object.address:find "^10%.1%." and 1 or 0)
+    end
+    assert.equal(3000, n)
+  end)
+
   if not root then
     pending "not root: names in /run/netns"
     return
@@ -207,5 +311,62 @@ describe("a monitor", function()
     p:close()
     assert.is_truthy(await("netns_gone", inode))
     assert.is_truthy(await("netns_gone", other))
+  end)
+
+  it("asks nothing of a process but in which namespace it is: another question may have no answer", function()
+    local p = helper.held(ns.spawn { "sleep", "60", unshare = "net" })
+    local hidden = helper.held(ns.netns.open(p.pid))
+    local procfs = require "nslua.procfs"
+    local scan, command = core.census.scan, procfs.command
+    core.census.scan = function() error "a census" end
+    procfs.command = core.census.scan
+    local ok, m = pcall(ns.monitor, { "link", netns = "all", interval = 0.01, existing = true })
+    core.census.scan, procfs.command = scan, command
+    assert(ok, m)
+    helper.held(m)
+    local seen = false
+    for e in m:each(0) do
+      seen = seen or e.inode == hidden.inode
+    end
+    assert.is_true(seen)
+  end)
+
+  it("finds by its id a namespace that only an fd of a process holds, until that goes", function()
+    local p = helper.held(ns.spawn { "sleep", "60", unshare = "net" })
+    local keeper = helper.held(ns.spawn { "sh", "-c", "exec 7</proc/" .. p.pid .. "/ns/net; echo ok; exec sleep 60", stdout = "pipe" })
+    assert.equal("ok", keeper.stdout:read "l")
+    local hidden, here = helper.held(ns.netns.open(p.pid)), helper.held(ns.netns.current())
+    local inode = hidden.inode
+    p:close()
+    for _, when in ipairs { "before", "after" } do
+      local m, id
+      if when == "before" then
+        m = helper.held(ns.monitor { "link", netns = "all", interval = 0.05 })
+        id = here:set_nsid(hidden)
+        hidden:close()
+      else
+        m = helper.held(ns.monitor { "link", netns = "all", interval = 0.05, existing = true })
+      end
+      local function await(action, name)
+        local deadline = ns.clock() + 20
+        while ns.clock() < deadline do
+          local e = m:next(1)
+          if e and e.inode == inode and e.action == action and (not name or e.object.name == name) then
+            return e
+          end
+        end
+      end
+      if when == "before" then
+        local e = assert(await "netns_new")
+        assert.equal(id, e.nsid)
+        helper.sh(("nsenter --net=/proc/%d/fd/7 ip link add v0 type veth peer name v1"):format(keeper.pid))
+        assert.equal(id, assert(await("new", "v0")).nsid)
+        m:close()
+      else
+        assert.is_truthy(await("existing", "v0"))
+        keeper:close()
+        assert.is_truthy(await "netns_gone")
+      end
+    end
   end)
 end)

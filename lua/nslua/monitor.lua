@@ -4,10 +4,14 @@ local core = require "nslua.core"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
+local netfds = require "nslua.netfds"
 local netns = require "nslua.netns"
+local procfs = require "nslua.procfs"
 local rundir = require "nslua.rundir"
+local schema = require "nslua.schema"
 local units = require "nslua.units"
 local verbs = require "nslua.rtnl.verbs"
+require "nslua.rtnl.nsid" -- declares its schema
 
 local M = {}
 
@@ -16,6 +20,8 @@ local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
 local AF_BRIDGE = 7
 local IGNORED = {}
 local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
+local MANY = 1024 -- are read at a turn: who changes things faster than they are read here must not keep next() from its time
+local NSIDS, NEWNSID, DELNSID = 28, 88, 89 -- linux/rtnetlink.h: RTNLGRP_NSID
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
 local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
@@ -52,21 +58,47 @@ local function row_of(source, what, bytes)
   return (object.schema or verbs.schema(object)):row(bytes, object.class, what == "link" and verbs.rowset(collection) or source.set)
 end
 
+-- A dump under which the tables did not hold still may lack what has been there all the time: it is one more loss.
 local function dump(self, source)
   for _, what in ipairs(self.objects) do
-    for _, row in ipairs(source.handle[what]:list()) do
+    local rows = source.handle[what]:list()
+    for _, row in ipairs(rows) do
       push(self, event(source, "existing", what, row))
+    end
+    if rows.interrupted then
+      source.lost, self.more = true, true
     end
   end
 end
 
--- What the kernel has for us. After an overrun nothing that is queued can be trusted: the state is read again.
-local function drain(self, source)
-  while true do
+-- After an overrun nothing that is queued can be trusted, for what came after it is missing: it goes, and the state is read again. While
+-- there is something of it the kernel queues nothing more. Where it does not end, that is one more overrun, at the next turn.
+local function recover(self, source)
+  source.lost = true
+  for _ = 1, self.room do
+    local kind, _, errno = source.socket:receive(0)
+    if not kind and errno ~= E.ENOBUFS then
+      source.lost = false
+      break
+    end
+  end
+  self.more = self.more or source.lost
+  push(self, event(source, "overrun"))
+  dump(self, source)
+end
+
+-- What the kernel has for us, or as much of it as is read at a turn.
+local function drain(self, source, most)
+  if source.lost then
+    return recover(self, source)
+  end
+  for _ = 1, most or MANY do
     local kind, bytes, errno = source.socket:receive(0)
     if kind then
       local known = bytes:byte(1) == AF_BRIDGE and source.bridge[kind] or source.kinds[kind]
-      if known and known ~= IGNORED then
+      if known and known.id then
+        self.ids[#self.ids + 1] = { known.id, schema.compile("nsid"):decode(bytes).nsid }
+      elseif known and known ~= IGNORED then
         local row = row_of(source, known.what, bytes)
         local visible = known.action == "new" and source.handle[known.what].object.visible
         if not visible or visible(row) then
@@ -74,17 +106,19 @@ local function drain(self, source)
         end
       end
     elseif errno == E.ENOBUFS then
-      repeat
-        local more, _, why = source.socket:receive(0)
-      until not more and why ~= E.ENOBUFS
-      push(self, event(source, "overrun"))
-      dump(self, source)
+      return recover(self, source)
     elseif errno and errno ~= E.EINTR then
       return errors.check("monitor", { netns = source.name }, kind, bytes, errno)
     else
       return
     end
   end
+  self.more = true
+end
+
+local function id_of(self, handle)
+  local ok, id = pcall(self.here.nsid_of, self.here, handle)
+  return ok and id or nil
 end
 
 -- Listen in a namespace. `owned`: the handle is closed with the source.
@@ -93,8 +127,7 @@ local function add(self, handle, owned, name)
   local socket = errors.check("monitor", { netns = handle:describe() }, core.netlink.open(fd))
   local source = { handle = handle, owned = owned, socket = socket, inode = handle.inode, name = name or handle:describe(), names = 0,
     kinds = {}, bridge = {} }
-  local ok, id = pcall(self.here.nsid_of, self.here, handle)
-  source.nsid = ok and id or nil
+  source.nsid = id_of(self, handle)
   socket:buffer(self.buffer)
   for _, what in ipairs(self.objects) do
     local object = handle[what].object
@@ -107,6 +140,10 @@ local function add(self, handle, owned, name)
     for _, group in ipairs(groups[what]) do
       errors.check("monitor", { netns = source.name }, socket:join(group))
     end
+  end
+  if self.ids and not next(self.sources) then -- this process's own
+    source.kinds[NEWNSID], source.kinds[DELNSID] = { id = "new" }, { id = "delete" }
+    errors.check("monitor", { netns = source.name }, socket:join(NSIDS))
   end
   errors.check("monitor", nil, core.watch.add(self.group, socket:pollfd()))
   self.sources[source.inode] = source
@@ -179,9 +216,9 @@ local function gone(self, name)
   self.named[name] = nil
   local source = self.sources[inode]
   if source then
-    drain(self, source)
+    drain(self, source, self.room)
     source.names = source.names - 1
-    if source.found and source.names == 0 and not source.seen then
+    if source.found and source.names == 0 and not source.seen and not source.holder then
       remove(self, source) -- its socket would keep it alive
     end
   end
@@ -195,7 +232,16 @@ local function watch(self)
   end
   self.directory = core.watch.directory(rundir.path)
   self.waits = not self.directory
-  self.directory = self.directory or core.watch.directory "/run"
+  if not self.directory then
+    self.directory = core.watch.directory "/run"
+    local late = core.watch.directory(rundir.path) -- it came between the two
+    if late then
+      if self.directory then
+        self.directory:close()
+      end
+      self.directory, self.waits = late, false
+    end
+  end
   if self.directory then
     core.watch.add(self.group, self.directory)
   end
@@ -238,43 +284,109 @@ local function changes(self)
   end
 end
 
--- Namespaces without a name: those of processes.
-local function scan(self)
-  self.next_scan = core.fd.clock() + self.interval
-  local alive = {}
-  for _, row in ipairs(namespace.list { type = "net", fds = false }) do
-    alive[row.inode] = row.pid or false
-    local source = self.sources[row.inode]
-    if not source and row.pid then
-      local ok, handle = pcall(netns.open, row.pid)
-      source = ok and found(self, handle) or nil
-      if source and self.scanned then
-        push(self, event(source, "netns_new"))
-        if self.existing then
-          dump(self, source)
-        end
+-- A namespace has come that has no name to tell of it.
+local function came(self, source)
+  if self.started then
+    push(self, event(source, "netns_new"))
+    if self.existing then
+      dump(self, source)
+    end
+  end
+end
+
+-- Namespaces that have got an id here, and that nothing else showed: an fd of some process holds them. That takes a walk of all fds, so it
+-- is done when an id comes, and not at each interval.
+local function search(self, ids)
+  for _, source in pairs(self.sources) do
+    source.nsid = id_of(self, source.handle)
+    ids[source.nsid or -1] = nil
+  end
+  local looked = {}
+  local function visit(inode, path, pid)
+    if self.sources[inode] or looked[inode] then
+      return false
+    end
+    looked[inode] = true
+    local ok, handle = pcall(netns.open, path)
+    local id = ok and id_of(self, handle)
+    if id and ids[id] then
+      ids[id] = nil
+      local source = found(self, handle)
+      if source then
+        source.holder = pid
+        came(self, source)
+      end
+    elseif ok then
+      handle:close()
+    end
+    return not next(ids)
+  end
+  if next(ids) then
+    netfds.each(visit)
+  end
+end
+
+-- Ids that came and went.
+local function numbered(self)
+  local list, new = self.ids, {}
+  self.ids = {}
+  for _, change in ipairs(list) do
+    local kind, id = change[1], change[2]
+    new[id] = kind == "new" or nil
+    for _, source in pairs(self.sources) do
+      if kind == "delete" and source.nsid == id then
+        source.nsid = nil
       end
     end
-    if source then
-      source.seen = row.pid ~= nil
+  end
+  if next(new) then
+    search(self, new)
+  end
+end
+
+-- Namespaces without a name: those of processes. Nothing is asked of a process but the text of one link: its command line, say, is not to
+-- be had while it waits for a page that does not come.
+local function scan(self)
+  local alive = {}
+  for _, pid in ipairs(procfs.numbers "/proc" or {}) do
+    local inode = procfs.inode(procfs.dir(pid), "net")
+    if inode and not alive[inode] then
+      alive[inode] = true
+      if not self.sources[inode] then
+        local ok, handle = pcall(netns.open, pid)
+        if ok then
+          alive[handle.inode] = true -- the process may have moved
+          local known, source = self.sources[handle.inode], found(self, handle)
+          if source and not known then
+            came(self, source)
+          end
+        end
+      end
     end
   end
   local lost = {}
   for inode, source in pairs(self.sources) do
-    if source.found and source.names == 0 and not alive[inode] then
-      lost[#lost + 1] = source
+    source.seen = alive[inode]
+    if source.found and source.names == 0 and not source.seen then
+      source.holder = source.holder and netfds.holder(inode, source.holder)
+      if not source.holder then
+        lost[#lost + 1] = source
+      end
     end
   end
   for _, source in ipairs(lost) do
-    drain(self, source)
+    drain(self, source, self.room)
     remove(self, source)
     push(self, event(source, "netns_gone"))
   end
-  self.scanned = true
+  self.next_scan = core.fd.clock() + self.interval -- from its end: the walk may take longer than that
 end
 
 -- Seconds until something is to be looked at again without being told to.
 local function timer(self)
+  if self.more then
+    return 0
+  end
   local now, at = core.fd.clock(), self.next_scan
   if next(self.pending) then
     at = math.min(at or now + 1, now + 0.002)
@@ -284,6 +396,7 @@ end
 
 local function work(self)
   local now = core.fd.clock()
+  self.more = false
   if self.directory then
     changes(self)
   end
@@ -310,6 +423,9 @@ local function work(self)
   end)
   for _, source in ipairs(sources) do
     drain(self, source)
+  end
+  if self.ids and self.ids[1] then
+    numbered(self)
   end
 end
 
@@ -399,9 +515,10 @@ local known = { netns = "string|table", names = "boolean", existing = "boolean",
 ---Listen for changes: `ns.monitor{ "link", "address", netns = "all" }`.
 ---
 ---What is listed (default: link, address and route) is listened for in the current namespace; in those of `netns = { a, b }`; or with "all" in
----every one that has a name or a process: names are seen as they come (netns_new, netns_gone), others by a look every `interval` seconds
----(default 1). `names = true` listens for nothing else than names that come and go. `existing = true` gives what is there first, without a
----gap. `buffer` is the size of the kernel's queue in bytes.
+---every one that has a name, a process, or an id here and an fd of a process: names and ids are seen as they come (netns_new, netns_gone),
+---processes by a look every `interval` seconds (default 1). `names = true` listens for nothing else than names that come and go. `existing =
+---true` gives what is there first, without a gap. `buffer` is the size of the kernel's queue in bytes: where it overran there is "overrun",
+---then what there is as "existing": forget what you knew of that namespace, and go on.
 ---@param options? table
 ---@return nslua.Monitor
 function M.monitor(options)
@@ -412,7 +529,8 @@ function M.monitor(options)
   local named = {}
   local self = setmetatable({ sources = {}, queue = {}, at = 1, pending = {}, named = {}, objects = {},
     existing = options.existing, names_only = options.names,
-    buffer = options.buffer or BUFFER, interval = units.duration(options.interval or 1, "monitor: interval") }, Monitor)
+    buffer = options.buffer or BUFFER, room = math.max(MANY, math.floor((tonumber(options.buffer) or BUFFER) / 128)), -- no message takes less of it
+    interval = units.duration(options.interval or 1, "monitor: interval") }, Monitor)
   for key, value in pairs(options) do
     if type(key) == "number" then
       if not groups[value] then
@@ -442,11 +560,17 @@ function M.monitor(options)
       end
     elseif options.netns == "all" then
       watch(self)
+      self.ids = {}
       add(self, netns.current(), true)
       for _, name in ipairs(rundir.names "monitor") do
         look(self, name, true)
       end
       scan(self)
+      local ids = {}
+      for _, id in ipairs(self.here:nsids()) do
+        ids[id] = true
+      end
+      search(self, ids)
     else
       local list = namespace.is(options.netns) and { options.netns } or options.netns
       for _, target in ipairs(list or { netns.current() }) do
@@ -464,6 +588,7 @@ function M.monitor(options)
     self:close()
     error(err, 0)
   end
+  self.started = true
   return self
 end
 

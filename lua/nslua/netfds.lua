@@ -1,0 +1,50 @@
+-- Network namespaces that processes hold by an fd. proc(5)
+--
+-- Only the text of the links is asked for: what else is open may be on a server that never answers. An fd that was opened by the name of a bind
+-- mount shows that name, and is not seen here.
+
+local core = require "nslua.core"
+local procfs = require "nslua.procfs"
+
+local M = {}
+
+-- Each fd of a process that is one of a network namespace, until `visit` is content.
+local function of(pid, visit)
+  local dir = procfs.dir(pid) .. "/fd/"
+  for _, fd in ipairs(procfs.numbers(dir) or {}) do
+    local path = ("%s%.0f"):format(dir, fd)
+    local inode = tonumber((core.file.readlink(path) or ""):match "^net:%[(%d+)%]$")
+    if inode and visit(inode, path, pid) then
+      return true
+    end
+  end
+  return false
+end
+
+---Visit every fd of a network namespace that this process may see.
+---@param visit fun(inode: integer, path: string, pid: integer): boolean?  true: no more
+function M.each(visit)
+  for _, pid in ipairs(procfs.numbers "/proc" or {}) do
+    if of(pid, visit) then
+      return
+    end
+  end
+end
+
+---A process that holds a namespace so, other than this one.
+---@param inode integer
+---@param likely? integer  that is asked first
+---@return integer? pid
+function M.holder(inode, likely)
+  local own, found = tonumber(core.file.readlink "/proc/self"), nil
+  local function visit(i, _, pid)
+    found = i == inode and pid ~= own and pid or nil
+    return found ~= nil
+  end
+  if not (likely and of(likely, visit)) then
+    M.each(visit)
+  end
+  return found
+end
+
+return M
