@@ -22,7 +22,7 @@ local function state(handle)
     local out = rtnl.inside(handle, "ip " .. what)
     parts[#parts + 1] = out:gsub("valid_lft %d+sec", "valid_lft some")
       :gsub("preferred_lft %d+sec", "preferred_lft some"):gsub("(_timer) +[%d.]+", "%1")
-      :gsub("tso_max_%a+ %d+", ""):gsub("@if%d+", "@")
+      :gsub("tso_max_%a+ %d+", ""):gsub("@if%d+", "@"):gsub("state UNKNOWN", "state UP") -- the kernel comes to it later
   end
   return table.concat(parts, "\n")
 end
