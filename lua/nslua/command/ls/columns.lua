@@ -74,7 +74,7 @@ local function command(row)
   return row.command and row.command:gsub("^%[(.*)%]$", "%1") or ""
 end
 
--- A container's id stands in its cgroup: 64 digits.
+-- A container's id stands in its cgroup: 64 digits. Its name, and its engine where that knows it.
 local function container(row)
   local text = row.pid and procfs.read(procfs.dir(row.pid) .. "/cgroup") or ""
   local id = text:match(("%x"):rep(64))
@@ -83,10 +83,11 @@ local function container(row)
   end
   local ok, found = pcall(function()
     local c <close> = require "nslua.container".find(id)
-    return c.name
+    return { c.name, c.engine }
   end)
-  return ok and found or id:sub(1, 12)
+  return ok and found[1] or id:sub(1, 12), ok and found[2] or nil
 end
+M.container = container
 
 column("NS", "inode number of the namespace", { right = true, number = true }, function(row) return row.inode end)
 column("TYPE", "its type", { hint = 5 }, function(row) return words[row.type] end)

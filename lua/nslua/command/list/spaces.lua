@@ -1,0 +1,113 @@
+-- The network namespaces of the machine, and what they are called: their name in /run/netns, their container, a process.
+
+local core = require "nslua.core"
+local ls = require "nslua.command.ls.columns"
+local ns = require "nslua"
+
+local M = {}
+
+---@class nslua.list.Space
+---@field name string       "blue", "docker web", "pid 812 (sleep)", "net:[4026532000]"
+---@field inode integer
+---@field handle nslua.Netns
+
+local function title(row, named, here)
+  if named[row.inode] then
+    return named[row.inode]
+  end
+  if row.inode == here then
+    return "this namespace"
+  end
+  local container, engine = ls.container(row)
+  if container then
+    return engine and engine .. " " .. container or "container " .. container
+  elseif row.pid then
+    return ("pid %d (%s)"):format(row.pid, (row.command or "?"):match "^%S*":match "[^/]*$")
+  end
+  return row.paths[1] or ("net:[%d]"):format(row.inode)
+end
+
+local function open(row)
+  for _, target in ipairs { row.pid or false, row.paths[1] or false, row.id and ("id:%d"):format(row.id) or false } do
+    if target then
+      local ok, handle = pcall(ns.netns.open, target)
+      if ok and handle.inode == row.inode then
+        return handle
+      elseif ok then
+        handle:close() -- the process has moved
+      end
+    end
+  end
+end
+
+---Every one that can be opened; how many cannot.
+---@param quick? boolean  not what only open files and sockets hold: that takes a look at every process
+---@return nslua.list.Space[] sorted by name, this one first
+---@return integer missed
+function M.all(quick)
+  local named, out, missed = {}, {}, 0
+  for _, row in ipairs(ns.netns.list()) do
+    if row.inode then
+      named[row.inode] = row.name
+    end
+  end
+  local current = ns.netns.current()
+  local here = current.inode
+  for _, row in ipairs(ns.namespace.list { type = "net", fds = not quick, sockets = not quick }) do
+    local handle = row.inode ~= here and open(row)
+    if handle then
+      out[#out + 1] = { name = title(row, named, here), inode = row.inode, handle = handle }
+    elseif row.inode ~= here then
+      missed = missed + 1
+    end
+  end
+  table.sort(out, function(a, b)
+    return a.name < b.name
+  end)
+  table.insert(out, 1, { name = named[here] or "this namespace", inode = here, handle = current })
+  return out, missed
+end
+
+---What the namespace is called that has an id in another.
+---@param handle nslua.Netns
+---@param nsid integer
+---@return string
+function M.of_nsid(handle, nsid)
+  M.titles = M.titles or {}
+  local titles = M.titles[handle] or {}
+  M.titles[handle] = titles
+  if titles[nsid] then
+    return titles[nsid]
+  end
+  for _, quick in ipairs { true, false } do -- most are found without a look at every open file
+    for _, space in ipairs(M.all(quick)) do
+      local ok, id = pcall(handle.nsid_of, handle, space.handle)
+      if ok and id then
+        titles[id] = titles[id] or space.name
+      end
+      space.handle:close()
+    end
+    if titles[nsid] then
+      return titles[nsid]
+    end
+  end
+  titles[nsid] = ("nsid %d"):format(nsid)
+  return titles[nsid]
+end
+
+---Open what -n names.
+---@param word string
+---@return nslua.Netns
+function M.open(word)
+  local words = require "nslua.command.list.words"
+  local ok, handle = pcall(ns.netns.open, word:find "^%d+$" and not core.file.stat("/run/netns/" .. word) and math.tointeger(tonumber(word)) or word)
+  if ok then
+    return handle
+  elseif not require "nslua.error".is(handle) then
+    error(handle, 0)
+  end
+  local why = word:find "^%l[%w_-]*:" and handle.message or core.strerror(handle.errno)
+  words.wrong(255, 'Cannot open network namespace "%s": %s%s', word, why, handle.hint and "\n" .. handle.hint or "")
+end
+
+return M
