@@ -55,7 +55,10 @@ end
 
 return run.command {
   name = "address", summary = "List addresses of links.",
-  usage = "[options] [list [[dev] <name>] [to <prefix>] [scope <scope>] [label <pattern>] [type <kind>] [master <name>] [group <group>] [up] [<flag>]]",
+  usage = "[options] [list [<words>]]",
+  notes = [[Words of list: [dev] <name>, to <prefix>, scope <scope>, label <pattern>, type <kind>, master <name>, group <group>, up, and
+permanent, dynamic, secondary, primary, tentative, deprecated, dadfailed, temporary, nodad, home, mngtmpaddr, noprefixroute.
+Where words choose addresses, links without one are not listed; ip -j prints empty objects for some.]],
   words = known, bare = words.bare_dev,
   rows = function(handle, f, o)
     local to = f.to and words.prefix(f.to, o.family)
@@ -82,7 +85,7 @@ return run.command {
     local out = {}
     for _, row in ipairs(links) do
       if by_link[row.index] or not only then
-        out[#out + 1] = { link = row, addresses = by_link[row.index] or {}, brief = family == "inet" }
+        out[#out + 1] = { link = row, addresses = by_link[row.index] or {}, brief = family == "inet" and not o.details }
       end
     end
     return out

@@ -12,7 +12,8 @@ end
 
 return run.command {
   name = "link", summary = "List links (network devices).",
-  usage = "[options] [list [[dev] <name>] [type <kind>] [master <name>] [nomaster] [group <group>] [up]]",
+  usage = "[options] [list [<words>]]",
+  notes = "Words of list: [dev] <name>, type <kind>, master <name>, nomaster, group <group>, up.",
   more = { { "s", "statistics", help = "print counters" } },
   words = link.words, bare = words.bare_dev,
   rows = function(handle, f)

@@ -35,7 +35,8 @@ end
 
 return run.command {
   name = "neighbour", summary = "List neighbours: which link-layer address an address has.",
-  usage = "[options] [list [[to] <prefix>] [dev <name>] [nud <state>] [proxy] [router]]",
+  usage = "[options] [list [<words>]]",
+  notes = "Words of list: [to] <prefix>, dev <name>, nud <state>|all (more than once), proxy, router.",
   more = { { "s", "statistics", help = "print when each was used" } },
   words = { words.value "dev", words.value "to", words.flag "proxy", words.flag "router",
     { "nud", set = function(f, value)

@@ -5,6 +5,7 @@
 local core = require "nslua.core"
 local json = require "nslua.command.list.json"
 local link = require "nslua.command.list.link"
+local names = require "nslua.rtnl.names"
 local run = require "nslua.command.list.run"
 local words = require "nslua.command.list.words"
 
@@ -24,6 +25,9 @@ local function flags_of(has)
   return out
 end
 
+-- What the upper bits mean in the answer to a lookup, in ip's order. linux/in_route.h
+local CACHE = { { "#bit31", "local" }, { "#bit30", "reject" }, { "offload_failed", "mc" }, { "#bit28", "brd" } }
+
 -- In the order of their numbers; durations are milliseconds there.
 local METRICS = { { "mtu" }, { "window" }, { "rtt", ms = true }, { "rttvar", ms = true }, { "ssthresh" }, { "cwnd" }, { "advmss" },
   { "reordering" }, { "hoplimit" }, { "initcwnd" }, { "features" }, { "rto_min", ms = true }, { "initrwnd" }, { "quickack" },
@@ -35,8 +39,8 @@ local function metrics_of(row)
     local value = row[metric[1]]
     if metric[1] == "features" then
       for _, name in ipairs { "ecn", "sack", "timestamp", "allfrag" } do
-        if value and value[name] then
-          out:add(name, json.null)
+        for _, feature in ipairs(value or {}) do
+          out:add(name, feature == name and json.null or nil)
         end
       end
     elseif value ~= nil then
@@ -108,9 +112,16 @@ local function nexthop_of(id, handle)
     return nil
   end
   local out = json.object():add("id", id)
+  local group = {}
+  for i, member in ipairs(hop.group or {}) do
+    group[i] = json.object():add("id", member.id):add("weight", member.weight > 1 and member.weight or nil)
+  end
+  out:add("group", group[1] and group or nil)
+  out:add("type", hop.type ~= "mpath" and hop.type or nil)
   add_via(out, hop.family, hop.via)
-  out:add("dev", hop.dev):add("scope", hop.scope and tostring(hop.scope)):add("protocol", hop.proto and tostring(hop.proto))
-  return out:add("flags", flags_of(hop))
+  -- a row tells a scope only beside a gateway, ip always
+  out:add("dev", hop.dev):add("scope", tostring(names.name("scope", hop.scope_number))):add("blackhole", hop.blackhole and json.null)
+  return out:add("protocol", tostring(hop.proto)):add("flags", flags_of(hop.flags))
 end
 
 local function object(row, f, o, handle)
@@ -123,9 +134,6 @@ local function object(row, f, o, handle)
   add_encap(out, row.encap)
   out:add("tos", row.tos ~= 0 and not f.tos and ("0x%02x"):format(row.tos) or nil):add("nhid", row.nhid)
   add_via(out, row.family, not (f.via and f.via.whole) and row.via or nil)
-  if details and row.nhid then
-    out:add("nh_info", nexthop_of(row.nhid, handle))
-  end
   out:add("dev", row.dev_index and not f.dev and link.name(handle, row.dev_index) or nil)
   if (row.table ~= "main" or details) and not f.table then
     out:add("table", tostring(row.table))
@@ -135,9 +143,16 @@ local function object(row, f, o, handle)
     out:add("scope", (row.scope ~= "global" or details) and not f.scope and tostring(row.scope) or nil)
   end
   out:add("prefsrc", not f.src and row.src or nil):add("metric", row.metric):add("flags", flags_of(flags))
+  if details and row.nhid then
+    out:add("nh_info", nexthop_of(row.nhid, handle))
+  end
   out:add("mark", row.mark):add("flow", realms(row.realms)):add("uid", row.uid)
   if flags.cloned and row.family == "inet" then
-    out:add("cache", {})
+    local cache = {}
+    for _, flag in ipairs(CACHE) do
+      cache[#cache + 1] = flags[flag[1]] and flag[2] or nil
+    end
+    out:add("cache", cache)
   end
   local left = row.expires
   out:add("expires", left and math.floor(left)):add("metrics", metrics_of(row))
@@ -234,7 +249,8 @@ end
 
 local get = {
   words = { words.value "from", number "mark", words.value "iif", words.value("oif", "out"), words.value("dev", "out"), number "uid", number "tos",
-    number("dsfield", "tos"), words.value "ipproto", number "sport", number "dport", words.value "vrf", words.flag "fibmatch", words.value("to", "to") },
+    number("dsfield", "tos"), words.value "ipproto", number "sport", number "dport", words.value "vrf",
+    words.flag "fibmatch", words.value("to", "to") },
   bare = function(f, value)
     if f.to then
       words.wrong(255, 'Error: either "to" is duplicate, or "%s" is a garbage.', value)
@@ -256,10 +272,7 @@ local get = {
 
 return run.command {
   name = "route", summary = "List routes, or show the one that a packet takes.",
-  usage = "[options] [list [[to] [root|match|exact] <prefix>] [table <table>|all] [dev <name>] [via <prefix>] [src <prefix>] [proto <proto>]\n"
-    .. "  [scope <scope>] [type <type>] [tos <tos>]]\n"
-    .. " nslua route [options] get <address> [from <address>] [iif <name>] [oif <name>] [mark <n>] [uid <n>] [tos <n>] [ipproto <proto>]\n"
-    .. "  [sport <port>] [dport <port>] [vrf <name>] [fibmatch]",
+  usage = "[options] [list [<words>] | get <address> [<words>]]",
   words = known,
   bare = function(f, value)
     if value == "all" or value == "any" or value == "default" or value:find "[.:%d/]" then
@@ -269,6 +282,11 @@ return run.command {
     end
   end,
   verbs = { get = get },
+  notes = [[Words of list: [to] [root|match|exact] <prefix>, table <table>|all, dev <name>, via <prefix>, src <prefix>, proto <proto>,
+scope <scope>, type <type>, tos <tos>.
+Words of get: from <address>, iif <name>, oif <name>, mark <n>, uid <n>, tos <n>, ipproto <proto>, sport <port>, dport <port>,
+vrf <name>, fibmatch.
+dev and via find routes of several hops, too, which ip leaves out.]],
   rows = function(handle, f, o)
     if f.to and not f.prefix then
       f.prefix = words.prefix(f.to, o.family)

@@ -117,7 +117,8 @@ end
 
 return run.command {
   name = "rule", summary = "List routing rules.",
-  usage = "[options] [list [table <table>] [from <prefix>] [to <prefix>] [fwmark <mark>] [iif <name>] [oif <name>] [priority <n>] [proto <proto>]]",
+  usage = "[options] [list [<words>]]",
+  notes = "Words of list: table <table>, from <prefix>, to <prefix>, fwmark <mark>, iif <name>, oif <name>, priority <n>, protocol <proto>.",
   words = { words.named("table", "table", "table id value is invalid\n"), words.named("lookup", "table", "table id value is invalid\n"),
     words.value "from", words.value "to", words.value "iif", words.value("dev", "iif"), words.value "oif",
     text("priority", "priority", "preference value is invalid"), text("preference", "priority", "preference value is invalid"),

@@ -71,7 +71,7 @@ function M.text(value, pretty, depth)
   if is_object then
     return "{" .. text .. "}"
   end
-  return pretty and ("[ %s ]"):format(text) or "[" .. text .. "]"
+  return pretty and (text == "" and "[ ]" or ("[ %s ]"):format(text)) or "[" .. text .. "]"
 end
 
 return M

@@ -160,10 +160,10 @@ function kinds.tun(data, kind)
     object:add(key, data[key] or false)
   end
   if data.multi_queue then
-    object:add("numqueues", data.num_queues):add("numdisabled", data.num_disabled_queues)
+    object:add("numqueues", data.numqueues):add("numdisabled", data.numdisabled)
   end
   object:add("persist", data.persist or false)
-  object:add("user", data.owner and (core.idmap.name(data.owner) or ("%d"):format(data.owner)))
+  object:add("user", data.user and (core.idmap.name(data.user) or ("%d"):format(data.user)))
   return object:add("group", data.group and group_name(data.group))
 end
 kinds.tap = kinds.tun

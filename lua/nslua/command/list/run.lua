@@ -41,7 +41,7 @@ local function complain(text)
   io.stderr:write(text, "\n")
 end
 
--- Rows of a namespace that is gone meanwhile, or may not be looked at, are none.
+-- Of several namespaces one that is gone meanwhile has no rows; nil: this process may not look at it.
 local function look(command, space, f, o)
   if not o.all then
     return command.rows(space.handle, f, o)
@@ -53,6 +53,9 @@ local function look(command, space, f, o)
     return {} -- the device is in another namespace
   elseif words.is_wrong(rows) or not errors.is(rows) then
     error(rows, 0)
+  end
+  if rows.code == "EPERM" or rows.code == "EACCES" then
+    return nil
   end
   complain(("nslua %s: %s: %s"):format(command.name, space.name, options.line(rows)))
   return {}
@@ -96,22 +99,25 @@ local function print_table(command, list, f, o)
 end
 
 local function list(command, o, f)
-  local all, missed
+  local all
+  local missed = 0
   if o.all then
     all, missed = spaces.all()
   else
     all = { { handle = o.netns and spaces.open(o.netns) or ns.netns.current() } }
   end
-  local found = false
+  local shown, found = {}, false
   for _, space in ipairs(all) do
     space.rows = look(command, space, f, o)
-    found = found or #space.rows > 0
+    shown[#shown + 1] = space.rows and space or nil
+    missed = missed + (space.rows and 0 or 1)
+    found = found or #(space.rows or "") > 0
   end
   if o.all and f.dev and not found then
     words.wrong(1, 'Cannot find device "%s"', f.dev)
   end
-  (o.json and print_json or print_table)(command, all, f, o)
-  if (missed or 0) > 0 then
+  (o.json and print_json or print_table)(command, shown, f, o)
+  if missed > 0 then
     complain(("nslua %s: %d network namespaces could not be opened%s"):format(command.name, missed,
       core.idmap.who() ~= 0 and ": that needs root" or ""))
   end
