@@ -4,7 +4,6 @@ local columns = require "nslua.command.cli.columns"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local json = require "nslua.command.list.json"
-local ns = require "nslua"
 local options = require "nslua.command.cli.options"
 local spaces = require "nslua.command.list.spaces"
 local words = require "nslua.command.list.words"
@@ -61,68 +60,63 @@ local function look(command, space, f, o)
   return {}
 end
 
-local function print_json(command, list, f, o)
+-- The JSON of a namespace, one row after the other.
+local function objects(command, space, rows, f, o)
   local out = {}
-  for _, space in ipairs(list) do
-    local rows = {}
-    for _, row in ipairs(space.rows) do
-      rows[#rows + 1] = command.object(row, f, o, space.handle)
-    end
-    if o.all then
-      out[#out + 1] = json.object():add("netns", space.name):add("inode", space.inode):add(command.name, rows)
-    else
-      out = rows
-    end
+  for i, row in ipairs(rows) do
+    out[i] = command.object(row, f, o, space.handle)
   end
-  io.write(json.text(out, o.pretty), "\n")
+  return o.all and { json.object():add("netns", space.name):add("inode", space.inode):add(command.name, out) } or out
 end
 
-local function print_table(command, list, f, o)
-  local lines, shown = {}, {}
-  if o.all then
-    shown[1] = { name = "NETNS" }
+local function lines_of(command, space, rows, f, o)
+  local out = {}
+  for _, row in ipairs(rows) do
+    for _, line in ipairs(command.line(row, f, o, space.handle)) do
+      line.NETNS = space.name
+      out[#out + 1] = line
+    end
   end
+  return out
+end
+
+local function print_table(command, lines, f, o)
+  local shown = { o.all and { name = "NETNS" } or nil }
   for _, column in ipairs(command.columns) do
     if not column.when or column.when(o, f) then
       shown[#shown + 1] = column
-    end
-  end
-  for _, space in ipairs(list) do
-    for _, row in ipairs(space.rows) do
-      for _, line in ipairs(command.line(row, f, o, space.handle)) do
-        line.NETNS = space.name
-        lines[#lines + 1] = line
-      end
     end
   end
   columns.print(command.name, shown, lines, { noheadings = o.noheadings })
 end
 
 local function list(command, o, f)
-  local all
-  local missed = 0
-  if o.all then
-    all, missed = spaces.all()
-  else
-    all = { { handle = o.netns and spaces.open(o.netns) or ns.netns.current() } }
-  end
-  local shown, found = {}, false
-  for _, space in ipairs(all) do
-    space.rows = look(command, space, f, o)
-    shown[#shown + 1] = space.rows and space or nil
-    missed = missed + (space.rows and 0 or 1)
-    found = found or #(space.rows or "") > 0
+  local render = o.json and objects or lines_of
+  local out, missed, found = {}, 0, false
+  for _, space in ipairs(o.all and spaces.all() or { {} }) do
+    local handle <close> = o.netns and spaces.open(o.netns) or spaces.enter(space)
+    space.handle = handle
+    local rows = handle and look(command, space, f, o)
+    if rows then
+      for _, each in ipairs(render(command, space, rows, f, o)) do
+        out[#out + 1] = each
+      end
+      found = found or #rows > 0
+    else
+      missed = missed + 1
+    end
   end
   if o.all and f.dev and not found then
     words.wrong(1, 'Cannot find device "%s"', f.dev)
   end
-  (o.json and print_json or print_table)(command, shown, f, o)
+  if o.json then
+    io.write(json.text(out, o.pretty), "\n")
+  else
+    print_table(command, out, f, o)
+  end
   if missed > 0 then
     complain(("nslua %s: %d network namespaces could not be opened%s"):format(command.name, missed,
       core.idmap.who() ~= 0 and ": that needs root" or ""))
-  end
-  for _, space in ipairs(all) do
-    space.handle:close()
   end
   return 0
 end

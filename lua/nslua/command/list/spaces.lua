@@ -9,7 +9,7 @@ local M = {}
 ---@class nslua.list.Space
 ---@field name string       "blue", "docker web", "pid 812 (sleep)", "net:[4026532000]"
 ---@field inode integer
----@field handle nslua.Netns
+---@field row? table        of ns.namespace.list; nil: this process's own
 
 local function title(row, named, here)
   if named[row.inode] then
@@ -27,7 +27,14 @@ local function title(row, named, here)
   return row.paths[1] or ("net:[%d]"):format(row.inode)
 end
 
-local function open(row)
+---Open one; nil where this process may not, or it is gone.
+---@param space nslua.list.Space
+---@return nslua.Netns?
+function M.enter(space)
+  local row = space.row
+  if not row then
+    return ns.netns.current()
+  end
   for _, target in ipairs { row.pid or false, row.paths[1] or false, row.id and ("id:%d"):format(row.id) or false } do
     if target then
       local ok, handle = pcall(ns.netns.open, target)
@@ -40,59 +47,53 @@ local function open(row)
   end
 end
 
----Every one that can be opened; how many cannot.
+---Every one that can be found. None is open: there may be more than this process may have files.
 ---@param quick? boolean  not what only open files and sockets hold: that takes a look at every process
 ---@return nslua.list.Space[] sorted by name, this one first
----@return integer missed
 function M.all(quick)
-  local named, out, missed = {}, {}, 0
+  local named, out = {}, {}
   for _, row in ipairs(ns.netns.list()) do
     if row.inode then
       named[row.inode] = row.name
     end
   end
-  local current = ns.netns.current()
+  local current <close> = ns.netns.current()
   local here = current.inode
   for _, row in ipairs(ns.namespace.list { type = "net", fds = not quick, sockets = not quick }) do
-    local handle = row.inode ~= here and open(row)
-    if handle then
-      out[#out + 1] = { name = title(row, named, here), inode = row.inode, handle = handle }
-    elseif row.inode ~= here then
-      missed = missed + 1
+    if row.inode ~= here then
+      out[#out + 1] = { name = title(row, named, here), inode = row.inode, row = row }
     end
   end
   table.sort(out, function(a, b)
     return a.name < b.name
   end)
-  table.insert(out, 1, { name = named[here] or "this namespace", inode = here, handle = current })
-  return out, missed
+  table.insert(out, 1, { name = named[here] or "this namespace", inode = here })
+  return out
 end
+
+-- By the handle that looks: what is called how, by its id there.
+local titles = setmetatable({}, { __mode = "k" })
 
 ---What the namespace is called that has an id in another.
 ---@param handle nslua.Netns
 ---@param nsid integer
 ---@return string
 function M.of_nsid(handle, nsid)
-  M.titles = M.titles or {}
-  local titles = M.titles[handle] or {}
-  M.titles[handle] = titles
-  if titles[nsid] then
-    return titles[nsid]
-  end
-  for _, quick in ipairs { true, false } do -- most are found without a look at every open file
-    for _, space in ipairs(M.all(quick)) do
-      local ok, id = pcall(handle.nsid_of, handle, space.handle)
+  local found = titles[handle] or { looks = 0 }
+  titles[handle] = found
+  while not found[nsid] and found.looks < 2 do -- most are found without a look at every open file
+    found.looks = found.looks + 1
+    for _, space in ipairs(M.all(found.looks == 1)) do
+      local other <close> = M.enter(space)
+      local ok, id = pcall(function()
+        return other and handle:nsid_of(other)
+      end)
       if ok and id then
-        titles[id] = titles[id] or space.name
+        found[id] = found[id] or space.name
       end
-      space.handle:close()
-    end
-    if titles[nsid] then
-      return titles[nsid]
     end
   end
-  titles[nsid] = ("nsid %d"):format(nsid)
-  return titles[nsid]
+  return found[nsid] or ("nsid %d"):format(nsid)
 end
 
 ---Open what -n names.
