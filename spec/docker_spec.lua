@@ -182,6 +182,19 @@ describe("a Docker container", function()
     assert.equal(1, status)
   end)
 
+  it("is named where a veth leads to it", function()
+    local pid = start("web", "", "httpd -f -p 80 -h /www")
+    -- names are read from the files of the daemon, bound to where they usually are
+    local script = ("mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/docker && mount --bind %s/data /var/lib/docker && "
+      .. "exec %s/%s link list master docker0"):format(dir, h.sh "pwd", HOST)
+    local r = ns.run{ "sh", "-c", script, join = { mount = daemon.pid, net = daemon.pid }, unshare = "mount", propagation = "private", cwd = "/",
+      timeout = 10 }
+    assert.matches("docker0 +veth +%-> eth0 in docker web", r.stdout .. r.stderr)
+    local out, ok = h.sh(("%s address -n %d -4"):format(HOST, pid))
+    assert(ok, out)
+    assert.matches("eth0 +up +172%.17%.0%.2/16 ", out)
+  end)
+
   it("notices that the container is gone", function()
     local pid = start("web", "", "httpd -f -p 80 -h /www")
     local c <close> = ns.netns.open(pid)
