@@ -58,7 +58,8 @@ return run.command {
   usage = "[options] [list [<words>]]",
   notes = [[Words of list: [dev] <name>, to <prefix>, scope <scope>, label <pattern>, type <kind>, master <name>, group <group>, up, and
 permanent, dynamic, secondary, primary, tentative, deprecated, dadfailed, temporary, nodad, home, mngtmpaddr, noprefixroute.
-Where words choose addresses, links without one are not listed; ip -j prints empty objects for some.]],
+Where words choose addresses, links without one are not listed; ip -j prints empty objects for some.
+With -6 a link has the keys that it has without; ip -j has others then.]],
   words = known, bare = words.bare_dev,
   rows = function(handle, f, o)
     local to = f.to and words.prefix(f.to, o.family)

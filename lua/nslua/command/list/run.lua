@@ -56,7 +56,7 @@ local function look(command, space, f, o)
   if rows.code == "EPERM" or rows.code == "EACCES" then
     return nil
   end
-  complain(("nslua %s: %s: %s"):format(command.name, space.name, options.line(rows)))
+  complain(("nslua %s: %s: %s"):format(command.name, columns.safe(space.name), options.line(rows)))
   return {}
 end
 
