@@ -16,7 +16,7 @@ end
 
 local function read(name)
   local f = assert(io.open(name))
-  local text = f:read "a"
+  local text = f:read "*a"
   f:close()
   return text
 end

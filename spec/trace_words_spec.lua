@@ -17,7 +17,8 @@ local function text(m)
       end
     end
   end
-  return ("%d %x %s"):format(m.type, m.flags, schema.json(schema.compile(messages[m.type]):decode(m.payload)))
+  local json = schema.json(schema.compile(messages[m.type]):decode(m.payload))
+  return ("%d %x %s"):format(m.type, m.flags, (json:gsub('"success":%d+', '"success":0'))) -- tc leaves there what the stack had
 end
 
 describe("the words of a trace", function()
