@@ -457,7 +457,7 @@ static int nl_timeout(lua_State *L)
 }
 
 /*
- * nl:receive([seconds]) -> type, bytes, nsid (nil: this namespace); nil when the time is over; or nil, message, errno, where ENOBUFS means
+ * nl:receive([seconds]) -> type, bytes, nsid (nil: this namespace), flags; nil when the time is over; or nil, message, errno, where ENOBUFS means
  * that events were lost: read the state again.  For sockets in a group.
  */
 static int nl_receive(lua_State *L)
@@ -484,7 +484,8 @@ static int nl_receive(lua_State *L)
 				lua_pushnil(L);
 			else
 				lua_pushinteger(L, s->nsid);
-			return 3;
+			lua_pushinteger(L, h->nlmsg_flags);
+			return 4;
 		}
 		s->at = s->have = 0;
 		n = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, deadline);

@@ -7,7 +7,21 @@ local errors = require "nslua.error"
 local M = {}
 
 M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true, bridge_vlan = true, netconf = true,
-  addrlabel = true, mdb = true, neighbour_table = true, qdisc = true, class = true, filter = true }
+  addrlabel = true, mdb = true, neighbour_table = true, qdisc = true, class = true, filter = true,
+  sockets = true, conntrack = true, nftables = true }
+
+-- What is asked by other protocols than rtnetlink.
+local others = {
+  sockets = function()
+    return require "nslua.diag"
+  end,
+  conntrack = function()
+    return require "nslua.netfilter.conntrack"
+  end,
+  nftables = function()
+    return require "nslua.netfilter.nftables"
+  end,
+}
 
 ---The collection of one kind of object in a namespace.
 ---@param handle table  a netns handle
@@ -17,7 +31,7 @@ function M.collection(handle, name)
   if not M.names[name] then
     errors.misuse("rtnl: %s", check.unknown("collection", name, M.names))
   end
-  local object = require("nslua.rtnl." .. name)
+  local object = others[name] and others[name]() or require("nslua.rtnl." .. name)
   local kept = rawget(handle, name)
   if kept and getmetatable(kept) == object.metatable then
     return kept
