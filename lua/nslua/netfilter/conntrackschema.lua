@@ -5,7 +5,8 @@ local netfilter = require "nslua.netfilter.schema"
 local book = netfilter.book "conntrack"
 local header = "linux/netfilter/nfnetlink_conntrack.h"
 
-book:flags("status", { header = "linux/netfilter/nf_conntrack_common.h", prefix = "IPS_" }, { expected = 1, seen_reply = 2, assured = 4, confirmed = 8,
+book:flags("status", { header = "linux/netfilter/nf_conntrack_common.h", prefix = "IPS_" }, { expected = 1, seen_reply = 2, assured = 4,
+  confirmed = 8,
   src_nat = 16, dst_nat = 32, seq_adjust = 64, src_nat_done = 128, dst_nat_done = 256, dying = 512, fixed_timeout = 1024, template = 2048,
   untracked = 4096, helper = 8192, offload = 16384, hw_offload = 32768 })
 -- the words of conntrack(8)

@@ -30,8 +30,8 @@ local arp_hooks = { [0] = "input", "output", "forward" }
 
 ---@class nslua.NftRule  a row of `a.nftables:rules()`
 ---@field table string  `chain`, `handle`, `position` likewise
----@field expressions { name: string, data: table? }[]  what it does, step by step; `data` has the words of linux/netfilter/nf_tables.h, and
----of an expression that is not known here its attributes as bytes, by number: `["#1"]`
+---@field expressions { name: string, data: table|string? }[]  what it does, step by step; `data` has the words of linux/netfilter/nf_tables.h, and
+---of an expression that is not known here it is its attributes as bytes
 ---@field comment? string
 
 ---@class nslua.NftSet  a row of `a.nftables:sets()`: sets and maps
@@ -126,7 +126,8 @@ local function ask(self, what, call, filter, known)
     request[key] = what == "rule" and (key == "table" or key == "chain") and value or what == "set" and key == "table" and value
       or what == "elements" and (key == "table" or key == "set") and value or nil
   end
-  local dump = netlink.dump(self.handle, call, what, S, SUBSYSTEM + GET[what], S:encode(request), { protocol = netfilter.NETLINK_NETFILTER, hint = hint })
+  local dump = netlink.dump(self.handle, call, what, S, SUBSYSTEM + GET[what], S:encode(request),
+    { protocol = netfilter.NETLINK_NETFILTER, hint = hint })
   local rows = dump:rows(S, classes[what], { handle = self.handle }, function(row)
     for key, value in pairs(filter) do
       if row[key] ~= value then

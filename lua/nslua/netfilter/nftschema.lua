@@ -17,13 +17,15 @@ local function set(name, prefix, text)
   book:set(name, { header = header, prefix = "NFTA_" .. prefix }, text)
 end
 
-book:flags("table_flag", { header = header, prefix = "NFT_TABLE_F_", c = { persist = "+NFT_TABLE_F_PERSIST" } }, { dormant = 1, owner = 2, persist = 4 })
+book:flags("table_flag", { header = header, prefix = "NFT_TABLE_F_", c = { persist = "+NFT_TABLE_F_PERSIST" } },
+  { dormant = 1, owner = 2, persist = 4 })
 flags("chain_flag", "NFT_CHAIN_", { base = 1, hw_offload = 2, binding = 4 })
 flags("set_flag", "NFT_SET_", { anonymous = 1, constant = 2, interval = 4, map = 8, timeout = 16, eval = 32, object = 64, concat = 128, expr = 256 })
 flags("element_flag", "NFT_SET_ELEM_", { interval_end = 1, catchall = 2 })
 book:enum("policy", { header = "linux/netfilter.h", prefix = "NF_" }, { drop = 0, accept = 1 })
 -- the words of nft(8)
-book:enum("verdict", {}, { drop = 0, accept = 1, stolen = 2, queue = 3, continue = 4294967295, break_ = 4294967294, jump = 4294967293, goto_ = 4294967292,
+book:enum("verdict", {}, { drop = 0, accept = 1, stolen = 2, queue = 3, continue = 4294967295,
+  break_ = 4294967294, jump = 4294967293, goto_ = 4294967292,
   return_ = 4294967291 })
 enum("cmp_op", "NFT_CMP_", { eq = 0, neq = 1, lt = 2, lte = 3, gt = 4, gte = 5 })
 book:enum("payload_base", { header = header, prefix = "NFT_PAYLOAD_", c = { link = "NFT_PAYLOAD_LL_HEADER", network = "NFT_PAYLOAD_NETWORK_HEADER",
@@ -132,23 +134,27 @@ set("elements", "SET_ELEM_LIST_", [[
   3   ELEMENTS       elements       list(nest(element),1)
 ]])
 
--- Expressions, by name; what is not here is its attributes, by number.
+-- Expressions, by name; what is not here is its attributes as bytes.
 local expressions = {
   immediate = { "IMMEDIATE_", "1 DREG dreg be32 \n 2 DATA data nest(data)" },
   cmp = { "CMP_", "1 SREG sreg be32 \n 2 OP op be32:enum(cmp_op) \n 3 DATA data nest(data)" },
   payload = { "PAYLOAD_", "1 DREG dreg be32 \n 2 BASE base be32:enum(payload_base) \n 3 OFFSET offset be32 \n 4 LEN len be32 \n 5 SREG sreg be32" },
   meta = { "META_", "1 DREG dreg be32 \n 2 KEY key be32:enum(meta_key) \n 3 SREG sreg be32" },
   ct = { "CT_", "1 DREG dreg be32 \n 2 KEY key be32:enum(ct_key) \n 3 DIRECTION direction u8 \n 4 SREG sreg be32" },
-  bitwise = { "BITWISE_", "1 SREG sreg be32 \n 2 DREG dreg be32 \n 3 LEN len be32 \n 4 MASK mask nest(data) \n 5 XOR xor nest(data) \n 6 OP op be32 \n 7 DATA data nest(data)" },
+  bitwise = { "BITWISE_", "1 SREG sreg be32 \n 2 DREG dreg be32 \n 3 LEN len be32 \n 4 MASK mask nest(data) \n 5 XOR xor nest(data)\n"
+    .. "6 OP op be32 \n 7 DATA data nest(data)" },
   lookup = { "LOOKUP_", "1 SET set strz \n 2 SREG sreg be32 \n 3 DREG dreg be32 \n 4 SET_ID set_id be32 \n 5 FLAGS flags be32" },
   range = { "RANGE_", "1 SREG sreg be32 \n 2 OP op be32 \n 3 FROM_DATA from_data nest(data) \n 4 TO_DATA to_data nest(data)" },
   counter = { "COUNTER_" },
   limit = { "LIMIT_", "1 RATE rate be64 \n 2 UNIT unit be64 \n 3 BURST burst be32 \n 4 TYPE type be32 \n 5 FLAGS flags be32" },
-  nat = { "NAT_", "1 TYPE type be32:enum(nat_type) \n 2 FAMILY family be32:enum(nfproto) \n 3 REG_ADDR_MIN reg_addr_min be32 \n 4 REG_ADDR_MAX reg_addr_max be32 \n 5 REG_PROTO_MIN reg_proto_min be32 \n 6 REG_PROTO_MAX reg_proto_max be32 \n 7 FLAGS flags be32" },
+  nat = { "NAT_", "1 TYPE type be32:enum(nat_type) \n 2 FAMILY family be32:enum(nfproto) \n 3 REG_ADDR_MIN reg_addr_min be32\n"
+    .. "4 REG_ADDR_MAX reg_addr_max be32 \n 5 REG_PROTO_MIN reg_proto_min be32\n"
+    .. "6 REG_PROTO_MAX reg_proto_max be32 \n 7 FLAGS flags be32" },
   masq = { "MASQ_", "1 FLAGS flags be32 \n 2 REG_PROTO_MIN reg_proto_min be32 \n 3 REG_PROTO_MAX reg_proto_max be32" },
   redir = { "REDIR_", "1 REG_PROTO_MIN reg_proto_min be32 \n 2 REG_PROTO_MAX reg_proto_max be32 \n 3 FLAGS flags be32" },
   reject = { "REJECT_", "1 TYPE type be32:enum(reject_type) \n 2 ICMP_CODE icmp_code u8" },
-  log = { "LOG_", "1 GROUP group be16 \n 2 PREFIX prefix strz \n 3 SNAPLEN snaplen be32 \n 4 QTHRESHOLD qthreshold be16 \n 5 LEVEL level be32 \n 6 FLAGS flags be32" },
+  log = { "LOG_", "1 GROUP group be16 \n 2 PREFIX prefix strz \n 3 SNAPLEN snaplen be32 \n 4 QTHRESHOLD qthreshold be16\n"
+    .. "5 LEVEL level be32 \n 6 FLAGS flags be32" },
   quota = { "QUOTA_", "1 BYTES bytes be64 \n 2 FLAGS flags be32 \n 4 CONSUMED consumed be64" },
   objref = { "OBJREF_", "1 IMM_TYPE imm_type be32 \n 2 IMM_NAME imm_name strz \n 3 SET_SREG set_sreg be32 \n 4 SET_NAME set_name strz" },
 }
@@ -158,8 +164,7 @@ for name, e in pairs(expressions) do
   end
   book:kind("expression", name, e[2] and "nest(expression_" .. name .. ")" or "nest(counters)")
 end
-book:set("unknown", { bare = true }, "16383 - pad") -- attributes by their number
-book:kind("expression", "*", "nest(unknown)")
+book:kind("expression", "*", "bin")
 
 for _, name in ipairs { "table", "chain", "rule", "set", "elements" } do
   book:message(name, { head = "nfgenmsg", attrs = name })
