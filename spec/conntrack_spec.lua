@@ -16,7 +16,8 @@ u.send(b"x")
 ]]
 
 describe("conntrack", function()
-  local why = rtnl.cannot() or not (helper.has "nft" and helper.has "conntrack" and helper.has "python3") and "needs nft(8), conntrack(8) and python3" or nil
+  local why = rtnl.cannot()
+    or not (helper.has "nft" and helper.has "conntrack" and helper.has "python3") and "needs nft(8), conntrack(8) and python3" or nil
   local a
   local function track()
     a = rtnl.netns "a"

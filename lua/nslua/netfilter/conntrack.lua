@@ -159,7 +159,8 @@ function Conntrack:__tostring()
 end
 
 local function hint(errno)
-  return errno == core.errno.EINVAL and "this kernel has no nf_conntrack_netlink (CONFIG_NF_CT_NETLINK), or it is in a module that is not there" or nil
+  return errno == core.errno.EINVAL
+    and "this kernel has no nf_conntrack_netlink (CONFIG_NF_CT_NETLINK), or it is in a module that is not there" or nil
 end
 
 local function ask(self, filter, call)
