@@ -11,7 +11,7 @@ M.names = { link = true, address = true, route = true, rule = true, neighbour = 
   sockets = true, conntrack = true, nftables = true }
 
 -- What is asked by other protocols than rtnetlink.
-local others = {
+M.others = {
   sockets = function()
     return require "nslua.diag"
   end,
@@ -31,7 +31,7 @@ function M.collection(handle, name)
   if not M.names[name] then
     errors.misuse("rtnl: %s", check.unknown("collection", name, M.names))
   end
-  local object = others[name] and others[name]() or require("nslua.rtnl." .. name)
+  local object = M.others[name] and M.others[name]() or require("nslua.rtnl." .. name)
   local kept = rawget(handle, name)
   if kept and getmetatable(kept) == object.metatable then
     return kept

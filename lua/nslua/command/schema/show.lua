@@ -39,7 +39,9 @@ end
 -- Everything that has a name, by it.
 local function roots(files)
   for name in pairs(rtnl.names) do
-    require("nslua.rtnl." .. name)
+    if not rtnl.others[name] then
+      require("nslua.rtnl." .. name)
+    end
   end
   require "nslua.rtnl.nsid"
   for _, kind in ipairs(kind_names()) do
