@@ -120,7 +120,7 @@ describe("a census by two processes", function()
     local out
     out, ok = helper.sh(([[unshare %s -m -p -f --mount-proc sh <<'END'
 %s %s/crowd.py >%s/out 2>&1 &
-until grep -q ready %s/out; do kill -0 $! || { cat %s/out; exit 1; }; sleep 0.05; done
+until grep -qs ready %s/out; do kill -0 $! || { cat %s/out; exit 1; }; sleep 0.05; done
 one() { "$@" env %s %s/dump.lua; echo ==; }
 one taskset -c "$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')"
 one env
