@@ -209,7 +209,7 @@ describe("kill -9 of the script", function()
   local count = [[
     local ns, core, keeper = require "nslua", require "nslua.core", require "nslua.keeper"
     -- A dead keeper keeps its pid namespace until whoever inherited it reaps it; where that is a lazy pid 1, it takes seconds.
-    local stop, last = ns.clock() + 60
+    local stop, last = ns.clock() + 120
     repeat
       local ok, e = pcall(function()
         local home = keeper.home()
@@ -266,7 +266,7 @@ describe("kill -9 of the script", function()
       f:write(inside)
       f:close()
       helper.sh("chmod 644 " .. runner)
-      local out = helper.sh(("NSLUA_SPEC=%s timeout 120 %s sh %s"):format(token, enter, runner))
+      local out = helper.sh(("NSLUA_SPEC=%s timeout 200 %s sh %s"):format(token, enter, runner))
       os.remove(file)
       os.remove(runner)
       local left
