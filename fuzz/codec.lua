@@ -6,6 +6,10 @@ local same = require("spec.roundtrip").same
 for _, name in ipairs { "link", "address", "route", "rule", "neighbour", "nsid" } do
   require("nslua.rtnl." .. name)
 end
+local kinds = require "nslua.rtnl.kind"
+for name in pairs(kinds.names()) do
+  kinds.load(name)
+end
 
 -- Every type there is, in few bytes, so that the fuzzer gets deep.
 schema.enum("fuzz_enum", {}, { zero = 0, one = 1, many = 255 })
