@@ -155,7 +155,7 @@ end
 local function context(target)
   local ok, text = pcall(target.read, target, "attr/current")
   local label = ok and text:match "^[^%z\n]+"
-  if label and core.file.stat "/sys/kernel/security/apparmor" and not core.file.stat "/sys/fs/selinux/enforce" then
+  if label and core.file.stat "/sys/module/apparmor" and not core.file.stat "/sys/fs/selinux/enforce" then
     local profile = label:gsub(" %(%l+%)$", "")
     label = profile ~= "unconfined" and "exec " .. profile or nil
   end
