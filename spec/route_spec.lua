@@ -18,6 +18,7 @@ describe("routes", function()
 
   before_each(function()
     a = rtnl.netns "a"
+    a:sysctl("net.ipv6.conf.default.addr_gen_mode", 1) -- no addresses, and routes to them, that come by themselves
     a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
     a.address:add { "10.0.0.1/24", dev = "eth0" }
     a.address:add { "10.0.1.1/24", dev = "eth1" }
