@@ -115,14 +115,20 @@ describe("the script's own terminal", function()
 
   it("goes with the script where Ctrl-Z stops the program, and comes back with fg", function()
     local p = held(at_a_terminal [[local ns = require "nslua"
-      local r = ns.run{"sh", "-c", "echo ready; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
+      local r = ns.run{"sh", "-c", "echo ready $$.; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
       print("status " .. tostring(r.status))]])
     expect(p, "PROMPT ")
     p.pty:write(start .. "\n")
-    expect(p, "ready")
+    local pid = expect(p, "ready %d+%."):match "ready (%d+)%."
     p.pty:write "\26"
     expect(p, "Stopped")
     expect(p, "PROMPT ")
+    -- Until it has come to its stop too, it would take from the shell what is typed.
+    local deadline = ns.clock() + 10
+    while not (helper.sh("cat /proc/" .. pid .. "/stat"):match "%) (%a)" == "T") do
+      assert(ns.clock() < deadline, "it does not stop")
+      ns.wait({}, 0.01)
+    end
     p.pty:write "fg\n"
     expect(p, "LUACODE")
     p.pty:write "abc\n"
