@@ -115,7 +115,8 @@ describe("the script's own terminal", function()
 
   it("goes with the script where Ctrl-Z stops the program, and comes back with fg", function()
     local p = held(at_a_terminal [[local ns = require "nslua"
-      local r = ns.run{"sh", "-c", "echo ready $$.; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
+      local r = ns.run{"sh", "-c", "echo ready $$.; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit",
+        stderr = "inherit"}
       print("status " .. tostring(r.status))]])
     expect(p, "PROMPT ")
     p.pty:write(start .. "\n")
