@@ -126,7 +126,7 @@ describe("the script's own terminal", function()
     expect(p, "PROMPT ")
     -- Until it has come to its stop too, it would take from the shell what is typed.
     local deadline = ns.clock() + 10
-    while not (helper.sh("cat /proc/" .. pid .. "/stat"):match "%) (%a)" == "T") do
+    while helper.sh("cat /proc/" .. pid .. "/stat"):match "%) (%a)" ~= "T" do
       assert(ns.clock() < deadline, "it does not stop")
       ns.wait({}, 0.01)
     end
