@@ -244,11 +244,11 @@ static int dump_row(lua_State *L)
 {
 	struct dump *d = check(L, 1);
 	const struct nlmsghdr *h = at(L, d, 2);
-	const struct nslua_schema *s = nslua_checkschema(L, 3);
 
+	nslua_checkschema(L, 3);
 	lua_settop(L, 5);
 	nslua_row_context(L, 3, 4, 5, 0);
-	nslua_row_push(L, s, 6, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
+	nslua_row_push(L, 6, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 	return 1;
 }
 
@@ -278,12 +278,12 @@ static void forget(struct dump *d, const struct chunk *until)
 static int dump_rows(lua_State *L)
 {
 	struct dump *d = check(L, 1);
-	const struct nslua_schema *s = nslua_checkschema(L, 2);
 	struct cursor c = { d->first, 0 };
 	const struct nlmsghdr *h;
 	int n = 0, borrow = 0, family = (int)luaL_optinteger(L, 6, 0);
 	bool filter;
 
+	nslua_checkschema(L, 2);
 	lua_settop(L, 5);
 	filter = !lua_isnil(L, 5);
 	nslua_row_context(L, 2, 3, 4, 0); /* 6 */
@@ -305,7 +305,7 @@ static int dump_rows(lua_State *L)
 			continue;
 		if (filter) {
 			bool wanted;
-			void *row = nslua_row_borrow(L, s, borrow, p, len);
+			void *row = nslua_row_borrow(L, borrow, p, len);
 
 			lua_pushvalue(L, 5);
 			lua_pushvalue(L, -2);
@@ -317,20 +317,19 @@ static int dump_rows(lua_State *L)
 			if (!wanted)
 				continue;
 		}
-		nslua_row_push(L, s, 6, p, len);
+		nslua_row_push(L, 6, p, len);
 		lua_rawseti(L, -2, ++n);
 	}
 	forget(d, NULL);
 	return 1;
 }
 
-/* The iterator of each.  Upvalues: dump, schema, context, the row it gave last, its cursor, the family. */
+/* The iterator of each.  Upvalues: dump, context, the row it gave last, its cursor, the family. */
 static int each_next(lua_State *L)
 {
 	struct dump *d = lua_touserdata(L, lua_upvalueindex(1));
-	const struct nslua_schema *s = lua_touserdata(L, lua_upvalueindex(2));
-	void *last = lua_touserdata(L, lua_upvalueindex(4));
-	struct cursor *c = lua_touserdata(L, lua_upvalueindex(5));
+	void *last = lua_touserdata(L, lua_upvalueindex(3));
+	struct cursor *c = lua_touserdata(L, lua_upvalueindex(4));
 	const struct nlmsghdr *h;
 
 	if (last)
@@ -338,17 +337,17 @@ static int each_next(lua_State *L)
 	lua_settop(L, 0);
 	do
 		h = step(d, c);
-	while (h && !of_family(h, (int)lua_tointeger(L, lua_upvalueindex(6))));
+	while (h && !of_family(h, (int)lua_tointeger(L, lua_upvalueindex(5))));
 	if (!h) {
 		lua_pushnil(L);
-		lua_replace(L, lua_upvalueindex(4));
+		lua_replace(L, lua_upvalueindex(3));
 		lua_pushnil(L);
 		return 1;
 	}
 	record(L, h);
-	nslua_row_borrow(L, s, lua_upvalueindex(3), NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
+	nslua_row_borrow(L, lua_upvalueindex(2), NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 	lua_pushvalue(L, -1);
-	lua_replace(L, lua_upvalueindex(4));
+	lua_replace(L, lua_upvalueindex(3));
 	return 1;
 }
 
@@ -363,14 +362,13 @@ static int dump_each(lua_State *L)
 	lua_settop(L, 4);
 	nslua_row_context(L, 2, 3, 4, 1);
 	lua_pushvalue(L, 1);
-	lua_pushvalue(L, 2);
 	lua_pushvalue(L, 5);
 	lua_pushnil(L);
 	c = lua_newuserdatauv(L, sizeof(*c), 0);
 	c->chunk = d->first;
 	c->offset = 0;
 	lua_pushinteger(L, family);
-	lua_pushcclosure(L, each_next, 6);
+	lua_pushcclosure(L, each_next, 5);
 	return 1;
 }
 

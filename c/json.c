@@ -17,15 +17,7 @@ void nslua_json_raw(lua_State *L, const char *text)
 	luaL_setmetatable(L, NSLUA_JSON);
 }
 
-/* Text that grows in a userdata at a fixed stack slot: nothing is lost if Lua raises. */
-struct out {
-	lua_State *L;
-	int slot;
-	char *p;
-	size_t n, size;
-};
-
-static void add(struct out *o, const char *s, size_t n)
+void nslua_json_add(struct nslua_out *o, const char *s, size_t n)
 {
 	if (!o->p || o->n + n > o->size) {
 		size_t size = o->size * 2 + n;
@@ -41,9 +33,9 @@ static void add(struct out *o, const char *s, size_t n)
 	o->n += n;
 }
 
-static void add_text(struct out *o, const char *s)
+static void add_text(struct nslua_out *o, const char *s)
 {
-	add(o, s, strlen(s));
+	nslua_json_add(o, s, strlen(s));
 }
 
 /* Bytes of the well-formed UTF-8 sequence at s (RFC 3629), or 0. */
@@ -62,11 +54,11 @@ static size_t utf8(const unsigned char *s, size_t n)
 }
 
 /* A byte that is no UTF-8 becomes the character of that number, so that the text stays JSON and nothing is lost. */
-static void add_string(struct out *o, const char *text, size_t n)
+void nslua_json_string(struct nslua_out *o, const char *text, size_t n)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
-	add(o, "\"", 1);
+	nslua_json_add(o, "\"", 1);
 	for (size_t i = 0; i < n;) {
 		size_t len = utf8(s + i, n - i);
 		char escape[8];
@@ -74,27 +66,27 @@ static void add_string(struct out *o, const char *text, size_t n)
 		if (s[i] == '"' || s[i] == '\\') {
 			escape[0] = '\\';
 			escape[1] = (char)s[i];
-			add(o, escape, 2);
+			nslua_json_add(o, escape, 2);
 			i++;
 		} else if (s[i] == '\n') {
-			add(o, "\\n", 2);
+			nslua_json_add(o, "\\n", 2);
 			i++;
 		} else if (s[i] == '\t') {
-			add(o, "\\t", 2);
+			nslua_json_add(o, "\\t", 2);
 			i++;
 		} else if (s[i] < 0x20 || s[i] == 0x7f || !len) {
 			snprintf(escape, sizeof(escape), "\\u%04x", s[i]);
 			add_text(o, escape);
 			i++;
 		} else {
-			add(o, text + i, len);
+			nslua_json_add(o, text + i, len);
 			i += len;
 		}
 	}
-	add(o, "\"", 1);
+	nslua_json_add(o, "\"", 1);
 }
 
-static void add_number(struct out *o, int value)
+static void add_number(struct nslua_out *o, int value)
 {
 	char text[40];
 	double n;
@@ -123,9 +115,9 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void add_value(struct out *o, int value, int depth);
+static void add_value(struct nslua_out *o, int value, int depth);
 
-static void add_object(struct out *o, int t, int depth)
+static void add_object(struct nslua_out *o, int t, int depth)
 {
 	lua_State *L = o->L;
 	const char **keys;
@@ -144,12 +136,12 @@ static void add_object(struct out *o, int t, int depth)
 		lua_rawseti(L, -4, i);
 	}
 	qsort(keys, (size_t)n, sizeof(*keys), compare);
-	add(o, "{", 1);
+	nslua_json_add(o, "{", 1);
 	for (i = 0; i < n; i++) {
 		if (i)
-			add(o, ",", 1);
-		add_string(o, keys[i], strlen(keys[i]));
-		add(o, ":", 1);
+			nslua_json_add(o, ",", 1);
+		nslua_json_string(o, keys[i], strlen(keys[i]));
+		nslua_json_add(o, ":", 1);
 		lua_pushstring(L, keys[i]);
 		lua_rawget(L, t);
 		if (lua_isnil(L, -1)) {
@@ -160,7 +152,7 @@ static void add_object(struct out *o, int t, int depth)
 		add_value(o, lua_gettop(L), depth + 1);
 		lua_pop(L, 1);
 	}
-	add(o, "}", 1);
+	nslua_json_add(o, "}", 1);
 	lua_pop(L, 2);
 }
 
@@ -178,7 +170,7 @@ static bool is_list(lua_State *L, int t, int *n)
 	return count == *n;
 }
 
-static void add_value(struct out *o, int value, int depth)
+static void add_value(struct nslua_out *o, int value, int depth)
 {
 	lua_State *L = o->L;
 	const char *raw;
@@ -198,7 +190,7 @@ static void add_value(struct out *o, int value, int depth)
 		break;
 	case LUA_TSTRING:
 		raw = lua_tolstring(L, value, &n);
-		add_string(o, raw, n);
+		nslua_json_string(o, raw, n);
 		break;
 	case LUA_TTABLE:
 		if (depth == JSON_DEPTH)
@@ -207,15 +199,15 @@ static void add_value(struct out *o, int value, int depth)
 			add_object(o, value, depth);
 			break;
 		}
-		add(o, "[", 1);
+		nslua_json_add(o, "[", 1);
 		for (int i = 1; i <= count; i++) {
 			if (i > 1)
-				add(o, ",", 1);
+				nslua_json_add(o, ",", 1);
 			lua_rawgeti(L, value, i);
 			add_value(o, lua_gettop(L), depth + 1);
 			lua_pop(L, 1);
 		}
-		add(o, "]", 1);
+		nslua_json_add(o, "]", 1);
 		break;
 	default:
 		raw = luaL_testudata(L, value, NSLUA_JSON);
@@ -226,10 +218,15 @@ static void add_value(struct out *o, int value, int depth)
 	}
 }
 
+void nslua_json_value(struct nslua_out *o, int value)
+{
+	add_value(o, value, 1);
+}
+
 /* Push the value at that slot as text. */
 int nslua_json_text(lua_State *L, int value)
 {
-	struct out o = { .L = L };
+	struct nslua_out o = { .L = L };
 
 	lua_pushnil(L);
 	o.slot = lua_gettop(L);

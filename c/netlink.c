@@ -391,10 +391,10 @@ static int nl_get(lua_State *L)
 	int type = (int)luaL_checkinteger(L, 2);
 	size_t len;
 	const char *payload = luaL_checklstring(L, 3, &len);
-	const struct nslua_schema *schema = nslua_checkschema(L, 4);
 	double deadline = nslua_netlink_deadline(L, 7);
 	uint32_t seq = nslua_netlink_seq(s);
 
+	nslua_checkschema(L, 4);
 	lua_settop(L, 6);
 	nslua_row_context(L, 4, 5, 6, 0);
 	if (send_request(L, s, type, 0, payload, len, seq) < 0)
@@ -415,7 +415,7 @@ static int nl_get(lua_State *L)
 				return failed;
 			}
 			nslua_netlink_record(L, h->nlmsg_type, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
-			nslua_row_push(L, schema, 7, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
+			nslua_row_push(L, 7, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 			s->busy = false;
 			return 1;
 		}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* schema.h - a compiled schema: C arrays that encode, decode and rows walk.  Internal to schema.c, encode.c, decode.c, path.c, row.c, json.c. */
+/* schema.h - a compiled schema: C arrays that encode, decode and rows walk.  Internal to those that compile, encode and decode. */
 #ifndef NSLUA_SCHEMA_H
 #define NSLUA_SCHEMA_H
 
@@ -183,22 +183,75 @@ int nslua_row_bytes(lua_State *L);
 int nslua_row_isrow(lua_State *L);
 void nslua_row_init(lua_State *L);
 
-/* A row's context, and the layout in it: what a class makes of a schema (class.c). */
-enum { CTX_SCHEMA = 1, CTX_LOOKUP, CTX_METHODS, CTX_LAYOUT, CTX_ROWSET, CTX_KEEP };
-/* LOOKUP: key -> index of the attribute's field + 1, -(index + 1) of the header's, or function. */
-enum { LAY_LOOKUP = 1, LAY_METHODS, LAY_DROP, LAY_COMPUTED, LAY_SAME, LAY_NAME, LAY_CLASS };
+/*
+ * A row's context is its metatable, shared by all rows of one result.  CTX_MEMO: row -> { key -> table made of it }, weak keys; CTX_ROW marks
+ * it as one.  The layout in it is what a class makes of a schema (class.c).
+ */
+enum { CTX_SCHEMA = 1, CTX_LOOKUP, CTX_METHODS, CTX_LAYOUT, CTX_ROWSET, CTX_KEEP, CTX_MEMO, CTX_ROW };
+/* LOOKUP: key -> index of the attribute's field + 1, -(index + 1) of the header's, or LOOKUP_ENTRY + index of its entry + 1. */
+enum { LAY_LOOKUP = 1, LAY_METHODS, LAY_SAME, LAY_NAME, LAY_CLASS, LAY_ENTRIES, LAY_KEYS, LAY_EXTRAS, LAY_CALLS };
+#define LOOKUP_ENTRY 0x10000
+
+/* How a field that a row shows comes about; the order is that of how_names[] in class.c. */
+enum nslua_how {
+	HOW_RAW,    /* as the kernel sent it */
+	HOW_CALL,   /* by a function; nil where neither of the fields is there */
+	HOW_PREFIX, /* a: address, b: its length */
+	HOW_LINK,   /* a: index, by the row set's names */
+	HOW_NAME,   /* a, or else b: number, by a table of names */
+	HOW_FLAG    /* a, or else b: bits */
+};
+struct nslua_entry {
+	uint8_t how;
+	bool no;        /* of HOW_FLAG: false where it is not set, not nil */
+	uint16_t want[2]; /* where neither of these attributes is there, neither is it; 0 at first: it may be in any case */
+	int32_t of[2];  /* fields it is made of, as in LOOKUP; 0: none */
+	uint64_t bits;
+};
+/* All of them, by the order of their keys: LAY_KEYS, LAY_EXTRAS (names, the text of no address), LAY_CALLS are lists in step with it. */
+struct nslua_entries {
+	int n;
+	struct nslua_entry e[];
+};
 int nslua_row_decode(lua_State *L);                                             /* row.c: the methods every row has */
 int nslua_row_json(lua_State *L);
 
-/* The table that rows of one schema, class and row set share; `keep` is kept alive by it (0: nothing).  Pushes it. */
+/* Where a row is read (entry.c). */
+struct nslua_reader {
+	lua_State *L;
+	const struct nslua_schema *s;
+	const uint8_t *p;
+	size_t n;
+	int row, context; /* stack slots */
+	int uv;        /* slot of the schema's tables, its keys behind it; 0: not there yet */
+	bool json, strict;
+	struct nslua_scope root;
+	const struct nslua_attr *seen; /* by id, below `seen_n`; NULL: not gone through */
+	int seen_n;
+};
+bool nslua_entry_push(struct nslua_reader *r, int i, const struct nslua_entry *e, int layout); /* pushes a value, or false and nothing */
+bool nslua_raw_push(struct nslua_reader *r, int32_t lookup);
+
+/* The metatable that rows of one schema, class and row set share; `keep` is kept alive by it (0: nothing).  Pushes it. */
 void nslua_row_context(lua_State *L, int schema, int cls, int rowset, int keep);
-void nslua_row_push(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n);
-void *nslua_row_borrow(lua_State *L, const struct nslua_schema *s, int context, const uint8_t *p, size_t n);
+void nslua_row_seal(lua_State *L, int context);                                 /* row.c: the metamethods */
+void nslua_row_push(lua_State *L, int context, const uint8_t *p, size_t n);
+void *nslua_row_borrow(lua_State *L, int context, const uint8_t *p, size_t n);
 void nslua_row_expire(void *row);
 
-void nslua_json_init(lua_State *L);                                             /* json.c */
+/* Text that grows in a userdata at a fixed stack slot: nothing is lost if Lua raises (json.c). */
+struct nslua_out {
+	lua_State *L;
+	int slot;
+	char *p;
+	size_t n, size;
+};
+void nslua_json_init(lua_State *L);
 void nslua_json_raw(lua_State *L, const char *text);
 int nslua_json_text(lua_State *L, int value);
+void nslua_json_add(struct nslua_out *o, const char *s, size_t n);
+void nslua_json_string(struct nslua_out *o, const char *text, size_t n);
+void nslua_json_value(struct nslua_out *o, int value);
 int nslua_json(lua_State *L);
 
 bool nslua_push_bytes(lua_State *L, const struct nslua_field *f, const uint8_t *p, size_t n); /* bytes.c: as text, or false and nothing */

@@ -238,4 +238,115 @@ describe("row json", function()
     assert.is_true(ok, out)
     assert.are.equal("True [[1, {'x': 'y'}]]", out)
   end)
+
+  describe("whose fields C makes", function()
+    schema.struct("r_prefix_head", {}, "family u8 len u8 flags u16:flags(r_flags) pad(4)")
+    schema.set("r_prefix_set", {}, [[
+      1 ADDR  addr  ip
+      2 INDEX index u32
+      3 WIDE  wide  u32
+      4 INFO  info  nest(r_info)
+      5 ALT   alt   strz multi
+      6 OTHER other u32
+    ]])
+    schema.message("r_prefix", { head = "r_prefix_head", attrs = "r_prefix_set" })
+    local P = schema.compile "r_prefix"
+    local names = { [7] = "seven" }
+    local seen = 0
+    local made = schema.class {
+      name = "made",
+      hidden = { "addr", "len", "flags", "info" },
+      computed = {
+        addr = { how = "prefix", "addr", "len", extra = "everything", call = function(row)
+          return "of family " .. row.family
+        end },
+        dev = { how = "link", "index", call = function(row, set)
+          return "asked for " .. row.index .. " of " .. set.name
+        end },
+        number = { how = "name", "wide", "len", extra = names, call = function(row)
+          return "unknown " .. (row.wide or row.len)
+        end },
+        up = { how = "flag", "flags", bits = 1 },
+        said = { how = "flag", "flags", bits = 1, no = true },
+        kind = schema.when("info", function(row)
+          seen = seen + 1
+          return row.info.kind
+        end),
+        either = schema.when("wide", "other", function(row)
+          return (row.wide or 0) + (row.other or 0)
+        end),
+      },
+    }
+    local function row(t, set)
+      return P:row(P:encode(t), made, set)
+    end
+
+    it("has prefixes, the text for none, and the function for what is neither IPv4 nor IPv6", function()
+      assert.equal("10.1.2.0/24", row({ family = 2, len = 24, addr = "10.1.2.0" }).addr)
+      assert.equal("fd00::/8", row({ family = 10, len = 8, addr = "fd00::" }).addr)
+      assert.equal("::1/128", row({ family = 10, len = 128, addr = "::1" }).addr)
+      assert.equal("10.0.0.1/255", row({ family = 2, len = 255, addr = "10.0.0.1" }).addr)
+      assert.equal("everything", row({ family = 2 }).addr)
+      assert.is_nil(row({ family = 2, len = 3 }).addr)
+      assert.equal("of family 28", row({ family = 28, len = 20, addr = "0.1.0.0" }).addr)
+      assert.equal("of family 10", row({ family = 10, len = 20, addr = "0.1.0.0" }).addr)
+    end)
+
+    it("has names of links from the row set, and asks where it has none", function()
+      assert.equal("eth7", row({ index = 7 }, { names = { [7] = "eth7" } }).dev)
+      assert.equal("asked for 7 of x", row({ index = 7 }, { name = "x" }).dev)
+      assert.is_nil(row({ index = 0 }, { name = "x" }).dev)
+      assert.is_nil(row({}, { name = "x" }).dev)
+    end)
+
+    it("has names of numbers, by the first field that is there", function()
+      assert.equal("seven", row({ wide = 7, len = 9 }).number)
+      assert.equal("seven", row({ len = 7 }).number)
+      assert.equal("unknown 4294967295", row({ wide = 4294967295 }).number:gsub("%.0$", ""))
+      names.complete = true
+      assert.equal(4294967295, row({ wide = 4294967295 }).number)
+      names.complete = nil
+    end)
+
+    it("has bits, as true or nil, or as true or false", function()
+      local on, off = row { flags = { "up" } }, row {}
+      assert.same({ true, true }, { on.up, on.said })
+      assert.is_nil(off.up)
+      assert.is_false(off.said)
+    end)
+
+    it("does not call for what is not there", function()
+      seen = 0
+      assert.is_nil(row({}).kind)
+      assert.is_nil(row({}):decode().kind)
+      assert.equal(0, seen)
+      assert.equal("k", row({ info = { kind = "k" } }).kind)
+      assert.equal(1, seen)
+      assert.is_nil(row({}).either)
+      assert.equal(3, row({ wide = 3 }):decode().either)
+      assert.equal(4, row({ other = 4 }).either)
+    end)
+
+    it("shows the same in decode, json and by its fields", function()
+      local set = { names = { [7] = "eth7" } }
+      local one = row({ family = 2, len = 24, addr = "10.1.2.0", index = 7, wide = 7, flags = { "up" }, info = { kind = "k" },
+        alt = { "a", "b" } }, set)
+      local t = one:decode()
+      assert.same({ family = 2, addr = "10.1.2.0/24", index = 7, dev = "eth7", wide = 7, number = "seven", up = true, said = true, kind = "k",
+        either = 7, alt = { "a", "b" } }, t)
+      for key, value in pairs(t) do
+        assert.same(value, one[key], key)
+      end
+      assert.equal('{"addr":"10.1.2.0/24","alt":["a","b"],"dev":"eth7","either":7,"family":2,"index":7,"kind":"k","number":"seven","said":true,'
+        .. '"up":true,"wide":7}', one:json())
+      assert.equal("k", one.info.kind) -- and a table that was asked for on the way is not in the way
+      assert.same(t, one:decode())
+    end)
+
+    it("refuses a class that is made of what is no field", function()
+      assert.has_error(function()
+        P:row(P:encode {}, schema.class { name = "wrong", computed = { x = { how = "link", "indx" } } })
+      end, "schema.class: x is made of 'indx', which is no field")
+    end)
+  end)
 end)

@@ -53,6 +53,10 @@ describe("numbers of the rtnetlink schemas", function()
       for name in out:gmatch "'([%u%d_]+)' undeclared" do
         missing[name] = newer[name]
       end
+      for struct, member in out:gmatch "'(struct [%l%d_]+)' has no member named '([%l%d_]+)'" do
+        local name = ("offsetof(%s, %s)"):format(struct, member)
+        missing[name] = newer[name]
+      end
       out, ok = compile(missing)
     end
     os.remove(path)

@@ -37,10 +37,18 @@ M.kinds = M.branches
 ---@class nslua.schema.Class
 ---@field name string
 ---computed: called once a row, when first read; takes the place of a raw field of that name.
----@field computed? table<string, fun(row: nslua.Row, rowset: any): any>
+---@field computed? table<string, nslua.schema.Computed>
 ---@field hidden? string[]  raw fields that decode, json and pairs leave out; they can still be read by name
 ---@field methods? table<string, function>
 ---@field same? fun(a: nslua.Row, b: nslua.Row): boolean  what == means: the same kernel object
+
+---A function of a row and its row set, or how C makes it (`call`: a function for what that leaves): "call", only where the attribute at [1] or
+---that at [2] is there; "prefix" of the address and its length at [1] and [2] (`extra`: what no address at all is); "link", the name of the index
+---at [1]; "name" of the number at [1], or else [2], by the table `extra`; "flag", whether one of `bits` is set in [1], or else [2] (`no`: false
+---where none is, not nil).
+---@alias nslua.schema.Computed
+---| fun(row: nslua.Row, rowset: any): any
+---| { how: "call"|"prefix"|"link"|"name"|"flag", [1]: string, [2]: string?, call: function?, extra: any, bits: integer?, no: boolean? }
 
 ---@class nslua.Row  a message whose fields are decoded when read; read-only
 ---@field decode fun(self): table  every public field, as a plain table
@@ -57,12 +65,24 @@ function M.class(t)
     for k, v in pairs(t[kind] or {}) do
       if language.reserved[k] then
         errors.misuse("schema.class %s: '%s' is a method of rows", t.name, k)
-      elseif type(v) ~= "function" then
+      elseif type(v) ~= "function" and not (kind == "computed" and type(v) == "table" and v.how) then
         errors.misuse("schema.class %s: %s.%s must be a function", t.name, kind, tostring(k))
       end
     end
   end
   return t
+end
+
+---A computed field that is nil where neither of these attributes is there, without a look at it.
+---@param one string
+---@param other? string  may be left out
+---@param call fun(row: nslua.Row, rowset: any): any
+---@return nslua.schema.Computed
+function M.when(one, other, call)
+  if call == nil then
+    other, call = nil, other
+  end
+  return { how = "call", one, other, call = call }
 end
 
 ---A row's field as the kernel sent it: for computed fields that take the place of a raw one.

@@ -2,6 +2,7 @@
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
+local schema = require "nslua.schema"
 
 local M = {}
 
@@ -17,6 +18,13 @@ local kinds = {
     [0] = "global", [200] = "site", [253] = "link", [254] = "host", [255] = "nowhere" },
   group = { file = "group", max = 4294967295, [0] = "default" },
 }
+
+---Number to name, of each kind; empty until a first name is asked for, and then `complete`.
+M.known = {}
+for name, kind in pairs(kinds) do
+  local known = {}
+  M.known[name], M.known[kind] = known, known
+end
 
 -- The first that exists wins, as in iproute2: an administrator's file over the distribution's.
 local folders = { "/etc/iproute2/", "/usr/share/iproute2/", "/usr/lib/iproute2/" }
@@ -44,6 +52,13 @@ local function load(kind)
     end
   end
   kind.by_name = by_name
+  local known = M.known[kind]
+  known.complete = true
+  for number, name in pairs(kind) do
+    if type(number) == "number" then
+      known[number] = name
+    end
+  end
   return by_name
 end
 
@@ -79,6 +94,21 @@ function M.name(kind, number)
     load(names)
   end
   return names[number] or number
+end
+
+---The name of the number in a field of rows, or else in another.
+---@param kind "table"|"proto"|"scope"|"group"
+---@param field string
+---@param other? string
+---@return nslua.schema.Computed
+function M.of(kind, field, other)
+  return { how = "name", field, other, extra = M.known[kind], call = function(row)
+    local number = schema.raw(row, field)
+    if number == nil and other then
+      number = schema.raw(row, other)
+    end
+    return M.name(kind, number)
+  end }
 end
 
 return M

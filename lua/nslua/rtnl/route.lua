@@ -52,42 +52,20 @@ local function via_of(from)
 end
 
 local computed = {
-  dst = function(row)
-    local address, length = row.dst_address, row.dst_len
-    if address and row.family == "mpls" then
-      return mpls.of_address(address)
-    elseif address then
-      return address .. "/" .. ("%d"):format(length)
-    end
-    return length == 0 and "default" or nil
-  end,
-  from = function(row)
-    local address = row.src_address
-    return address and address .. "/" .. ("%d"):format(row.src_len)
-  end,
-  via = via_of,
-  dev = function(row, set)
-    return verbs.link_name(set, row.dev_index)
-  end,
-  iif = function(row, set)
-    return verbs.link_name(set, row.iif_index)
-  end,
-  table = function(row)
-    return names.name("table", row.table_number or row.table8)
-  end,
-  proto = function(row)
-    return names.name("proto", row.proto_number)
-  end,
-  scope = function(row)
-    return names.name("scope", row.scope_number)
-  end,
-  nexthops = function(row, set)
-    local list = row.multipath
-    if not list then
-      return nil
-    end
+  dst = { how = "prefix", "dst_address", "dst_len", extra = "default", call = function(row)
+    local address = row.dst_address
+    return address and mpls.of_address(address)
+  end },
+  from = { how = "prefix", "src_address", "src_len" },
+  via = schema.when("gateway", "via_bytes", via_of),
+  dev = verbs.link_of "dev_index",
+  iif = verbs.link_of "iif_index",
+  table = names.of("table", "table_number", "table8"),
+  proto = names.of("proto", "proto_number"),
+  scope = names.of("scope", "scope_number"),
+  nexthops = schema.when("multipath", function(row, set)
     local out = {}
-    for i, hop in ipairs(list) do
+    for i, hop in ipairs(row.multipath) do
       out[i] = { via = via_of(hop), dev = verbs.link_name(set, hop.dev_index), dev_index = hop.dev_index, weight = hop.hops + 1,
         realms = hop.realms, encap = encap.read(hop.encap_type, hop.encap, set), as = mpls.text(hop.newdst) }
       for flag in pairs(hop.flags) do
@@ -95,39 +73,36 @@ local computed = {
       end
     end
     return out
-  end,
-  encap = function(row, set)
+  end),
+  encap = schema.when("encap_type", function(row, set)
     return encap.read(row.encap_type, schema.raw(row, "encap"), set)
-  end,
-  as = function(row)
+  end),
+  as = schema.when("newdst", function(row)
     return mpls.text(row.newdst)
-  end,
-  expires = function(row)
+  end),
+  expires = schema.when("cacheinfo", function(row)
     local info = row.cacheinfo
     return info and info.expires and info.expires ~= 0 and info.expires / USER_HZ or nil
-  end,
-  error = function(row)
+  end),
+  error = schema.when("cacheinfo", function(row)
     local info = row.cacheinfo
     local errno = info and info.error
     -- the kernel's -ENETUNREACH as an unsigned number
     return errno and errno ~= 0 and core.errno[errno > 2147483647 and 4294967296 - errno or errno] or nil
-  end,
+  end),
 }
-for _, flag in ipairs { "onlink", "dead", "linkdown", "cloned", "offload", "trap" } do
-  computed[flag] = function(row)
-    return row.flags[flag] or nil
-  end
+for flag, bits in pairs { dead = 1, onlink = 4, offload = 8, linkdown = 16, trap = 64, cloned = 0x200 } do -- RTNH_F_*, RTM_F_*
+  computed[flag] = { how = "flag", "flags", bits = bits }
 end
 for metric in pairs(routewords.metrics) do
-  computed[metric] = function(row)
-    local all = row.metrics
-    return all and routewords.metric_value(metric, all[metric])
-  end
+  computed[metric] = schema.when("metrics", function(row)
+    return routewords.metric_value(metric, row.metrics[metric])
+  end)
 end
-function computed.lock(row)
-  local all = row.metrics
-  return all and all.lock and routewords.locked(all.lock)
-end
+computed.lock = schema.when("metrics", function(row)
+  local lock = row.metrics.lock
+  return lock and routewords.locked(lock)
+end)
 
 route.class = schema.class {
   name = "route",

@@ -98,6 +98,15 @@ function M.link_name(set, index)
   return links[index]
 end
 
+---The name of the link whose index is in a field of rows.
+---@param field string
+---@return nslua.schema.Computed
+function M.link_of(field)
+  return { how = "link", field, call = function(row, set)
+    return M.link_name(set, schema.raw(row, field))
+  end }
+end
+
 ---Raise where an option is not known.
 ---@param call string
 ---@param t any

@@ -16,7 +16,7 @@ return {
     5  SEQ_NR            seq_nr            u16     -- only read
     6  VERSION           version           u8
     7  PROTOCOL          proto             u8:enum(hsr_protocol)
-    8  INTERLINK         interlink_index   u32
+    8  +INTERLINK        interlink_index   u32
   ]],
   dev = { slave1 = "slave1_index", slave2 = "slave2_index", interlink = "interlink_index" },
   untold = { version = true },
