@@ -121,23 +121,80 @@ static void receive(struct batch *b)
 	}
 }
 
+/* Where in the list of requests: entry, and which of its payloads where it has several. */
+struct at {
+	int entry, payload;
+	int index; /* of the request, all counted, from 1 */
+};
+
+static const char wanted[] = "a list of { type, flags, payload or list of payloads } expected";
+
 /*
- * nl:batch({ { type, flags, payload }, ... } [, seconds]) -> failures, warnings: lists, empty where all went well, of
- * { index=, errno=, message=, extack=, unknown= } and of extacks with index.  The kernel goes on after a failure, so does the batch.
- * `unknown`: the answer was lost or did not come in time; the request may have been carried out.  Only the last request of each send is
- * acknowledged, and those with NLM_F_ACK in flags; only those can warn.  NLM_F_ECHO is refused: the echoes would push the answers out.
+ * The request at that place: pushes its payload.  False at the end.  What is wrong is an error of argument 2; nothing was sent then, as all of
+ * them are gone through before.
+ */
+static bool fetch(lua_State *L, struct at *at, int *type, int *flags, const char **payload, size_t *len)
+{
+	for (;; at->entry++, at->payload = 0) {
+		int top = lua_gettop(L);
+
+		lua_rawgeti(L, 2, at->entry + 1);
+		if (lua_isnil(L, -1)) {
+			lua_pop(L, 1);
+			return false;
+		}
+		luaL_argcheck(L, lua_istable(L, -1), 2, wanted);
+		lua_rawgeti(L, -1, 1);
+		lua_rawgeti(L, -2, 2);
+		lua_rawgeti(L, -3, 3);
+		luaL_argcheck(L, lua_type(L, -3) == LUA_TNUMBER && lua_type(L, -2) == LUA_TNUMBER, 2, wanted);
+		*type = (int)lua_tointeger(L, -3);
+		*flags = (int)lua_tointeger(L, -2);
+		if (lua_istable(L, -1)) {
+			lua_rawgeti(L, -1, at->payload + 1);
+			if (lua_isnil(L, -1)) {
+				lua_settop(L, top);
+				continue; /* that entry is done */
+			}
+		} else if (at->payload) {
+			lua_settop(L, top);
+			continue;
+		}
+		luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 2, wanted);
+		*payload = lua_tolstring(L, -1, len);
+		lua_replace(L, top + 1);
+		lua_settop(L, top + 1);
+		return true;
+	}
+}
+
+static void step(struct at *at)
+{
+	at->payload++;
+	at->index++;
+}
+
+/*
+ * nl:batch({ { type, flags, payload }, { type, flags, { payload, payload, ... } }, ... } [, seconds]) -> failures, warnings: lists, empty where
+ * all went well, of { index=, errno=, message=, extack=, unknown= } and of extacks with index; requests are counted from 1, each payload is one.
+ * The kernel goes on after a failure, so does the batch.  `unknown`: the answer was lost or did not come in time; the request may have been
+ * carried out.  Only the last request of each send is acknowledged, and those with NLM_F_ACK in flags; only those can warn.  NLM_F_ECHO is
+ * refused: the echoes would push the answers out.
  */
 int nslua_netlink_batch(lua_State *L)
 {
 	struct batch *b;
 	uint8_t *out;
-	int total, next = 1, most;
+	int most, type, flags;
+	struct at at = { 0, 0, 1 };
+	const char *payload;
+	size_t len;
+	bool more;
 	struct nslua_netlink *s = nslua_netlink_use(L, 1, true);
 	double deadline = nslua_netlink_deadline(L, 3);
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
-	total = (int)lua_rawlen(L, 2);
 	most = s->rcvbuf / ANSWER_COST;
 	most = most < 1 ? 1 : most > MOST ? MOST : most;
 	b = lua_newuserdatauv(L, sizeof(*b), 0);
@@ -150,47 +207,34 @@ int nslua_netlink_batch(lua_State *L)
 	lua_newtable(L);
 	b->warnings = lua_gettop(L);
 	/* all are looked at before any is sent */
-	for (int i = 1; i <= total; i++) {
-		lua_rawgeti(L, 2, i);
-		luaL_argcheck(L, lua_istable(L, -1), 2, "a list of { type, flags, payload } expected");
-		for (int k = 1; k <= 3; k++) {
-			lua_rawgeti(L, -k, k);
-			luaL_argcheck(L, lua_type(L, -1) == (k == 3 ? LUA_TSTRING : LUA_TNUMBER), 2, "a list of { type, flags, payload } expected");
-		}
-		luaL_argcheck(L, NLMSG_ALIGN(NLMSG_LENGTH(lua_rawlen(L, -1))) <= BYTES, 2, "a request longer than 64 KiB");
-		luaL_argcheck(L, !(lua_tointeger(L, -2) & NLM_F_ECHO), 2, "no echo in a batch");
-		lua_pop(L, 4);
+	for (; fetch(L, &at, &type, &flags, &payload, &len); step(&at)) {
+		luaL_argcheck(L, NLMSG_ALIGN(NLMSG_LENGTH(len)) <= BYTES, 2, "a request longer than 64 KiB");
+		luaL_argcheck(L, !(flags & NLM_F_ECHO), 2, "no echo in a batch");
+		lua_pop(L, 1);
 	}
-	while (next <= total) {
+	at = (struct at){ 0, 0, 1 };
+	more = fetch(L, &at, &type, &flags, &payload, &len);
+	while (more) {
 		size_t n = 0;
 		struct nlmsghdr *last = NULL;
 		struct iovec iov;
 
-		for (b->n = 0; b->n < most && next <= total; b->n++, next++) {
+		for (b->n = 0; more && b->n < most && n + NLMSG_ALIGN(NLMSG_LENGTH(len)) <= BYTES; b->n++) {
 			struct nlmsghdr *h = (void *)(out + n);
-			size_t len;
-			const char *payload;
 
-			lua_rawgeti(L, 2, next);
-			lua_rawgeti(L, -1, 1);
-			lua_rawgeti(L, -2, 2);
-			lua_rawgeti(L, -3, 3);
-			payload = lua_tolstring(L, -1, &len);
-			if (n + NLMSG_ALIGN(NLMSG_LENGTH(len)) > BYTES) {
-				lua_pop(L, 4);
-				break;
-			}
 			memset(h, 0, NLMSG_ALIGN(NLMSG_LENGTH(len)));
 			h->nlmsg_len = (uint32_t)NLMSG_LENGTH(len);
-			h->nlmsg_type = (uint16_t)lua_tointeger(L, -3);
-			h->nlmsg_flags = (uint16_t)(lua_tointeger(L, -2) | NLM_F_REQUEST);
+			h->nlmsg_type = (uint16_t)type;
+			h->nlmsg_flags = (uint16_t)(flags | NLM_F_REQUEST);
 			h->nlmsg_seq = nslua_netlink_seq(s);
 			h->nlmsg_pid = s->portid;
 			memcpy(NLMSG_DATA(h), payload, len);
-			lua_pop(L, 4);
+			lua_pop(L, 1);
 			n += NLMSG_ALIGN(h->nlmsg_len);
-			b->sent[b->n] = (struct sent){ .seq = h->nlmsg_seq, .index = next };
+			b->sent[b->n] = (struct sent){ .seq = h->nlmsg_seq, .index = at.index };
 			last = h;
+			step(&at);
+			more = fetch(L, &at, &type, &flags, &payload, &len);
 		}
 		if (last)
 			last->nlmsg_flags |= NLM_F_ACK;
@@ -203,8 +247,11 @@ int nslua_netlink_batch(lua_State *L)
 			s->busy = false;
 			for (int i = 0; i < b->n; i++)
 				add_failure(b, b->sent[i].index, error, NULL, false);
-			for (; next <= total; next++)
-				add_failure(b, next, error, NULL, false);
+			for (; more; more = fetch(L, &at, &type, &flags, &payload, &len)) {
+				lua_pop(L, 1);
+				add_failure(b, at.index, error, NULL, false);
+				step(&at);
+			}
 			break;
 		}
 		receive(b);

@@ -189,6 +189,100 @@ describe("a batch", function()
     assert.is_true(not ok and #e.errors == 1000 and e.errors[1000].index == 1000)
   end)
 
+  it("tells which of many like ones failed, among others", function()
+    local ok, e = pcall(a.batch, a, function()
+      a.route:add { "10.2.0.0/24", dev = "eth0" } -- 1
+      a.route:add { "10.2.1.0/24", dev = "eth0" }
+      a.route:add { "10.2.0.0/24", dev = "eth0" } -- 3: there already
+      a.link:add { name = "eth0", kind = "ifb" } -- 4: there already
+      a.address:add { "10.0.0.1/24", dev = "eth0" } -- 5: there already
+      a.address:add { "10.0.0.2/24", dev = "eth0" }
+      a.route:add { "10.2.2.0/24", dev = "eth0" }
+      a.route:add { "10.2.1.0/24", dev = "eth0" } -- 8: there already
+    end)
+    assert.is_false(ok)
+    local found = {}
+    for i, failed in ipairs(e.errors) do
+      found[i] = { failed.index, failed.request.call, failed.request[1][1] or failed.request[1].name, failed.error.code }
+    end
+    assert.same({ { 3, "route.add", "10.2.0.0/24", "EEXIST" }, { 4, "link.add", "eth0", "EEXIST" }, { 5, "address.add", "10.0.0.1/24", "EEXIST" },
+      { 8, "route.add", "10.2.1.0/24", "EEXIST" } }, found)
+    assert.is_truthy(tostring(e.errors[4].error):find("10.2.1.0/24 dev eth0", 1, true))
+    assert.is_truthy(a.route:get "10.2.2.0/24")
+    assert.is_truthy(a.address:get { "10.0.0.2/24", dev = "eth0" })
+  end)
+
+  it("makes of routes that are alike what each of them says", function()
+    local same = { "10.2.7.0/24", dev = "eth0", metric = 5 }
+    a:batch(function()
+      a.route:add { "10.2.0.0/24", dev = "eth0", metric = 5 }
+      a.route:add { "10.2.1.0/24", dev = "eth0", metric = 5 }
+      a.route:add { "10.2.2.0/25", dev = "eth0", metric = 5 } -- another length
+      a.route:add { "fd00:2::/64", dev = "eth0", metric = 5 } -- another family
+      a.route:add { "fd00:3::/64", dev = "eth0", metric = 5 }
+      a.route:add { "10.2.3.0/24", dev = "eth0", metric = 6 } -- another word
+      a.route:add { "10.2.4.0/24", dev = "eth0" } -- one less
+      a.route:add { "10.2.5.0/24", dev = "eth0", table = 99 } -- one more
+      a.route:add { "10.2.6.1", dev = "eth0", table = 99 } -- no length
+      a.route:add { "default", dev = "eth0", table = 99 }
+      a.route:add(same)
+      same.metric = 8 -- the table that it was is another now
+      same[1] = "10.2.8.0/24"
+      a.route:add(same)
+      a.route:add { "10.2.9.0/24", nexthops = { { via = "10.0.0.7" }, { via = "10.0.0.8" } } }
+      a.route:add { "10.2.10.0/24", nexthops = { { via = "10.0.0.9" }, { via = "10.0.0.8" } } }
+      a.route:replace { "10.2.0.0/24", dev = "eth0", metric = 5, mtu = 1300 }
+    end)
+    local function of(dst, key)
+      key = key or {}
+      key[1] = dst
+      local row = assert(a.route:get(key), dst)
+      return row.dst, row.metric, row.family, row.mtu
+    end
+    assert.same({ "10.2.0.0/24", 5, "inet", 1300 }, { of "10.2.0.0/24" })
+    assert.same({ "10.2.1.0/24", 5, "inet" }, { of "10.2.1.0/24" })
+    assert.same({ "10.2.2.0/25", 5, "inet" }, { of "10.2.2.0/25" })
+    assert.same({ "fd00:2::/64", 5, "inet6" }, { of "fd00:2::/64" })
+    assert.same({ "fd00:3::/64", 5, "inet6" }, { of "fd00:3::/64" })
+    assert.same({ "10.2.3.0/24", 6, "inet" }, { of "10.2.3.0/24" })
+    assert.same({ "10.2.4.0/24", nil, "inet" }, { of "10.2.4.0/24" })
+    assert.same({ "10.2.5.0/24", nil, "inet" }, { of("10.2.5.0/24", { table = 99 }) })
+    assert.same({ "10.2.6.1/32", nil, "inet" }, { of("10.2.6.1/32", { table = 99 }) })
+    assert.same({ "default", nil, "inet" }, { of("default", { table = 99 }) })
+    assert.same({ "10.2.7.0/24", 5, "inet" }, { of "10.2.7.0/24" })
+    assert.same({ "10.2.8.0/24", 8, "inet" }, { of "10.2.8.0/24" })
+    assert.equal("10.0.0.7", a.route:get("10.2.9.0/24").nexthops[1].via)
+    assert.equal("10.0.0.9", a.route:get("10.2.10.0/24").nexthops[1].via)
+  end)
+
+  it("knows that a name stands for another link after what it did to links", function()
+    a.link:add { name = "x0", kind = "veth", peer = { name = "x1", up = true }, up = true }
+    a:batch(function()
+      a.route:add { "10.2.0.0/24", dev = "x0" }
+      a.link:change("x0", { up = false })
+      a.link:change("x0", { name = "y0" })
+      a.link:change("x1", { up = false })
+      a.link:change("x1", { name = "x0", up = true })
+      a.link:change("y0", { up = true })
+      a.route:add { "10.2.1.0/24", dev = "x0" }
+    end)
+    assert.equal(a.link:get("x0").index, a.route:get("10.2.1.0/24").dev_index)
+  end)
+
+  it("says at its line what is no route, also after one like it", function()
+    local ok, e = pcall(a.batch, a, function()
+      a.route:add { "10.2.0.0/24", dev = "eth0" }
+      a.route:add { "10.2.0.0/33", dev = "eth0" }
+    end)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find("batch_spec.lua", 1, true) and tostring(e):find('"10.2.0.0/33" is no address', 1, true), tostring(e))
+    ok, e = pcall(a.batch, a, function()
+      a.route:add { "10.2.0.0/24", dev = "eth0" }
+      a.route:add { dev = "eth0" }
+    end)
+    assert.is_true(not ok and tostring(e):find("the destination at [1] is needed", 1, true) ~= nil, tostring(e))
+  end)
+
   it("leaves no fd", function()
     if not helper.is_root() then
       return pending "names of namespaces take root"

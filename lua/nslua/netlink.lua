@@ -21,6 +21,9 @@ M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
 ---@field devices table<string, integer>  indexes looked up in this batch
 ---@field touched table<string, true>     names of links that what is queued makes, deletes or moves
 ---@field wild boolean?    what is queued may do that to any
+---@field kept table        what writes keep for those that follow
+---@field special boolean?  something is not of a run
+---@field run table?         requests of one form that are queued last
 
 ---@type nslua.Batch?
 local active
@@ -128,13 +131,37 @@ local function failure(request, message, errno, extack)
   return errors.new(e)
 end
 
+local none = {}
+
 -- A namespace that a queued request names by fd must still be that one when it is sent.
 local function stale(request)
-  for _, handle in ipairs(request.fds or {}) do
+  for _, handle in ipairs(request.fds or none) do
     if not rawget(handle, "fd") then
       return errors.new { call = request.call, netns = request.handle:describe(), errno = core.errno.EBADF,
         message = ("%s was closed before the batch was sent"):format(handle:describe()), detail = detail_of(request) }
     end
+  end
+end
+
+-- What became of a request that was sent: `f` where it failed.
+local function settle(batch, request, f)
+  local e
+  if f then
+    if not (request.absent and request.absent[f.errno]) then
+      e = failure(request, f.message, f.errno, f.extack)
+      if f.unknown then
+        e.hint = "its answer was lost: it may have been carried out"
+      end
+    end
+  elseif request.after then
+    local ok, raised = pcall(request.after, request)
+    e = not ok and raised or nil
+  end
+  if e then
+    batch.errors[#batch.errors + 1] = { index = request[4], request = asked(request), error = e }
+  end
+  for _, handle in ipairs(request.owned or none) do
+    handle:close()
   end
 end
 
@@ -144,28 +171,25 @@ local function send(batch, sent)
   if not failures then
     errors.check("batch", { netns = batch.handle:describe() }, failures, message, errno)
   end
-  local failed = {}
+  if not failures[1] and not batch.special then
+    return
+  end
+  local failed, n = {}, 0
   for _, f in ipairs(failures) do
     failed[f.index] = f
   end
-  for i, request in ipairs(sent) do
-    local f, e = failed[i], nil
-    if f then
-      if not (request.absent and request.absent[f.errno]) then
-        e = failure(request, f.message, f.errno, f.extack)
-        if f.unknown then
-          e.hint = "its answer was lost: it may have been carried out"
+  for _, request in ipairs(sent) do
+    if request.run then
+      for i, bytes in ipairs(failures[1] and request[3] or none) do
+        local f = failed[n + i]
+        if f then
+          settle(batch, setmetatable({ request[1], request[2], bytes, request[4] + i - 1, words = request.run[i] }, request.form), f)
         end
       end
-    elseif request.after then
-      local ok, raised = pcall(request.after, request)
-      e = not ok and raised or nil
-    end
-    if e then
-      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
-    end
-    for _, handle in ipairs(request.owned or {}) do
-      handle:close()
+      n = n + #request[3]
+    else
+      n = n + 1
+      settle(batch, request, failed[n])
     end
   end
 end
@@ -173,7 +197,7 @@ end
 -- Send what is queued in its order: what follows each other on one socket goes together.
 local function flush(batch)
   local queue, sent = batch.queue, {}
-  batch.queue = {}
+  batch.queue, batch.run = {}, nil
   if batch.wild then
     batch.devices = {}
   end
@@ -182,9 +206,9 @@ local function flush(batch)
   end
   batch.touched, batch.wild = {}, nil
   for _, request in ipairs(queue) do
-    local e = stale(request)
+    local e = not request.plain and stale(request)
     if e then
-      batch.errors[#batch.errors + 1] = { index = request.index, request = asked(request), error = e }
+      batch.errors[#batch.errors + 1] = { index = request[4], request = asked(request), error = e }
     else
       if sent[1] and sent[1].protocol ~= request.protocol then
         send(batch, sent)
@@ -216,12 +240,43 @@ function M.batching(handle)
   return active ~= nil and active.handle == handle
 end
 
+---What the writes of the running batch on this handle may keep for those that follow: it goes where names of links may have changed.
+---@param handle table
+---@return table?
+function M.kept(handle)
+  return active and active.handle == handle and active.kept or nil
+end
+
+-- The replies to echoes would overrun the socket.
+local function without_echo(flags)
+  return flags - flags % 16 + flags % 8
+end
+
+---Queue a request in the running batch, which is of this handle: thousands that have the same form are kept as one.
+---@param form table     what else `write` has, the same for all of them; its own __index
+---@param kind integer
+---@param flags integer
+---@param bytes string
+---@param words table
+function M.queue(form, kind, flags, bytes, words)
+  local batch = active
+  local run, count = batch.run, batch.count + 1
+  batch.count = count
+  if not run or run.form ~= form or run.asked_flags ~= flags or run[1] ~= kind then
+    run = setmetatable({ kind, without_echo(flags), {}, count, run = {}, n = 0, form = form, asked_flags = flags }, form)
+    batch.run = run
+    batch.queue[#batch.queue + 1] = run
+  end
+  local n = run.n + 1
+  run.n, run[3][n], run.run[n] = n, bytes, words
+end
+
 ---Send a request that changes something, or queue it.
 ---@param request table  { type, flags, payload, handle =, call =, object =, schema =, detail = (text), describe = (makes it of
 ---`words`, what the caller gave), asked = (what a batch's error tells, where that is not `words`), after =, hint =,
 ---none = (errno to what it means of an object that is not there), absent = (the same, where that is no error),
 ---far = (another namespace it needs rights in), fds = (handles it names by fd), owned = (handles to close when it is done),
----protocol = (NETLINK_*, default: rtnetlink), forbidden = (a function: what grants it, after EPERM) }
+---protocol = (NETLINK_*, default: rtnetlink), forbidden = (a function: what grants it, after EPERM) }; in a batch, [4] becomes its number
 ---@return table[]? replies  list of { type, bytes }; nil where it was queued
 function M.write(request)
   local handle = request.handle
@@ -229,9 +284,10 @@ function M.write(request)
     if active.handle == handle then
       local batch = active
       batch.count = batch.count + 1
-      request.index = batch.count
+      request[4] = batch.count
       batch.queue[#batch.queue + 1] = request
-      request[2] = request[2] - request[2] % 16 + request[2] % 8 -- no NLM_F_ECHO: the replies would overrun the socket
+      request[2] = without_echo(request[2])
+      batch.special, batch.run = true, nil
       return nil
     end
   end
@@ -368,6 +424,7 @@ end
 ---@param name string|true
 function M.touch(name)
   if active then
+    active.kept = {}
     if name == true then
       active.wild = true
     else
@@ -400,7 +457,7 @@ function M.batch(handle, fn)
   if outer then
     flush_active()
   end
-  local batch = { handle = handle, queue = {}, errors = {}, count = 0, devices = {}, touched = {} }
+  local batch = { handle = handle, queue = {}, errors = {}, count = 0, devices = {}, touched = {}, kept = {} }
   active = batch
   local ok, e = contained(fn)
   active = nil

@@ -7,6 +7,8 @@ local netlink = require "nslua.netlink"
 
 local M = {}
 
+local index_of -- of a link by its name; link.lua needs this file
+
 ---Raise where a text cannot name a link: 1 to 15 bytes, no "/", ":" or blank, not "." or "..".
 ---@param call string
 ---@param key string
@@ -41,7 +43,8 @@ end
 function M.index(handle, value, call, key)
   local kind = type(value)
   if kind == "string" then
-    local index = netlink.device(handle, value, require("nslua.rtnl.link").index, call)
+    index_of = index_of or require("nslua.rtnl.link").index
+    local index = netlink.device(handle, value, index_of, call)
     if not index then
       errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENODEV, detail = ("%s = %q"):format(key, value) }
     end

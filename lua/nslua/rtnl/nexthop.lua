@@ -19,7 +19,9 @@ schema.enum("nexthop_type", { header = header, prefix = "NEXTHOP_GRP_TYPE_", c =
 schema.struct("nhmsg", { c = "struct nhmsg", header = header, prefix = "nh_" }, [[
   family u8:enum(inet_family)  scope_number=nh_scope u8  proto_number=nh_protocol u8  pad(1)  flags u32:flags(rtnh_flags)
 ]])
-schema.struct("nexthop_grp", { c = "struct nexthop_grp", header = header, prefix = "" }, [[ id u32  weight u8  weight_high=+weight_high u8  resvd2 u16 ]])
+schema.struct("nexthop_grp", { c = "struct nexthop_grp", header = header, prefix = "" }, [[
+  id u32  weight u8  weight_high=+weight_high u8  resvd2 u16
+]])
 schema.set("nexthop_resilient", { header = header, prefix = "NHA_RES_GROUP_" }, [[
   1  BUCKETS           buckets           u16
   2  IDLE_TIMER        idle_timer        u32

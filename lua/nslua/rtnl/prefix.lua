@@ -5,7 +5,7 @@ local errors = require "nslua.error"
 
 local M = {}
 
-local inet_bytes, inet_text = core.inet.bytes, core.inet.text
+local inet_bytes, inet_split, inet_text = core.inet.bytes, core.inet.split, core.inet.text
 
 M.AF_INET, M.AF_INET6 = 2, 10
 
@@ -50,18 +50,11 @@ function M.split(call, key, value)
   if type(value) ~= "string" then
     errors.misuse("%s: %s must be text like \"10.0.0.1/24\", got %s", call, key, type(value))
   end
-  local address, length = value, nil
-  local slash = value:find("/", 1, true)
-  if slash then
-    address = value:sub(1, slash - 1)
-    length = value:sub(slash + 1)
-    length = length:find "^%d%d?%d?$" and tonumber(length)
-  end
-  local bytes = inet_bytes(address)
-  if not bytes or (slash and (not length or length > #bytes * 8)) then
+  local address, length, family, written, bytes = inet_split(value)
+  if not address then
     errors.misuse("%s: %s: %q is no address, nor a prefix like \"10.0.0.0/24\"", call, key, value)
   end
-  return address, length or #bytes * 8, #bytes == 4 and 2 or 10, slash ~= nil, bytes
+  return address, length, family, written, bytes
 end
 
 ---The canonical text of an address or prefix ("2001:DB8::0:1" is "2001:db8::1"); other text comes back as it is.

@@ -343,8 +343,53 @@ local function detail_of(words)
 end
 route.detail = detail_of
 
+local HEADER, DST = 12, 16 -- sizeof(struct rtmsg), and where the address is: it is the first attribute
+local inet_put, inet_split = core.inet.put, core.inet.split
+
+-- In a batch: whether these are the words of the route before, but for the destination. Thousands are; the message differs by that address.
+local function same_words(last, t)
+  local words, count = last.words, 0
+  for word, value in pairs(t) do
+    if word ~= 1 then
+      if words[word] ~= value then
+        return false
+      end
+      count = count + 1
+    end
+  end
+  return count == last.count
+end
+
+-- Keep what the next route of the batch may be made of.
+local function keep_words(kept, call, t, bytes)
+  local _, length, _, _, address = inet_split(t[1])
+  if not address or length ~= bytes:byte(2) or bytes:sub(DST + 1, DST + #address) ~= address or bytes:byte(HEADER + 1) ~= #address + 4 then
+    return
+  end
+  local words, count = {}, 0
+  for word, value in pairs(t) do
+    if type(value) == "table" or type(value) == "userdata" then
+      return -- it may be another the next time
+    elseif word ~= 1 then
+      words[word], count = value, count + 1
+    end
+  end
+  kept.route = { call = call, words = words, count = count, bytes = bytes, length = length, size = #address }
+end
+
 local function write(self, call, flags, t, asked)
-  local queued, replies = verbs.write(self, call, flags, routewords.message(self.handle, call, t), t, asked)
+  local kept = netlink.kept(self.handle)
+  local last = kept and kept.route
+  local bytes = last and last.call == call and not asked and type(t) == "table" and same_words(last, t)
+    and inet_put(t[1], last.length, last.size, last.bytes, DST)
+  if not bytes then
+    local S = route.schema or verbs.schema(route)
+    bytes = S:encode(routewords.message(self.handle, call, t))
+    if kept and not asked and type(t[1]) == "string" then
+      keep_words(kept, call, t, bytes)
+    end
+  end
+  local queued, replies = verbs.send(self, call, flags, bytes, t, asked)
   return not queued and verbs.echoed(self, replies) or nil
 end
 

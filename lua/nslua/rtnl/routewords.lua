@@ -344,7 +344,9 @@ function M.message(handle, call, t, deleting)
     errors.misuse("%s: a table expected, got %s", call, type(t))
   end
   local address, length, family = M.destination(call, t)
-  local message = { family = family, dst_len = length, dst_address = address }
+  -- with room for what nearly all have
+  local message = { family = family, dst_len = length, dst_address = address, type = nil, proto_number = nil, table8 = nil, scope_number = nil,
+    dev_index = nil }
   for key, value in pairs(t) do
     local how = writers[key]
     if not how then

@@ -416,23 +416,57 @@ function M.existing(self, call, key, absent)
     detail = object.detail(object.key_words(call, key)) }
 end
 
----Send what makes or changes an object, or queue it.
+-- What all requests of one verb have in common: ten thousand of them may be queued.
+local function form_of(self, call, S, flags)
+  local forms = self.forms
+  if not forms then
+    forms = {}
+    self.forms = forms
+  end
+  local form, making = forms[call], flags >= netlink.CREATE
+  if not form or form.schema ~= S or form.making ~= making then
+    local object = self.object
+    form = { making = making, handle = self.handle, call = call, object = object.name, schema = S, describe = object.detail, plain = true,
+      none = not making and object.none or nil } -- what makes an object fails for other reasons
+    form.__index = form
+    forms[call] = form
+  end
+  return form
+end
+
+---Send what makes or changes an object, or queue it: its bytes.
 ---@param self nslua.Collection
 ---@param call string
 ---@param flags integer
----@param message table
+---@param bytes string   the message
 ---@param words table    of the caller, for the message of an error
 ---@param asked? table   what a batch's error tells, where that is not `words`
 ---@return boolean queued
 ---@return table[]? replies
+function M.send(self, call, flags, bytes, words, asked)
+  local object = self.object
+  local form = form_of(self, call, object.schema or M.schema(object), flags)
+  if netlink.batching(self.handle) and not asked then
+    netlink.queue(form, object.new, flags, bytes, words)
+    return true
+  end
+  local request = setmetatable({ object.new, flags, bytes, false, words = words, asked = asked }, form)
+  local batching = netlink.batching(self.handle)
+  return batching, netlink.write(request)
+end
+
+---The same, of a message.
+---@param self nslua.Collection
+---@param call string
+---@param flags integer
+---@param message table
+---@param words table
+---@param asked? table
+---@return boolean queued
+---@return table[]? replies
 function M.write(self, call, flags, message, words, asked)
-  local handle, object = self.handle, self.object
-  local S = object.schema or M.schema(object)
-  local batching = netlink.batching(handle)
-  local replies = netlink.write { object.new, flags, S:encode(message), handle = handle, call = call, object = object.name, schema = S,
-    describe = object.detail, words = words, asked = asked,
-    none = flags < netlink.CREATE and object.none or nil } -- what makes an object fails for other reasons
-  return batching, replies
+  local object = self.object
+  return M.send(self, call, flags, (object.schema or M.schema(object)):encode(message), words, asked)
 end
 
 ---One row, or nil where there is none.

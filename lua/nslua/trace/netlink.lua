@@ -247,8 +247,10 @@ end
 
 local function batch(nl, requests, ...)
   local space, lines, seen = space_of(nl), {}, {}
-  for i, r in ipairs(requests) do
-    lines[i] = space and render(nl, space, seen, r[1], r[2], r[3]) or protocol_line(nl, r[1], r[3], r)
+  for _, r in ipairs(requests) do
+    for _, payload in ipairs(type(r[3]) == "table" and r[3] or { r[3] }) do
+      lines[#lines + 1] = space and render(nl, space, seen, r[1], r[2], payload) or protocol_line(nl, r[1], payload, r)
+    end
   end
   local began = core.fd.clock()
   local failures, message, errno = raw.batch(nl, requests, ...)
