@@ -82,6 +82,8 @@ describe("addresses", function()
       "r1 eth2 10.0.3.254/24 fd00:ffff::254/64", "r1 eth3 192.168.1.4/25 fe80::1/64 fd00:4::254/64" },
       lines(plan, { "h1", "h2", "h3", "h4", "r1" }))
     assert.equal("10.0.2.0/24", plan.segments[1].inet)
+    plan = plan_of { { "h1", "r1" }, { "h2", "r1", subnet = { "10.0.1.128/25", "fd00:1::8000/113" } } } -- a part of what segment 1 would have
+    assert.same({ "h1 eth0 10.255.255.1/24 fd00:ffff::1/64", "h2 eth0 10.0.1.130/25 fd00:1::8002/113" }, lines(plan, { "h1", "h2" }))
   end)
 
   it("of the smallest subnets", function()

@@ -40,6 +40,17 @@ local function is_on(segment, name)
   return false
 end
 
+-- What the cheapest way to a segment costs, over one of the routers on it.
+local function cheapest(plan, segment, distance, from)
+  local least = math.huge
+  for _, member in ipairs(segment.members) do
+    if plan.node[member.node].kind == "router" or member.node == from then
+      least = math.min(least, distance[member.node] + member.cost)
+    end
+  end
+  return least
+end
+
 describe("routes", function()
   it("of hosts with one router are a default, of others one for each segment", function()
     local plan = addressing.plan(of { { "h1", "r1" }, { "r1", "r2" }, { "r2", "h2" }, { "h3", "r1" }, { "h3", "r2" } })
@@ -85,6 +96,8 @@ describe("routes", function()
     assert.same({ "10.0.4.0/24", via = "10.0.2.253", dev = "eth1" }, plan:routes "r1"[2])
     links[1].cost = 2
     assert.same({ "10.0.4.0/24", via = "10.0.1.253", dev = "eth0" }, addressing.plan(of(links)):routes "r1"[2])
+    plan = addressing.plan(of { { "r1", "sw", cost = 9 }, { "r2", "sw" }, { "r1", "r2" }, { "r2", "h1" } }) -- its own segment needs no route
+    assert.same({ { "10.0.3.0/24", via = "10.0.2.253", dev = "eth1" }, { "fd00:3::/64", via = "fd00:2::253", dev = "eth1" } }, plan:routes "r1")
     for seed = 1, 60 do -- arrival; what they cost is compared below, for a segment that two are on is entered directly whatever it costs
       local topology = topologies.connected(seed, { switches = seed % 3, costs = true })
       local made = addressing.plan(topology)
@@ -109,11 +122,7 @@ describe("routes", function()
         local distance = topologies.distances(topology, from.name, heard)
         for _, segment in ipairs(plan.segments) do
           -- To a segment: the cheapest way to a router on it, and over it. A route for it is for whoever is on it.
-          local least = math.huge
-          for _, member in ipairs(segment.members) do
-            local forwards = plan.node[member.node].kind == "router" or member.node == from.name
-            least = math.min(least, forwards and distance[member.node] + member.cost or math.huge)
-          end
+          local least = cheapest(plan, segment, distance, from.name)
           for _, member in ipairs(is_on(segment, from.name) and {} or segment.members) do
             topologies.follow(plan, tables, from.name, member.inet, function(_, cost)
               assert.is_true(cost <= least, ("%s to %s: %d > %d"):format(from.name, member.inet, cost, least))
@@ -124,6 +133,41 @@ describe("routes", function()
       end
     end
     assert.is_true(compared > 1000, compared)
+  end)
+
+  it("lead by all of the cheapest ways, and by no others", function()
+    local several = 0
+    for seed = 1, 60 do
+      local topology = topologies.connected(seed, { switches = 0, costs = true })
+      topology.multipath = true
+      local plan = addressing.plan(topology)
+      local heard, distance = topologies.flood(topology), {}
+      for _, node in ipairs(plan.nodes) do
+        distance[node.name] = topologies.distances(topology, node.name, heard)
+      end
+      for _, node in ipairs(plan.nodes) do
+        local hops = {}
+        for _, route in ipairs(plan:routes(node.name)) do
+          hops[route[1]] = route.nexthops and #route.nexthops or 1
+          several = several + (route.nexthops and 1 or 0)
+        end
+        for _, segment in ipairs(node.kind == "router" and plan.segments or {}) do
+          local least, wanted = cheapest(plan, segment, distance[node.name], node.name), 0
+          for _, interface in ipairs(node.interfaces) do
+            for _, member in ipairs(interface.segment.members) do
+              if plan.node[member.node].kind == "router" and member.node ~= node.name
+                and interface.cost + cheapest(plan, segment, distance[member.node], member.node) == least then
+                wanted = wanted + 1
+              end
+            end
+          end
+          if not is_on(segment, node.name) then
+            assert.equal(wanted, hops[segment.inet], node.name .. " to " .. segment.inet)
+          end
+        end
+      end
+    end
+    assert.is_true(several > 50, several)
   end)
 
   it("are of each family by itself", function()
@@ -139,6 +183,8 @@ describe("routes", function()
     assert.equal(5, cost(plan:address_of("h2", "h1", "inet6")))
     assert.equal("10.0.3.253", plan:address_of("r4", "h1"))
     assert.equal("fd00:6::253", plan:address_of("r4", "h1", "inet6"))
+    plan = addressing.plan(of({ { "h1", "sw" }, { "sw", "r1" }, { "sw", "r2" }, { "r2", "h2" } }, { nodes = { r1 = { ipv6 = false } } }))
+    assert.same({ { "10.0.2.0/24", via = "10.0.1.253", dev = "eth0" }, { "default", via = "fd00:1::254", dev = "eth0" } }, plan:routes "h1")
   end)
 
   it("lead to what nodes have on their lo", function()

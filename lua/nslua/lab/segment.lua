@@ -92,7 +92,7 @@ end
 local function union(graph, a, b)
   local x, y = find(graph.parents, a), find(graph.parents, b)
   graph.parents[x] = y
-  if x == y and graph.node[a] and graph.node[b] then
+  if x == y then -- two switches: every other vertex is new
     graph.loops[#graph.loops + 1] = a
   end
 end
