@@ -146,14 +146,16 @@ function M.distances(topology, from, heard)
 end
 
 -- As a string of bits, so that a longer match is a longer string.
+local known_bits = {}
 local function bits(address)
-  return (core.inet.bytes(address):gsub(".", function(c)
+  known_bits[address] = known_bits[address] or core.inet.bytes(address):gsub(".", function(c)
     local out = {}
     for i = 7, 0, -1 do
       out[#out + 1] = c:byte() >> i & 1
     end
     return table.concat(out)
-  end))
+  end)
+  return known_bits[address]
 end
 
 ---The tables of all nodes, as a router looks into them.

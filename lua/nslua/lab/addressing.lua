@@ -21,7 +21,7 @@ local M = {}
 ---@field kind "host"|"router"|"switch"
 ---@field ipv4? boolean  (default: as the topology)
 ---@field ipv6? boolean
----@field addresses? string[]|false  of its lo; false: it gets no address but those that are fixed at ends
+---@field addresses? string|string[]|false  of its lo; false: it gets no address but those that are fixed at ends
 
 ---@class nslua.lab.TopologyLink
 ---@field [1] string
@@ -44,6 +44,9 @@ local M = {}
 ---@field links nslua.lab.PlanLink[]   in the order of the topology
 ---@field segments nslua.lab.Segment[]
 ---@field multipath boolean
+---@field weighted boolean  whether a link has a cost other than 1
+---@field with_loopback nslua.lab.PlanNode[]  nodes that have addresses on their lo
+---@field graph nslua.lab.Graph
 local Plan = { __name = "nslua.lab.Plan" }
 Plan.__index = Plan
 M.Plan = Plan
@@ -56,7 +59,7 @@ M.Plan = Plan
 ---@field inet6 boolean
 ---@field interfaces nslua.lab.Interface[]  devices of VLANs come behind the others; a switch has none
 ---@field loopback string[]                 addresses of its lo, as CIDR
----@field addresses string[]|false?         as the topology says
+---@field addresses string|string[]|false?  as the topology says
 ---@field ports nslua.lab.Port[]?           of a switch
 ---@field bridge string?                    of a switch: the name of its bridge
 ---@field vlan_filtering boolean?           of a switch: whether a port says anything of VLANs

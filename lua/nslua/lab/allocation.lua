@@ -279,7 +279,7 @@ end
 local function read_loopbacks(plan, state)
   local owner = {}
   for _, node in ipairs(plan.nodes) do
-    for _, text in ipairs(node.addresses or {}) do
+    for _, text in ipairs(list(node.addresses or nil)) do
       local address = read_address(node.name, text)
       local length = #address.bytes * 8
       if node.kind == "switch" then

@@ -8,7 +8,8 @@ local families = { "inet", "inet6" }
 ---@class nslua.lab.Graph
 ---@field forwarders table<string, nslua.lab.Interface[][]>  by family and segment: interfaces of routers
 ---@field same boolean  whether both families have the same ways
----@field trees table   those that were searched, while somebody has them
+---@field trees table   those that were searched, by family and node's index, until they are collected
+---@field hosts table   lists for /etc/hosts, by node, or by segment for those that are on no other
 
 ---@class nslua.lab.Hop
 ---@field dev string
@@ -168,7 +169,7 @@ local function search(plan, origin, family)
   return setmetatable({ distance = distance, hops = hops, out = out }, Tree)
 end
 
----Shortest paths from a node; searched once as long as somebody has the result.
+---Shortest paths from a node.
 ---@param plan nslua.lab.Plan
 ---@param node nslua.lab.PlanNode
 ---@param family "inet"|"inet6"
