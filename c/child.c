@@ -188,6 +188,8 @@ static void step_view(struct plan *p)
 		spawn_sys(p);
 	if (p->etc)
 		spawn_etc(p);
+	if (p->nfiles)
+		spawn_files(p);
 }
 
 int spawn_run(void *plan)

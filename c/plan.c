@@ -250,6 +250,25 @@ static void read_mounts(struct reader *r, struct plan *p)
 	lua_pop(r->L, 1);
 }
 
+static void read_files(struct reader *r, struct plan *p)
+{
+	int n = list(r, "files");
+
+	if (!n)
+		return;
+	p->files = block(r, sizeof(*p->files) * (size_t)n);
+	p->nfiles = n;
+	for (int i = 0; i < n; i++) {
+		lua_rawgeti(r->L, -1, i + 1);
+		p->files[i].name = field_text(r, "name");
+		p->files[i].text = field_text(r, "text");
+		luaL_argcheck(r->L, p->files[i].name && p->files[i].text, 1, "file without a name or text");
+		p->files[i].len = strlen(p->files[i].text);
+		lua_pop(r->L, 1);
+	}
+	lua_pop(r->L, 1);
+}
+
 static void read_offsets(struct reader *r, struct plan *p)
 {
 	int n = list(r, "time");
@@ -423,6 +442,7 @@ struct plan *nslua_readplan(lua_State *L, int arg)
 	read_cgroup(r, p);
 	p->sys = flag(r, "sys");
 	p->etc = text(r, "etc");
+	read_files(r, p);
 	read_mounts(r, p);
 	p->proc = text(r, "mount_proc");
 	p->binfmt = text(r, "binfmt");

@@ -102,6 +102,12 @@ struct plan {
 	int npersist, ncgroup;
 
 	/* the view of the file system */
+	struct plan_file {
+		const char *name, *text;
+		size_t len;
+		int tree;
+	} *files;        /* over those of /etc */
+	int nfiles;
 	const char *etc; /* "/etc/netns/NAME" to bind over /etc, or NULL */
 	int sys;         /* mount a sysfs of the joined network namespace */
 	int nmounts;
@@ -192,6 +198,7 @@ void spawn_cwd(struct plan *p, int moved);
 void spawn_terminal(struct plan *p); /* pty.c */
 void spawn_sys(struct plan *p); /* sysfs.c */
 void spawn_etc(struct plan *p); /* etc.c */
+void spawn_files(struct plan *p);
 void spawn_stdio(struct plan *p); /* stdio.c: exactly the fds of the plan, everything else closes on exec */
 void spawn_init(struct plan *p, pid_t child) __attribute__((noreturn)); /* init.c */
 

@@ -164,6 +164,15 @@ describe("routes", function()
     end
   end)
 
+  it("of both families are ensured beside each other where both are the default", function()
+    a.address:add { "fd00:7::1/64", dev = "eth0", nodad = true }
+    a.route:add { "default", via = "10.0.0.9" }
+    local six = a.route:ensure { "default", via = "fd00:7::9", dev = "eth0" }
+    assert.same({ "inet6", "fd00:7::9" }, { six.family, six.via })
+    assert.equal("10.0.0.9", a.route:get({ "default", family = "inet" }).via)
+    assert.equal("inet6", a.route:replace({ "default", via = "fd00:7::8", dev = "eth0", metric = 7 }).family)
+  end)
+
   it("are changed, replaced, ensured and deleted", function()
     a.route:add { "10.1.0.0/16", via = "10.0.0.2", metric = 10, mtu = 1400 }
     a.route:change({ "10.1.0.0/16", metric = 10 }, { via = "10.0.0.3" })

@@ -23,6 +23,7 @@ local modules = {
 -- The same of floor 2, which is Lua 5.4.
 local upper = {
   container = "nslua.container",
+  lab = "nslua.lab",
 }
 
 -- key -> module, function of it

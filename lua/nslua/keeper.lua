@@ -103,6 +103,14 @@ function M.netns(userns_fd, count, call)
   return errand(call or "netns.new", nil, userns_fd, steps)
 end
 
+---Make a UTS namespace with a host name.
+---@param userns_fd nslua.fd?
+---@param hostname string
+---@return nslua.fd
+function M.uts(userns_fd, hostname)
+  return errand("hostname", nil, userns_fd, { { "new", core.namespace.flags.uts }, { "write", "/proc/sys/kernel/hostname", hostname } })[1]
+end
+
 ---Open sockets in network namespaces of a user namespace, all in one errand.
 ---@param userns_fd nslua.fd
 ---@param list { [1]: nslua.fd, [2]: integer, [3]: integer, [4]: integer }[]  each { netns fd, domain, type, protocol }, as in socket(2)
@@ -144,6 +152,22 @@ function M.file(userns_fd, netns_fd, path, text, call, what)
     text and { "write", path, text } or { "open", path },
   })
   return text and true or fds[1]
+end
+
+---Write files as seen from inside network namespaces, all in one errand.
+---@param userns_fd nslua.fd
+---@param list { [1]: nslua.fd, [2]: string, [3]: string }[]  each { netns fd, path, text }; those of one namespace behind each other
+---@param call string
+function M.write(userns_fd, list, call)
+  local steps, last = {}, nil
+  for _, w in ipairs(list) do
+    if w[1] ~= last then
+      last = w[1]
+      steps[#steps + 1] = { "join", last, NET }
+    end
+    steps[#steps + 1] = { "write", w[2], w[3] }
+  end
+  errand(call, nil, userns_fd, steps)
 end
 
 ---The id maps of a user namespace, as they were written: outside ids are those of its parent.

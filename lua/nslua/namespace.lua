@@ -139,8 +139,9 @@ function methods:describe()
     or ("%s:[%s]"):format(knamespace.proc[self.type], tostring(rawget(self, "inode")))
 end
 
--- What a handle may own beside its fd, in the order it is closed: processes, the netlink sockets, a mount namespace for /sys.
-local held = { "processes", "netlink_socket", "netlink_sockets", "sys_mount", "home", "owner", "parent", "userns" }
+-- What a handle may own beside its fd, in the order it is closed: processes, the netlink sockets, a mount namespace for /sys,
+-- a UTS namespace for its host name.
+local held = { "processes", "netlink_socket", "netlink_sockets", "sys_mount", "uts", "home", "owner", "parent", "userns" }
 
 ---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true
@@ -200,6 +201,16 @@ function M.class(t, class)
   classes[t] = class
 end
 
+-- metatable -> type, of handles that are more than their type has: nodes of a lab
+local derived = setmetatable({}, { __mode = "k" })
+
+---Say that handles of a metatable are of a type too.
+---@param t string
+---@param class table  a metatable
+function M.derive(t, class)
+  derived[class] = t
+end
+
 -- A handle of a class whose module is not loaded yet is given it when something of it is asked for; that it is joined asks nothing.
 local function settle(self)
   if not classes[self.type] then
@@ -251,7 +262,8 @@ function M.is(value, t)
     return false
   end
   local mt = getmetatable(value)
-  return (mt == Namespace or mt == Unsettled or (mt ~= nil and classes[rawget(value, "type")] == mt)) and (t == nil or value.type == t)
+  return (mt == Namespace or mt == Unsettled or (mt ~= nil and (classes[rawget(value, "type")] == mt or derived[mt] ~= nil)))
+    and (t == nil or value.type == t)
 end
 
 M.resolvers = require "nslua.resolvers"

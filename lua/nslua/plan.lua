@@ -407,6 +407,7 @@ local function view(call, job, plan)
     return
   end
   local sysview = require "nslua.sysview"
+  job.files = net and rawget(net, "etc_files")
   if job.contained and net and not has(job.unshare, flags.mount) then
     job.sys, job.etc = true, sysview.etc_of(net)
     job.unshare, job.propagation = job.unshare + flags.mount, propagations.slave
@@ -420,6 +421,7 @@ local function view(call, job, plan)
       fd, note = sysview.kept(net)
     end
     if fd then
+      job.files = nil -- they are in it
       job.join[#job.join + 1] = { fd = fd, type = flags.mount, name = "mount" }
       job.note = note
     else -- made by this program's child, and kept for the next unless it belongs to a user namespace that is made with it

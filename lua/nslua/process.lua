@@ -528,6 +528,9 @@ local function inside(call, handle, plan)
   else
     errors.misuse("%s: join must name types here, as in { mount = ... }, or be \"all\"; got %s", call, tostring(join))
   end
+  if rawget(handle, "hostname") and type(copy.join) == "table" and copy.join.uts == nil and copy.hostname == nil then
+    copy.join.uts = require("nslua.hostname").uts(handle)
+  end
   return copy
 end
 

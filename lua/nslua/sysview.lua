@@ -1,5 +1,5 @@
--- The view a program gets with a network namespace: its own /sys, and /etc/netns/NAME over /etc, in one mount namespace
--- which is made at first need and kept by the handle (handle.sys_mount).
+-- The view a program gets with a network namespace: its own /sys, and over /etc the files of /etc/netns/NAME and those that the handle brings
+-- along (handle.etc_files: { name =, text = }), in one mount namespace which is made at first need and kept by the handle (handle.sys_mount).
 
 local core = require "nslua.core"
 

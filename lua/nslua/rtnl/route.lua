@@ -393,8 +393,14 @@ local function write(self, call, flags, t, asked)
   return not queued and verbs.echoed(self, replies) or nil
 end
 
-local function key_of(t)
-  return { t[1], table = t.table, metric = t.metric, type = t.type, tos = t.tos, family = t.family, from = t.from }
+-- "default" is of the family that the other words tell, which the key does not have.
+local function key_of(t, call)
+  local family = t.family
+  if family == nil then
+    local _, _, of, told = routewords.destination(call, t)
+    family = told and routewords.family_name(of) or nil
+  end
+  return { t[1], table = t.table, metric = t.metric, type = t.type, tos = t.tos, family = family, from = t.from }
 end
 
 local methods = route.methods
@@ -409,7 +415,7 @@ local methods = route.methods
 ---@return nslua.Route? row  nothing in a batch
 function methods:add(t)
   local row = write(self, "route.add", netlink.CREATE + netlink.EXCL + netlink.ECHO, t)
-  return row or not netlink.batching(self.handle) and route.find(self, "route.add", key_of(t)) or nil
+  return row or not netlink.batching(self.handle) and route.find(self, "route.add", key_of(t, "route.add")) or nil
 end
 
 ---The same, in place of a route to that destination with that metric and table.
@@ -417,7 +423,7 @@ end
 ---@return nslua.Route?
 function methods:replace(t)
   local row = write(self, "route.replace", netlink.CREATE + netlink.REPLACE + netlink.ECHO, t)
-  return row or not netlink.batching(self.handle) and route.find(self, "route.replace", key_of(t)) or nil
+  return row or not netlink.batching(self.handle) and route.find(self, "route.replace", key_of(t, "route.replace")) or nil
 end
 
 -- What the kernel tells of a route and refuses, or takes for something else, when it is made.
@@ -430,12 +436,12 @@ end
 
 route.unchecked = { family = true }
 
-function route.identity(_, t)
+function route.identity(_, t, call)
   local rest = {}
   for word, value in pairs(t) do
     rest[word] = value
   end
-  return key_of(t), rest
+  return key_of(t, call), rest
 end
 
 ---Change a route: what `t` says in place of what it had, the rest kept.

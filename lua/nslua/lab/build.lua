@@ -1,0 +1,227 @@
+-- A plan becomes namespaces, links, addresses and routes: each namespace's part in one batch, ports of switches up last and together.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local keeper = require "nslua.keeper"
+local namespace = require "nslua.namespace"
+local netns = require "nslua.netns"
+local node = require "nslua.lab.node"
+local settings = require "nslua.lab.settings"
+local wires = require "nslua.lab.wires"
+
+local M = {}
+
+local PORTS = 1 -- link group of the ports of a switch, all of which come up in one request
+local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
+
+-- Where this script needs a user namespace for it, all are made in one errand, and so are their sockets.
+local function new_namespaces(lab, count)
+  local home = lab.home
+  local out = {}
+  if not home then
+    for i = 1, count do
+      out[i] = netns.new()
+    end
+    return out
+  end
+  for i, fd in ipairs(keeper.netns(home.fd, count, "lab")) do
+    out[i] = namespace.wrap("net", fd, { userns = home:copy(), anonymous = true })
+  end
+  local list = {}
+  for i, handle in ipairs(out) do
+    list[i] = { handle.fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE }
+  end
+  for i, fd in ipairs(keeper.sockets(home.fd, list, "lab")) do
+    local nl, message, errno = core.netlink.open(fd)
+    rawset(out[i], "netlink_socket", errors.check("lab", nil, nl, message, errno))
+  end
+  return out
+end
+
+-- Links are made from the switch's side where there is one: its ports are made in its own batch then.
+local function owner_side(link)
+  if link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" then
+    return 2
+  end
+  return 1
+end
+
+local function bridge(self, segments_loop)
+  self.link:add { name = self.plan.bridge, kind = "bridge", up = true,
+    bridge = { forward_delay = 0, stp_state = segments_loop and 1 or 0, mcast_snooping = false, vlan_filtering = self.plan.vlan_filtering or nil } }
+end
+
+-- Whether switches are joined in a ring: a broadcast would go round for ever.
+local function has_loop(plan, name)
+  for _, segment in ipairs(plan.segments) do
+    if segment.loop then
+      for _, switch in ipairs(segment.switches) do
+        if switch == name then
+          return true
+        end
+      end
+    end
+  end
+  return false
+end
+
+local function port_words(self)
+  if self.kind == "switch" then
+    return self.plan.bridge, PORTS
+  end
+end
+
+local function add_link(lab, link)
+  local side = owner_side(link)
+  local near, far = link.ends[side], link.ends[3 - side]
+  local here, there = lab.node[near.node], lab.node[far.node]
+  local master, group = port_words(here)
+  here.link:add { name = near.dev, kind = "veth", address = near.lladdr, mtu = near.mtu, master = master, group = group,
+    peer = { name = far.dev, netns = there, address = far.lladdr, mtu = far.mtu } }
+  lab.foreign_port[far] = there.kind == "switch" or nil
+end
+
+-- VLANs of a switch's ports: what comes untagged, and what is tagged.
+local function set_vlans(self)
+  for _, port in ipairs(self.plan.ports) do
+    if port.vlan ~= 1 then
+      self.bridge_vlan:delete({ 1, dev = port.dev }, { absent = "ok" })
+    end
+    if port.vlan and port.vlan ~= 1 then
+      self.bridge_vlan:add { port.vlan, dev = port.dev, pvid = true, untagged = true }
+    end
+    for _, id in ipairs(port.trunk or {}) do
+      if id ~= port.vlan then
+        self.bridge_vlan:add { id, dev = port.dev }
+      end
+    end
+  end
+end
+
+-- Addresses, up, and routes of a host or router.
+local function configure(self, plan)
+  self.link:change("lo", { up = true })
+  for _, address in ipairs(self.plan.loopback) do
+    self.address:add { address, dev = "lo" }
+  end
+  for _, interface in ipairs(self.plan.interfaces) do
+    if interface.parent then
+      self.link:add { name = interface.dev, kind = "vlan", link = interface.parent.dev, vlan = { id = interface.vlan } }
+    end
+    for _, address in ipairs(interface.addresses) do
+      self.address:add { address, dev = interface.dev, nodad = address:find(":", 1, true) and true or nil }
+    end
+    self.link:change(interface.dev, { up = true })
+  end
+  for _, route in ipairs(plan:routes(self.node_name)) do
+    self.route:add(route)
+  end
+end
+
+-- Devices that are not what they shall be yet.
+local function waiting(self)
+  local out = {}
+  for _, row in ipairs(self.link:list()) do
+    if row.kind ~= "bridge" and row.name ~= "lo" then
+      local port = row.port
+      if row.operstate ~= "up" or port and port.state ~= "forwarding" and port.state ~= "blocking" then
+        out[#out + 1] = row.name
+      end
+    end
+  end
+  return out
+end
+
+---Wait until every link has a carrier and every port forwards, which the kernel sees to in the background.
+---@param lab nslua.Lab
+---@param seconds number
+function M.settle(lab, seconds)
+  local deadline, pause = core.fd.clock() + seconds, 0.0005
+  local nodes = table.move(lab.nodes, 1, #lab.nodes, 1, {})
+  while true do
+    local what
+    for i = #nodes, 1, -1 do
+      local devices = waiting(nodes[i])
+      if devices[1] then
+        what = what or ("%s of %s"):format(devices[1], nodes[i].node_name)
+      else
+        table.remove(nodes, i)
+      end
+    end
+    if not what then
+      return
+    elseif core.fd.clock() > deadline then
+      errors.raise { call = "lab", message = ("%s is not up after %g seconds"):format(what, seconds) }
+    end
+    core.fd.poll({}, pause)
+    pause = math.min(pause * 2, 0.02)
+  end
+end
+
+---Build what the plan says: nodes into `lab.nodes` and `lab.node`, wires into `lab.wires`.
+---@param lab nslua.Lab
+---@param topology nslua.lab.Topology
+function M.build(lab, topology)
+  local plan = lab.plan
+  for i, handle in ipairs(new_namespaces(lab, #plan.nodes)) do
+    local each = node.of(handle, lab, plan.nodes[i])
+    lab.nodes[i], lab.node[each.node_name] = each, each
+  end
+  if not lab.nodes[1] then
+    return
+  end
+  local common, writes = settings.common(lab.nodes[1]), {}
+  for i, each in ipairs(lab.nodes) do
+    writes[i] = { each, settings.of(common, each.plan, topology.nodes[i].sysctl) }
+  end
+  settings.write(writes, lab.home)
+  local owned = {}
+  for i, link in ipairs(plan.links) do
+    local impaired = wires.needed(lab, topology.links[i])
+    if not impaired then
+      local name = link.nodes[owner_side(link)].name
+      owned[name] = owned[name] or {}
+      table.insert(owned[name], link)
+    end
+  end
+  for _, each in ipairs(lab.nodes) do
+    each:batch(function()
+      if each.kind == "switch" then
+        bridge(each, has_loop(plan, each.node_name))
+      end
+      for _, link in ipairs(owned[each.node_name] or {}) do
+        add_link(lab, link)
+      end
+    end)
+  end
+  wires.add(lab, topology)
+  for _, each in ipairs(lab.nodes) do
+    each:batch(function()
+      if each.kind ~= "switch" then
+        configure(each, plan)
+        return
+      end
+      each.link:change("lo", { up = true })
+      for _, port in ipairs(each.plan.ports) do
+        -- ports that another switch made, and those of wires, have no master yet
+        if lab.foreign_port[port] then
+          each.link:change(port.dev, { master = each.plan.bridge, group = PORTS })
+        end
+      end
+    end)
+  end
+  for _, each in ipairs(lab.nodes) do
+    if each.kind == "switch" and each.plan.ports[1] then
+      if each.plan.vlan_filtering then
+        each:batch(function()
+          set_vlans(each)
+        end)
+      end
+      each.link:change({ group = PORTS }, { up = true })
+    end
+  end
+  wires.impair(lab, topology)
+  M.settle(lab, 10)
+end
+
+return M

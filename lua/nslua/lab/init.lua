@@ -1,0 +1,93 @@
+-- ns.lab: a network in one line, real, and gone when the script is gone.
+
+local addressing = require "nslua.lab.addressing"
+local build = require "nslua.lab.build"
+local errors = require "nslua.error"
+local keeper = require "nslua.keeper"
+local links = require "nslua.lab.link"
+local nodename = require "nslua.lab.nodename"
+
+local M = {}
+
+---@class nslua.Lab
+---@field node table<string, nslua.lab.Node>  by name; `lab.h1` is the same where no method has that name
+---@field nodes nslua.lab.Node[]              in the order of the text
+---@field plan nslua.lab.Plan
+---@field topology nslua.lab.Topology
+---@field home nslua.Namespace?               the user namespace that all of it is in, for a script without rights
+local Lab = { __name = "nslua.Lab" }
+local methods = {}
+M.methods = methods
+
+function Lab:__index(key)
+  return methods[key] or rawget(self, "node")[key]
+end
+
+---The link between two nodes: the first, or that number, of those there are.
+---@param a string|nslua.lab.Node
+---@param b string|nslua.lab.Node
+---@param number? integer
+---@return nslua.lab.Link?
+function methods:link(a, b, number)
+  local list = { self.plan:link(nodename.of(a, "lab.link"), nodename.of(b, "lab.link")) }
+  local plan = list[number or 1]
+  if not plan then
+    return nil
+  end
+  local known = self.link_of
+  if not known[plan] then
+    known[plan] = links.of(self, plan)
+  end
+  return known[plan]
+end
+
+---Whether it is still there.
+---@return boolean
+function methods:isopen()
+  return not self.closed
+end
+
+---Take it down: programs end, namespaces are the kernel's to free. Idempotent.
+---@return true
+function methods:close()
+  if rawget(self, "closed") then
+    return true
+  end
+  self.closed = true
+  local failed
+  for _, node in ipairs(self.nodes) do
+    local ok, e = pcall(node.close, node)
+    failed = failed or not ok and e
+  end
+  if failed then
+    error(failed, 0)
+  end
+  return true
+end
+Lab.__close = methods.close
+Lab.__gc = methods.close
+
+function Lab:__tostring()
+  return ("lab of %d nodes%s"):format(#self.nodes, self.closed and " (closed)" or "")
+end
+
+---Build a lab.
+---@param said string|table
+---@return nslua.Lab
+function M.new(said)
+  local topology = said -- TODO
+  local self = setmetatable({ topology = topology, plan = addressing.plan(topology), node = {}, nodes = {}, link_of = {}, foreign_port = {},
+    home = keeper.home() }, Lab)
+  local ok, e = pcall(build.build, self, topology)
+  if not ok then
+    pcall(self.close, self)
+    error(e, 0)
+  end
+  return self
+end
+
+return setmetatable(M, {
+  __call = function(_, said)
+    return M.new(said)
+  end,
+})

@@ -1,0 +1,82 @@
+-- Nodes: handles of network namespaces that know their lab.
+
+local nodename = require "nslua.lab.nodename"
+local namespace = require "nslua.namespace"
+local netns = require "nslua.netns"
+
+local M = {}
+
+---@class nslua.lab.Node: nslua.Netns
+---@field node_name string          in the lab; `label` too
+---@field kind "host"|"router"|"switch"
+---@field lab nslua.Lab
+---@field plan nslua.lab.PlanNode   what it was built of: its interfaces with their addresses
+local Node = {}
+for key, value in pairs(netns.Netns) do
+  Node[key] = value
+end
+Node.__name = "nslua.lab.Node"
+
+local methods = {}
+M.methods = methods
+
+function Node:__index(key)
+  local value = methods[key]
+  if value ~= nil then
+    return value
+  end
+  return netns.Netns.__index(self, key)
+end
+namespace.derive("net", Node)
+
+function Node:__tostring()
+  return ("%s %s%s"):format(rawget(self, "kind"), rawget(self, "node_name"), rawget(self, "fd") and "" or " (closed)")
+end
+
+---Make a handle a node.
+---@param handle nslua.Netns
+---@param lab nslua.Lab
+---@param plan nslua.lab.PlanNode
+---@return nslua.lab.Node
+function M.of(handle, lab, plan)
+  local node = handle
+  node.hostname = plan.name
+  node.node_name, node.label, node.kind, node.plan, node.lab = plan.name, plan.name, plan.kind, plan, lab
+  return setmetatable(node, Node)
+end
+
+-- Names of the lab's nodes, where programs look for them; made when a first program starts.
+local function hosts_file(node)
+  local lines = { "127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback" }
+  for _, entry in ipairs(node.lab.plan:hosts(node.node_name)) do
+    lines[#lines + 1] = entry[1] .. " " .. entry[2]
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+for _, verb in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
+  methods[verb] = function(self, ...)
+    if not rawget(self, "etc_files") then
+      self.etc_files = { { name = "hosts", text = hosts_file(self) }, { name = "resolv.conf", text = self.lab.resolv_conf or "" } }
+    end
+    return namespace.Namespace.methods[verb](self, ...)
+  end
+end
+
+---An address of this node, without its length: the one that another reaches, on the interface towards it; without another, its first.
+---@param other? string|nslua.lab.Node
+---@param family? "inet"|"inet6"  (default: IPv4 where there is one)
+---@return string?  nil where it has none, or the other has no way to it
+function methods:address_of(other, family)
+  return self.lab.plan:address_of(self.node_name, other and nodename.of(other, "address_of") or nil, family)
+end
+
+---The link to another node: the first of them, or that number.
+---@param other string|nslua.lab.Node
+---@param number? integer
+---@return nslua.lab.Link?
+function methods:link_to(other, number)
+  return self.lab:link(self, other, number)
+end
+
+return M
