@@ -1,9 +1,12 @@
 -- nslua bench/run.lua [--json] [--pairs N] [--only WORD]: nslua against the kernel's floor (C and libmnl) and against other tools.
 --
 -- Every row runs its two sides in pairs, in alternating order, from rest; times are medians, the ratio is the median of the pairs' ratios.
+-- Rows that say how much memory something takes have no other side: what is measured, and the budget, are bytes.
 -- A ratio over its budget is said, and is no failure: machines are busy. Run from the checkout, as root. `make bench` does what it needs
 -- first: it builds the host, and the C programs into build/bench:
 --   cc -O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -o build/bench/floor bench/floor/*.c -lmnl
+-- With --json a row is an object: `unit`, of `nslua` and `floor`, is "seconds" or "bytes"; `budget`, `lowest` and `highest` are ratios, or bytes
+-- where there is no `floor`.
 local ns = require "nslua"
 
 local HOST, FLOOR = "build/bin/nslua", "build/bench/floor"
@@ -32,7 +35,7 @@ local MININET = "unshare -n mn --switch lxbr --controller none --test none --top
 
 -- `routes`: 100,000 are there in a namespace; `batch`: a file with so many for ip.
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
--- each, while the row is measured.
+-- each, while the row is measured. `bytes`: the work prints bytes, of which it may take so many at most.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
@@ -64,6 +67,8 @@ local rows = {
     floor = floor("routes-list", 1, ROUTES) },
   { work = "100,000 routes, two fields | ip -j route", budget = 2, faster = true, needs = "ip", routes = true, nslua = lua("routes-list", 1, ROUTES),
     floor = program(1, "ip -n " .. ROUTES .. " -j route") },
+  { work = "100,000 routes: peak above the interpreter", bytes = 20e6, routes = true, nslua = lua("routes-list-peak", 1, ROUTES) },
+  { work = "each over 100,000 routes: peak above it", bytes = 10e6, routes = true, nslua = lua("routes-each-peak", 1, ROUTES) },
   { work = "1 of 100,000 routes by table | all of them", budget = 100, faster = true, routes = true, nslua = lua("routes-one", 20, ROUTES),
     floor = lua("routes-list", 1, ROUTES) },
   { work = "100,000 routes as plain tables | ip -j, cjson", budget = 1, faster = true, needs = "ip", routes = true,
@@ -89,10 +94,11 @@ local function popen(command)
   return ok and out or nil
 end
 
+-- What the program prints, nanoseconds or bytes, for one round of it.
 local function measure(side)
   popen(FLOOR .. " settle 1")
   local out = popen(side[1])
-  return out and tonumber(out) and tonumber(out) / side[2] / 1e9
+  return out and tonumber(out) and tonumber(out) / side[2]
 end
 
 -- The crowd that a row asks for; it is kept for the next row, and ends with this script.
@@ -135,33 +141,69 @@ local function median(list)
   return n % 2 == 1 and list[n // 2 + 1] or (list[n // 2] + list[n // 2 + 1]) / 2
 end
 
-local function run(row, pairs_wanted)
+local function missing(row)
   for _, tool in ipairs { row.needs, row.also } do
     if not popen("command -v " .. tool .. " >/dev/null && echo yes") then
-      return { work = row.work, budget = row.budget, verdict = "skipped", why = tool .. " is not installed" }
+      return tool
     end
   end
-  gather(row.crowd)
-  prepare(row)
-  local times = { nslua = {}, floor = {} }
-  local ratios = {}
-  for i = 1, math.min(pairs_wanted, row.pairs or pairs_wanted) do
+end
+
+-- Medians in seconds and the ratio of the pairs; or nil and the command that failed.
+local function run_pairs(row, count)
+  local times, ratios = { nslua = {}, floor = {} }, {}
+  for i = 1, count do
     local pair = {}
     for _, side in ipairs(i % 2 == 1 and { "nslua", "floor" } or { "floor", "nslua" }) do
-      pair[side] = measure(row[side])
-      if not pair[side] then
-        return { work = row.work, budget = row.budget, verdict = "failed", why = row[side][1] }
+      local ns_each = measure(row[side])
+      if not ns_each then
+        return nil, row[side][1]
       end
+      pair[side] = ns_each / 1e9
       table.insert(times[side], pair[side])
     end
     ratios[i] = row.faster and pair.floor / pair.nslua or pair.nslua / pair.floor
   end
   local ratio = median(ratios)
-  local ok = not row.budget or row.faster and ratio >= row.budget or not row.faster and ratio <= row.budget
-  return {
-    work = row.work, nslua = median(times.nslua), floor = median(times.floor), ratio = ratio, lowest = ratios[1], highest = ratios[#ratios],
-    budget = row.budget, faster = row.faster or false, verdict = not row.budget and "" or ok and "ok" or "over",
-  }
+  return { nslua = median(times.nslua), floor = median(times.floor), ratio = ratio, lowest = ratios[1], highest = ratios[count] }, ratio
+end
+
+-- The median in bytes, twice: as the row's value and as what its budget is for.
+local function run_alone(row, count)
+  local sizes = {}
+  for i = 1, count do
+    sizes[i] = measure(row.nslua)
+    if not sizes[i] then
+      return nil, row.nslua[1]
+    end
+  end
+  local size = median(sizes)
+  return { nslua = size, lowest = sizes[1], highest = sizes[count] }, size
+end
+
+local function run(row, pairs_wanted)
+  local budget = row.bytes or row.budget
+  local result, figure
+  local tool = missing(row)
+  if tool then
+    result = { verdict = "skipped", why = tool .. " is not installed" }
+  else
+    gather(row.crowd)
+    prepare(row)
+    result, figure = (row.bytes and run_alone or run_pairs)(row, math.min(pairs_wanted, row.pairs or pairs_wanted))
+    if not result then
+      result = { verdict = "failed", why = figure }
+    elseif not budget then
+      result.verdict = ""
+    elseif row.faster then
+      result.verdict = figure >= budget and "ok" or "over"
+    else
+      result.verdict = figure <= budget and "ok" or "over"
+    end
+  end
+  result.work, result.budget, result.faster = row.work, budget, row.faster or false
+  result.unit = row.bytes and "bytes" or "seconds"
+  return result
 end
 
 local function seconds(t)
@@ -171,6 +213,10 @@ local function seconds(t)
     return ("%.2f ms"):format(t * 1e3)
   end
   return ("%.2f s"):format(t)
+end
+
+local function megabytes(n)
+  return ("%.2f MB"):format(n / 1e6)
 end
 
 local function json(value)
@@ -231,9 +277,10 @@ local ok, problem = xpcall(function()
       if options.json then
         print(json(r))
       else
-        local sign = r.faster and ">=" or "<="
-        print_row(r.work, r.nslua and seconds(r.nslua) or "-", r.floor and seconds(r.floor) or "-", r.ratio and ("%.2f"):format(r.ratio) or "-",
-          r.budget and ("%s%g"):format(sign, r.budget) or "-", r.verdict .. (r.why and ": " .. r.why or ""))
+        local quantity = r.unit == "bytes" and megabytes or seconds
+        local budget = r.budget and (r.unit == "bytes" and ("%g MB"):format(r.budget / 1e6) or ("%g"):format(r.budget))
+        print_row(r.work, r.nslua and quantity(r.nslua) or "-", r.floor and quantity(r.floor) or "-", r.ratio and ("%.2f"):format(r.ratio) or "-",
+          budget and (r.faster and ">=" or "<=") .. budget or "-", r.verdict .. (r.why and ": " .. r.why or ""))
       end
       io.stdout:flush()
     end

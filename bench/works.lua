@@ -1,4 +1,4 @@
--- nslua bench/works.lua WORK ROUNDS [ARGS]: what bench/floor does in C, in Lua; prints its nanoseconds.
+-- nslua bench/works.lua WORK ROUNDS [ARGS]: what bench/floor does in C, in Lua; prints its nanoseconds, or what it takes in bytes.
 local ns = require "nslua"
 
 local works = {}
@@ -129,7 +129,7 @@ works["routes-decode"] = function(rounds, name)
   end)
 end
 
--- Bytes of memory at the highest, above what there was before.
+-- Memory at the highest, above what there was before.
 local function peak(name, fn)
   local function status(key)
     local f <close> = assert(io.open "/proc/self/status")
@@ -139,7 +139,7 @@ local function peak(name, fn)
   a.route:list{ family = "inet", table = 1000 }
   local before = status "VmRSS"
   fn(a.route)
-  return (status "VmHWM" - before) / 1e9 -- what is printed is taken for nanoseconds
+  return status "VmHWM" - before, "bytes"
 end
 
 works["routes-list-peak"] = function(_, name)
@@ -254,4 +254,5 @@ if not works[name] or not rounds then
   io.stderr:write("usage: nslua bench/works.lua WORK ROUNDS [ARGS]\n")
   os.exit(2)
 end
-print(("%.0f"):format(works[name](math.tointeger(rounds), select(3, table.unpack(arg))) * 1e9))
+local result, unit = works[name](math.tointeger(rounds), select(3, table.unpack(arg)))
+print(("%.0f"):format(unit == "bytes" and result or result * 1e9))
