@@ -139,7 +139,16 @@ doc: $(BUILD)/bin/nslua
 	$(LUA) tools/apidoc.lua doc/api.md
 	$(BUILD)/bin/nslua tools/manpage.lua > doc/nslua.1
 
-bench: all $(BUILD)/bench/floor
+# What Debian's golang-github-vishvananda-netlink-dev brings; it is built against where both are, and its rows are skipped elsewhere.
+GOCODE = /usr/share/gocode
+$(BUILD)/bench/routes-go: bench/peers/routes.go
+	@mkdir -p $(@D)
+	GOPATH=$(GOCODE) GO111MODULE=off go build -o $@ $<
+bench-go:
+	@if command -v go >/dev/null && [ -d $(GOCODE)/src/github.com/vishvananda/netlink ]; then $(MAKE) --no-print-directory $(BUILD)/bench/routes-go; \
+	  else echo "bench/peers/routes.go: skipped, Go or its netlink library is not installed" >&2; fi
+
+bench: all $(BUILD)/bench/floor bench-go
 	$(BUILD)/bin/nslua bench/run.lua $(BENCH)
 
 # A fixed budget: the same inputs on every run. Every find is a failure; the input stays in build/fuzz.
@@ -156,5 +165,5 @@ fuzz: $(BUILD)/fuzz/codec module
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module install demo test test-vm lint portability sanitize valgrind fuzz bench doc clean
+.PHONY: all module install demo test test-vm lint portability sanitize valgrind fuzz bench bench-go doc clean
 -include $(wildcard $(BUILD)/*.d)

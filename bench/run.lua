@@ -3,8 +3,9 @@
 -- Every row runs its two sides in pairs, in alternating order, from rest; times are medians, the ratio is the median of the pairs' ratios.
 -- Rows that say how much memory something takes have no other side: what is measured, and the budget, are bytes.
 -- A ratio over its budget is said, and is no failure: machines are busy. Run from the checkout, as root. `make bench` does what it needs
--- first: it builds the host, and the C programs into build/bench:
+-- first: it builds the host, and the C programs into build/bench, and where Go is, that which uses its netlink library:
 --   cc -O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -o build/bench/floor bench/floor/*.c -lmnl
+--   GOPATH=/usr/share/gocode GO111MODULE=off go build -o build/bench/routes-go bench/peers/routes.go
 -- With --json a row is an object: `unit`, of `nslua` and `floor`, is "seconds" or "bytes"; `budget`, `lowest` and `highest` are ratios, or bytes
 -- where there is no `floor`.
 local ns = require "nslua"
@@ -26,6 +27,15 @@ local target = ns.spawn { "sleep", "86400", unshare = "net" } -- ends with this 
 local function nsenter(tool)
   return program(100, ("%s -t %d -n true"):format(tool, target.pid))
 end
+
+-- Debian's Python: another that comes first in PATH does not have Debian's pyroute2.
+local PYTHON, GO = "/usr/bin/python3", "build/bench/routes-go"
+local PYROUTE2 = PYTHON .. " bench/peers/routes.py"
+-- How to see that something is there which is no command.
+local presence = {
+  pyroute2 = PYTHON .. " -c 'import pyroute2' 2>/dev/null",
+  ["Go's netlink library"] = "test -x " .. GO,
+}
 
 local LS = HOST .. " ls"
 local WORKS = HOST .. " bench/works.lua"
@@ -63,10 +73,16 @@ local rows = {
   { work = "add 10,000 routes in a batch | C, batched", budget = 1.5, nslua = lua("routes-add", 10000), floor = floor("routes-add", 10000) },
   { work = "add 10,000 routes | ip -batch", budget = 3, faster = true, needs = "ip", batch = 10000, nslua = program(1, WORKS .. " routes-add 10000"),
     floor = program(1, "unshare -n sh -c 'ip link set lo up && ip -batch " .. BATCH .. "'") },
+  { work = "add 10,000 routes in a batch | pyroute2", budget = 50, faster = true, needs = "pyroute2", pairs = 2, nslua = lua("routes-add", 10000),
+    floor = { ("%s unshare -n %s routes-add 10000"):format(HOST, PYROUTE2), 10000 } },
   { work = "100,000 routes, two fields | C, parsed", budget = 4, routes = true, nslua = lua("routes-list", 1, ROUTES),
     floor = floor("routes-list", 1, ROUTES) },
   { work = "100,000 routes, two fields | ip -j route", budget = 2, faster = true, needs = "ip", routes = true, nslua = lua("routes-list", 1, ROUTES),
     floor = program(1, "ip -n " .. ROUTES .. " -j route") },
+  { work = "100,000 routes, two fields | Go netlink", budget = 5, faster = true, needs = "Go's netlink library", routes = true,
+    nslua = lua("routes-list", 1, ROUTES), floor = { ("%s routes-list 1 %s"):format(GO, ROUTES), 1 } },
+  { work = "100,000 routes, two fields | pyroute2", budget = 100, faster = true, needs = "pyroute2", pairs = 2, routes = true,
+    nslua = lua("routes-list", 1, ROUTES), floor = { ("%s routes-list 1 %s"):format(PYROUTE2, ROUTES), 1 } },
   { work = "100,000 routes: peak above the interpreter", bytes = 20e6, routes = true, nslua = lua("routes-list-peak", 1, ROUTES) },
   { work = "each over 100,000 routes: peak above it", bytes = 10e6, routes = true, nslua = lua("routes-each-peak", 1, ROUTES) },
   { work = "1 of 100,000 routes by table | all of them", budget = 100, faster = true, routes = true, nslua = lua("routes-one", 20, ROUTES),
@@ -143,7 +159,7 @@ end
 
 local function missing(row)
   for _, tool in ipairs { row.needs, row.also } do
-    if not popen("command -v " .. tool .. " >/dev/null && echo yes") then
+    if not popen(("(%s) >/dev/null && echo yes"):format(presence[tool] or "command -v " .. tool)) then
       return tool
     end
   end
