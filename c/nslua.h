@@ -21,7 +21,7 @@ struct nslua_fd {
 struct nslua_fd *nslua_newfd(lua_State *L);
 /* The number of an fd handle (raises if closed) or of a plain integer >= 0. */
 int nslua_checkfd(lua_State *L, int arg);
-/* Closes every fd but these two, in a child: keeper.c. */
+/* Closes every fd but these two, in a child: servant.c. */
 void nslua_close_except(unsigned int lo, unsigned int hi);
 
 /* A u64: an integer where Lua has 64-bit integers, else a number up to 2^53 and a decimal string above. */
