@@ -136,6 +136,7 @@ static const struct {
 	{ "keeper", nslua_open_keeper },
 	{ "inet", nslua_open_inet },
 	{ "tun", nslua_open_tun },
+	{ "wire", nslua_open_wire },
 	{ "census", nslua_open_census },
 	{ "schema", nslua_open_schema },
 	{ "namespace", nslua_open_namespace },

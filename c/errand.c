@@ -33,7 +33,7 @@ struct maps {
 
 struct step {
 	enum step_kind kind;
-	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol */
+	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol; open: flags */
 	const char *path; /* new: where the new one is opened; open, write */
 	const char *text;
 	size_t len;
@@ -132,7 +132,7 @@ static int do_step(const struct step *s, char *detail, size_t size)
 		return socket(s->a, s->b | SOCK_CLOEXEC, s->c);
 	case STEP_OPEN:
 		snprintf(detail, size, "%s", s->path);
-		return open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		return open(s->path, s->a | O_CLOEXEC | O_NONBLOCK);
 	case STEP_WRITE:
 		/* Written inside: some handlers of /proc/sys look at the writer's namespace. */
 		snprintf(detail, size, "%s", s->path);
@@ -263,6 +263,9 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 		break;
 	case STEP_OPEN:
 		s->path = string_field(L, 2, NULL);
+		lua_rawgeti(L, -1, 3);
+		s->a = lua_isnil(L, -1) ? O_RDONLY : O_RDWR;
+		lua_pop(L, 1);
 		break;
 	case STEP_WRITE:
 		s->path = string_field(L, 2, NULL);
@@ -275,7 +278,7 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 
 /*
  * errand.run(steps, private) -> list of the fds its steps gave, in order; or nil, "what: reason", errno, the step's number.  Steps:
- * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path }, { "write", path, text }.
+ * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text }.
  */
 static int errand_run(lua_State *L)
 {

@@ -45,6 +45,7 @@ int nslua_open_watch(lua_State *L);   /* netlink.c */
 int nslua_open_schema(lua_State *L);    /* schema.c */
 int nslua_open_inet(lua_State *L);      /* inet.c */
 int nslua_open_tun(lua_State *L);       /* tun.c */
+int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_census(lua_State *L);    /* census.c */
 
 NSLUA_EXPORT int luaopen_nslua_core(lua_State *L); /* core.c */

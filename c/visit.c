@@ -165,6 +165,7 @@ struct file_errand {
 	const char *path, *text;
 	size_t len;
 	int fd;
+	int flags;
 };
 
 static int open_file(void *arg)
@@ -173,7 +174,7 @@ static int open_file(void *arg)
 	ssize_t n;
 	int en;
 
-	f->fd = open(f->path, (f->text ? O_WRONLY : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+	f->fd = open(f->path, f->flags | O_CLOEXEC | O_NOFOLLOW);
 	if (f->fd < 0 || !f->text)
 		return f->fd;
 	/* Written inside: some handlers of /proc/sys look at the writer's namespace. */
@@ -185,11 +186,11 @@ static int open_file(void *arg)
 	return n == (ssize_t)f->len ? 0 : -1;
 }
 
-/* namespace.read(nsfd, path) -> fd of a file opened inside: reading goes on from outside. */
+/* namespace.read(nsfd, path [, "rw"]) -> fd of a file opened inside: reading, and writing, goes on from outside. */
 static int ns_read(lua_State *L)
 {
 	int nsfd = nslua_checkfd(L, 1);
-	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1 };
+	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, lua_isnoneornil(L, 3) ? O_RDONLY : O_RDWR };
 	struct nslua_fd *h = nslua_newfd(L);
 
 	if (nslua_visit(nsfd, open_file, &f) < 0)
@@ -202,7 +203,7 @@ static int ns_read(lua_State *L)
 static int ns_write(lua_State *L)
 {
 	int nsfd = nslua_checkfd(L, 1);
-	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1 };
+	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, O_WRONLY };
 
 	f.text = luaL_checklstring(L, 3, &f.len);
 	if (nslua_visit(nsfd, open_file, &f) < 0)

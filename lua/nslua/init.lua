@@ -18,6 +18,7 @@ local modules = {
   netns = "nslua.netns",
   userns = "nslua.userns",
   netlink = "nslua.netlink",
+  wire = "nslua.wire",
 }
 
 -- The same of floor 2, which is Lua 5.4.

@@ -102,17 +102,18 @@ end
 ---@param self nslua.Netns
 ---@param call string
 ---@param path string
+---@param mode? "rw"  to read from where it is missing
 ---@return nslua.fd?
 ---@return string? message
 ---@return integer? errno
 ---@private
-function M.open(self, call, path)
+function M.open(self, call, path, mode)
   local fd = namespace.fd_of(self, call)
   local userns = userns_of(self, call)
   if userns then
-    return keeper.file(userns, fd, path, nil, call, self:describe())
+    return keeper.file(userns, fd, path, nil, call, self:describe(), mode)
   end
-  return knamespace.read(fd, path)
+  return knamespace.read(fd, path, mode)
 end
 local open = M.open
 

@@ -145,11 +145,12 @@ end
 ---@param text? string  write this, in one write(2)
 ---@param call? string
 ---@param what? string
----@return nslua.fd|true  an fd to read from; true after a write
-function M.file(userns_fd, netns_fd, path, text, call, what)
+---@param mode? "rw"     of the fd, to read from where it is missing
+---@return nslua.fd|true  true after a write
+function M.file(userns_fd, netns_fd, path, text, call, what, mode)
   local fds = errand(call or "netns.read", what, userns_fd, {
     { "join", netns_fd, NET },
-    text and { "write", path, text } or { "open", path },
+    text and { "write", path, text } or { "open", path, mode },
   })
   return text and true or fds[1]
 end

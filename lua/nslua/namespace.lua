@@ -139,9 +139,9 @@ function methods:describe()
     or ("%s:[%s]"):format(knamespace.proc[self.type], tostring(rawget(self, "inode")))
 end
 
--- What a handle may own beside its fd, in the order it is closed: processes, the netlink sockets, a mount namespace for /sys,
+-- What a handle may own beside its fd, in the order it is closed: processes, wires, the netlink sockets, a mount namespace for /sys,
 -- a UTS namespace for its host name.
-local held = { "processes", "netlink_socket", "netlink_sockets", "sys_mount", "uts", "home", "owner", "parent", "userns" }
+local held = { "processes", "wires", "netlink_socket", "netlink_sockets", "sys_mount", "uts", "home", "owner", "parent", "userns" }
 
 ---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true

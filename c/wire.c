@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/* wire.c - the script's side of the process that carries frames between TAP devices (wireloop.c). */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "frame.h"
+#include "nslua.h"
+#include "servant.h"
+#include "wire.h"
+
+#define WIRES "nslua.wires"
+
+struct wires {
+	struct nslua_servant servant;
+	uint32_t id; /* of the last one */
+};
+
+static double number(lua_State *L, int table, const char *key, double most)
+{
+	double v;
+
+	lua_getfield(L, table, key);
+	v = luaL_optnumber(L, -1, 0);
+	lua_pop(L, 1);
+	if (!(v >= 0 && v <= most))
+		luaL_error(L, "%s is out of range", key);
+	return v;
+}
+
+static uint64_t u64(lua_State *L, int table, const char *key)
+{
+	uint64_t v = 0;
+
+	lua_getfield(L, table, key);
+	if (!lua_isnil(L, -1))
+		v = nslua_checku64(L, lua_gettop(L));
+	lua_pop(L, 1);
+	return v;
+}
+
+#define NS_MAX 9e18 /* 285 years */
+
+/*
+ * The impairment in a table of numbers: seed, stream (u64), delay, jitter (nanoseconds), correlation, loss, loss_correlation, to_bad, to_good,
+ * loss_bad, loss_good (with `bursts`), duplicate, duplicate_correlation, corrupt, corrupt_correlation, reorder, reorder_correlation (chances), gap,
+ * rate (bits a second), limit (frames), limit_bytes, each_packet.  What is missing is 0 or false.
+ */
+static void check_impairment(lua_State *L, int i, struct nslua_impairment *s)
+{
+	luaL_checktype(L, i, LUA_TTABLE);
+	memset(s, 0, sizeof(*s));
+	s->seed = u64(L, i, "seed");
+	s->stream = u64(L, i, "stream");
+	s->delay = (uint64_t)number(L, i, "delay", NS_MAX);
+	s->jitter = (uint64_t)number(L, i, "jitter", NS_MAX);
+	s->correlation = number(L, i, "correlation", 1);
+	s->loss = number(L, i, "loss", 1);
+	s->loss_correlation = number(L, i, "loss_correlation", 1);
+	s->to_bad = number(L, i, "to_bad", 1);
+	s->to_good = number(L, i, "to_good", 1);
+	s->loss_bad = number(L, i, "loss_bad", 1);
+	s->loss_good = number(L, i, "loss_good", 1);
+	s->duplicate = number(L, i, "duplicate", 1);
+	s->duplicate_correlation = number(L, i, "duplicate_correlation", 1);
+	s->corrupt = number(L, i, "corrupt", 1);
+	s->corrupt_correlation = number(L, i, "corrupt_correlation", 1);
+	s->reorder = number(L, i, "reorder", 1);
+	s->reorder_correlation = number(L, i, "reorder_correlation", 1);
+	s->gap = (uint32_t)number(L, i, "gap", UINT32_MAX);
+	s->rate = number(L, i, "rate", 1e15);
+	s->limit = (uint32_t)number(L, i, "limit", UINT32_MAX);
+	s->limit_bytes = (uint64_t)number(L, i, "limit_bytes", NS_MAX);
+	lua_getfield(L, i, "bursts");
+	s->bursts = lua_toboolean(L, -1);
+	lua_getfield(L, i, "each_packet");
+	s->each_packet = lua_toboolean(L, -1);
+	lua_pop(L, 2);
+}
+
+/* wire.start(pid namespace [, user namespace to join first]) -> wires; or nil, "step: reason", errno. */
+static int wire_start(lua_State *L)
+{
+	struct nslua_service service = { .pidfd = nslua_checkfd(L, 1), .userfd = -1, .name = "nslua-wires", .main = nslua_wireloop };
+	struct wires *w;
+	const char *step;
+
+	if (!lua_isnoneornil(L, 2))
+		service.userfd = nslua_checkfd(L, 2);
+	w = lua_newuserdatauv(L, sizeof(*w), 0);
+	w->id = 0;
+	nslua_servant_init(&w->servant);
+	luaL_setmetatable(L, WIRES);
+	if (nslua_servant_start(&w->servant, &service, &step) < 0)
+		return nslua_fail(L, step);
+	return 1;
+}
+
+static struct wires *self(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	luaL_argcheck(L, w->servant.sock >= 0, 1, "closed");
+	return w;
+}
+
+static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	struct iovec iov = { q, sizeof(*q) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fds) {
+		struct cmsghdr *c = &control.align;
+
+		memset(&control, 0, sizeof(control));
+		m.msg_control = control.buf;
+		m.msg_controllen = sizeof(control.buf);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* Ask and wait for the answer, which comes at once; 0, or -1 with the reason in the answer. */
+static int ask(const struct nslua_servant *s, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
+{
+	struct pollfd p[2] = { { s->sock, POLLIN, 0 }, { s->pidfd, POLLIN, 0 } };
+
+	memset(a, 0, sizeof(*a));
+	a->en = ESRCH;
+	snprintf(a->step, sizeof(a->step), "the process of the wires");
+	/* A forked child would take the answers to its parent's requests. */
+	if (!nslua_servant_alive(s) || say(s->sock, q, fds) < 0)
+		return -1;
+	while (poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	if (recv(s->sock, a, sizeof(*a), MSG_DONTWAIT) != (ssize_t)sizeof(*a)) {
+		a->en = ESRCH;
+		snprintf(a->step, sizeof(a->step), "the process of the wires");
+	}
+	return a->en ? -1 : 0;
+}
+
+static int answer_true(lua_State *L, struct nslua_wire_request *q, const int *fds)
+{
+	const struct wires *w = self(L);
+	struct nslua_wire_answer a;
+
+	if (ask(&w->servant, q, fds, &a) < 0)
+		return nslua_failen(L, a.step, a.en);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/*
+ * wires:add(device, device, there, back) -> id: a wire between two TAP devices that are attached with IFF_VNET_HDR.  The process has copies of the
+ * fds then.  `there` is the impairment from the first to the second.
+ */
+static int wires_add(lua_State *L)
+{
+	struct wires *w = self(L);
+	struct nslua_wire_request q = { .op = WIRE_ADD };
+	int fds[2] = { nslua_checkfd(L, 2), nslua_checkfd(L, 3) }, rc;
+
+	check_impairment(L, 4, &q.set[0]);
+	check_impairment(L, 5, &q.set[1]);
+	q.id = ++w->id;
+	rc = answer_true(L, &q, fds);
+	if (rc != 1)
+		return rc;
+	lua_pushnumber(L, q.id);
+	return 1;
+}
+
+static uint32_t check_id(lua_State *L)
+{
+	return (uint32_t)luaL_checknumber(L, 2);
+}
+
+/* wires:change(id, there or nil, back or nil) -> true.  What is on its way stays so. */
+static int wires_change(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_CHANGE, .id = check_id(L) };
+
+	for (int i = 0; i < 2; i++) {
+		q.given[i] = !lua_isnoneornil(L, 3 + i);
+		if (q.given[i])
+			check_impairment(L, 3 + i, &q.set[i]);
+	}
+	return answer_true(L, &q, NULL);
+}
+
+/* wires:carrier(id, up) -> true.  Down drops what is on its way. */
+static int wires_carrier(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_CARRIER, .id = check_id(L), .up = lua_toboolean(L, 3) };
+
+	return answer_true(L, &q, NULL);
+}
+
+/* wires:remove(id) -> true: the devices are gone when it returns, if nobody else has their fds. */
+static int wires_remove(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_REMOVE, .id = check_id(L) };
+
+	return answer_true(L, &q, NULL);
+}
+
+static void push_counters(lua_State *L, const struct nslua_wire_counters *c)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{ "taken", c->taken }, { "sent", c->sent }, { "bytes", c->bytes }, { "lost", c->lost }, { "duplicated", c->duplicated },
+		{ "reordered", c->reordered }, { "corrupted", c->corrupted }, { "limited", c->limited }, { "down", c->down },
+		{ "queued", c->queued }, { "queued_bytes", c->queued_bytes },
+	};
+
+	lua_createtable(L, 0, (int)(sizeof(fields) / sizeof(fields[0])));
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		nslua_pushu64(L, fields[i].value);
+		lua_setfield(L, -2, fields[i].name);
+	}
+}
+
+/* wires:counters(id) -> of the way there, of the way back: see struct nslua_wire_counters. */
+static int wires_counters(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_COUNTERS, .id = check_id(L) };
+	struct nslua_wire_answer a;
+
+	if (ask(&self(L)->servant, &q, NULL, &a) < 0)
+		return nslua_failen(L, a.step, a.en);
+	push_counters(L, &a.counters[0]);
+	push_counters(L, &a.counters[1]);
+	return 2;
+}
+
+/* wires:close() -> whether the process is gone; with it every wire and its devices. */
+static int wires_close(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	lua_pushboolean(L, nslua_servant_close(&w->servant));
+	return 1;
+}
+
+static int wires_gc(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	nslua_servant_close(&w->servant);
+	nslua_servant_forget(&w->servant);
+	return 0;
+}
+
+/* wires:alive() -> whether the process runs and is this process's own. */
+static int wires_alive(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	lua_pushboolean(L, nslua_servant_alive(&w->servant));
+	return 1;
+}
+
+/* wires:pid() -> as the script sees it. */
+static int wires_pid(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	lua_pushinteger(L, w->servant.pid);
+	return 1;
+}
+
+static void set_number(lua_State *L, const char *key, double v)
+{
+	lua_pushnumber(L, v);
+	lua_setfield(L, -2, key);
+}
+
+/*
+ * wire.forecast(impairment, count, size, gap [, frame]) -> { { lost = boolean, [1] = copy, [2] = copy }, ... }: what would become of `count` frames of
+ * `size` bytes that come `gap` nanoseconds apart, all of the flow of `frame`; no queue is ever full.  A copy is { after = nanoseconds, corrupted =, first = }.
+ */
+static int wire_forecast(lua_State *L)
+{
+	struct nslua_impairment set;
+	struct nslua_impair *d;
+	size_t len = 0;
+	const char *frame;
+	uint64_t flow, now = UINT64_C(1000000000000);
+	int count = (int)luaL_checkinteger(L, 2);
+	size_t size = (size_t)luaL_checkinteger(L, 3);
+	uint64_t gap = (uint64_t)luaL_checkinteger(L, 4);
+
+	check_impairment(L, 1, &set);
+	frame = luaL_optlstring(L, 5, "", &len);
+	flow = nslua_frame_flow((const uint8_t *)frame, len);
+	d = lua_newuserdatauv(L, sizeof(*d), 0);
+	memset(d, 0, sizeof(*d));
+	nslua_impair_set(d, &set);
+	lua_createtable(L, count, 0);
+	for (int i = 1; i <= count; i++, now += gap) {
+		struct nslua_fate fate;
+
+		nslua_impair_draw(d, flow, &fate);
+		lua_createtable(L, fate.copies, 1);
+		lua_pushboolean(L, fate.lost);
+		lua_setfield(L, -2, "lost");
+		for (int k = 0; k < fate.copies; k++) {
+			lua_createtable(L, 0, 3);
+			set_number(L, "after", (double)(nslua_impair_due(d, size, fate.copy[k].delay, fate.copy[k].first, now) - now));
+			lua_pushboolean(L, fate.copy[k].corrupt);
+			lua_setfield(L, -2, "corrupted");
+			lua_pushboolean(L, fate.copy[k].first);
+			lua_setfield(L, -2, "first");
+			lua_rawseti(L, -2, k + 1);
+		}
+		lua_rawseti(L, -2, i);
+	}
+	return 1;
+}
+
+/* wire.corrupt(header and frame, bit) -> what it is with the bit flipped: for a look at it. */
+static int wire_corrupt(lua_State *L)
+{
+	size_t len;
+	const char *data = luaL_checklstring(L, 1, &len);
+	uint8_t *copy = lua_newuserdatauv(L, len + 1, 0);
+
+	memcpy(copy, data, len);
+	nslua_frame_corrupt(copy, len, (uint64_t)luaL_checknumber(L, 2));
+	lua_pushlstring(L, (const char *)copy, len);
+	return 1;
+}
+
+static const luaL_Reg wires_methods[] = {
+	{ "add", wires_add },     { "change", wires_change }, { "carrier", wires_carrier }, { "remove", wires_remove },
+	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "pid", wires_pid }, { NULL, NULL },
+};
+static const luaL_Reg wires_meta[] = {
+	{ "__gc", wires_gc }, { NULL, NULL },
+};
+static const luaL_Reg wire_functions[] = {
+	{ "start", wire_start }, { "forecast", wire_forecast }, { "corrupt", wire_corrupt }, { NULL, NULL },
+};
+
+int nslua_open_wire(lua_State *L)
+{
+	nslua_newclass(L, WIRES, wires_methods, wires_meta);
+	luaL_newlib(L, wire_functions);
+	return 1;
+}

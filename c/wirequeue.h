@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* wirequeue.h - what is on its way: frames of every wire, by the time they are due; those of the same time in the order they came. */
+#ifndef NSLUA_WIREQUEUE_H
+#define NSLUA_WIREQUEUE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "frame.h"
+
+struct nslua_waiting {
+	uint64_t due; /* nanoseconds of CLOCK_MONOTONIC */
+	uint64_t number;
+	struct nslua_frame *frame;
+	void *owner;
+};
+
+struct nslua_wirequeue {
+	struct nslua_waiting *heap; /* the first one is due first */
+	size_t n, room;
+	uint64_t number;
+};
+
+int nslua_wirequeue_add(struct nslua_wirequeue *q, uint64_t due, struct nslua_frame *frame, void *owner); /* -1: no memory */
+struct nslua_waiting nslua_wirequeue_take(struct nslua_wirequeue *q);
+/* Take out all of an owner: each is given to drop(). */
+void nslua_wirequeue_purge(struct nslua_wirequeue *q, const void *owner, void (*drop)(void *arg, struct nslua_frame *frame), void *arg);
+
+#endif
