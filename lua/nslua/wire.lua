@@ -228,6 +228,9 @@ end
 ---@param options nslua.NewWire
 ---@return nslua.Wire
 function Hub:new(options)
+  if self.closed then
+    errors.misuse "wire.new: the hub is closed"
+  end
   check.options("wire.new", options, { a = "table", b = "table", to = "table", from = "table", seed = "integer|string" })
   for _, which in ipairs { "a", "b" } do
     check.options("wire.new: " .. which, options[which] or errors.misuse("wire.new: %s is missing", which), end_words)
@@ -289,7 +292,7 @@ end
 local function id_of(self, call)
   if type(self) ~= "table" or getmetatable(self) ~= Wire then
     errors.misuse("%s: a wire expected (a method is called with a colon)", call)
-  elseif self.state.gone then
+  elseif self.state.gone or self.state.hub.closed then
     errors.misuse("%s: the wire is closed", call)
   end
   return self.state.hub.process, self.state.id
@@ -364,7 +367,7 @@ end
 ---Whether it is there.
 ---@return boolean
 function Wire:isopen()
-  return not self.state.gone
+  return not (self.state.gone or self.state.hub.closed)
 end
 
 ---Take it away, with the devices at its ends. Idempotent.

@@ -1,0 +1,491 @@
+-- Wires: every impairment on real devices, what is counted, what a change does, and that everything ends with the script.
+
+local core = require "nslua.core"
+local helper = require "spec.helper"
+local ns = require "nslua"
+local unprivileged = require "spec.unprivileged"
+local wires = require "spec.wire_helper"
+
+after_each(helper.close_held)
+
+local function runs(pid)
+  local f = io.open(("/proc/%d/stat"):format(pid))
+  local state = f and f:read("*a"):match "%) (%a)"
+  if f then
+    f:close()
+  end
+  return state ~= nil and state ~= "Z" and state ~= "X"
+end
+
+-- Every frame is accounted for.
+local function balanced(c)
+  assert.equal(c.taken + c.duplicated, c.sent + c.lost + c.limited + c.down + c.queued)
+end
+
+describe("a wire", function()
+  local why = wires.cannot()
+  if why then
+    pending(why)
+    return
+  end
+
+  -- Round trips in seconds, of ping(8).
+  local function ping(handle, count)
+    local r = handle:run { "ping", "-q", "-c", tostring(count), "-i", "0.01", "-W", "5", "10.0.0.2", timeout = 60 }
+    local min, avg = r.stdout:match "= ([%d.]+)/([%d.]+)/"
+    return tonumber(min) / 1000, tonumber(avg) / 1000, tonumber(r.stdout:match "(%d+) received")
+  end
+
+  it("is two devices with what was asked for, and nothing more once closed", function()
+    local a, b = wires.namespaces()
+    local first, second = wires.ends(a, b, 1400)
+    second.up = false
+    local w = ns.wire.new { a = first, b = second }
+    local row = a.link:get "eth0"
+    assert.equal("tap 1400 02:00:00:00:00:01", ("%s %d %s"):format(row.kind, row.mtu, row.address))
+    assert.is_true(row.up)
+    assert.is_true(row.carrier)
+    assert.is_false(b.link:get("eth0").up)
+    assert.equal("10.0.0.1/24", a.address:list({ dev = "eth0", family = "inet" })[1].address)
+    assert.equal("eth0 eth0", w.a.dev .. " " .. w.b.dev)
+    assert.is_true(w:close())
+    assert.is_true(w:close())
+    assert.is_nil(a.link:get "eth0")
+    assert.is_nil(b.link:get "eth0")
+    assert.is_false(pcall(w.counters, w))
+    assert.matches("closed", select(2, pcall(w.change, w, {})))
+  end)
+
+  it("delays each way", function()
+    local w, a = wires.wire({ delay = "10ms" }, { delay = "20ms" })
+    local min, avg, received = ping(a, 10)
+    assert.equal(10, received)
+    assert.is_true(min >= 0.030, min)
+    assert.is_true(avg < 0.3, avg)
+    w:change { from = { delay = false } }
+    min = ping(a, 10)
+    assert.is_true(min >= 0.010 and min < 0.030, min)
+    w:change { to = false, from = false }
+    assert.is_true(ping(a, 10) < 0.010)
+    assert.equal(0, w:counters().to.lost)
+  end)
+
+  it("loses everything, nothing, or each time the same", function()
+    local w, a, b = wires.wire({ loss = "100%" }, nil, { seed = 7 })
+    local s, r = wires.sockets(a, b)
+    assert.same({}, wires.datagrams(w, s, r, 50))
+    w:change { to = { loss = false } }
+    assert.equal(50, #wires.datagrams(w, s, r, 50))
+    local c = w:counters()
+    assert.equal(50, c.to.lost)
+    assert.equal(100, c.to.taken)
+    assert.equal(0, c.from.taken)
+    helper.close_held()
+
+    local function half(seed, noise)
+      local w2, a2, b2 = wires.wire({ loss = "50%" }, nil, { seed = seed })
+      local s2, r2 = wires.sockets(a2, b2)
+      if noise then -- another flow moves nothing
+        a2:run { "ping", "-q", "-c3", "-i0.01", "-W0.1", "10.0.0.2" }
+      end
+      local got = wires.datagrams(w2, s2, r2, 200)
+      balanced(w2:counters().to)
+      if not noise then
+        assert.equal(200 - #got, w2:counters().to.lost)
+      end
+      helper.close_held()
+      return got
+    end
+    local got = half(7)
+    assert.is_true(#got > 60 and #got < 140, #got)
+    assert.same(got, half(7, true))
+    assert.are_not.same(got, half(8))
+  end)
+
+  it("duplicates", function()
+    local w, a, b = wires.wire { duplicate = "100%" }
+    local s, r = wires.sockets(a, b)
+    assert.same({ 1, 1, 2, 2, 3, 3 }, wires.datagrams(w, s, r, 3))
+    assert.equal(3, w:counters().to.duplicated)
+    balanced(w:counters().to)
+  end)
+
+  it("reorders: what is sent at once is there before what waits", function()
+    local w, a, b = wires.wire({ delay = "200ms", reorder = "100%", gap = 5 })
+    local s, r = wires.sockets(a, b)
+    assert.same({ 5, 10, 1, 2, 3, 4, 6, 7, 8, 9 }, wires.datagrams(w, s, r, 10))
+    assert.equal(2, w:counters().to.reordered)
+  end)
+
+  it("lets packets overtake where the delay jitters", function()
+    local w, a, b = wires.wire({ delay = "30ms", jitter = "30ms" }, nil, { seed = 3 })
+    local s, r = wires.sockets(a, b)
+    local got = wires.datagrams(w, s, r, 100)
+    assert.equal(100, #got)
+    local backwards = 0
+    for i = 2, #got do
+      backwards = backwards + (got[i] < got[i - 1] and 1 or 0)
+    end
+    assert.is_true(backwards > 20, backwards)
+  end)
+
+  it("corrupts what had a right checksum", function()
+    local w, a, b = wires.wire({ corrupt = "100%" }, nil, { seed = 5 })
+    local s, r = wires.sockets(a, b)
+    local got = wires.datagrams(w, s, r, 40, 1400)
+    assert.equal(40, w:counters().to.corrupted)
+    -- A bit in the Ethernet header or the addresses is caught elsewhere, or by nobody.
+    local names, values = b:read("/proc/net/snmp"):match "\nUdp: (%a[^\n]+)\nUdp: (%d[^\n]+)"
+    local errors = {}
+    local next_value = values:gmatch "%d+"
+    for name in names:gmatch "%S+" do
+      errors[name] = tonumber(next_value())
+    end
+    assert.is_true(errors.InCsumErrors >= 35, errors.InCsumErrors)
+    assert.is_true(#got <= 5, #got)
+    w:change { to = false }
+    assert.equal(40, #wires.datagrams(w, s, r, 40, 1400))
+  end)
+
+  it("sends at a rate", function()
+    local w, a, b = wires.wire { rate = "10mbit" }
+    local s, r = wires.sockets(a, b)
+    local began = ns.clock()
+    assert.equal(150, #wires.datagrams(w, s, r, 150, 1200))
+    local expected = 150 * (1200 + 42) * 8 / 10e6
+    local elapsed = ns.clock() - began
+    assert.is_true(elapsed >= expected * 0.98, elapsed)
+    assert.is_true(elapsed < expected + 2, elapsed)
+    assert.equal(150 * (1200 + 42), w:counters().to.bytes)
+  end)
+
+  it("drops what finds the queue full", function()
+    local w, a, b = wires.wire { delay = "300ms", limit = 20 }
+    local s, r = wires.sockets(a, b)
+    local got = wires.datagrams(w, s, r, 50)
+    assert.equal(20, #got)
+    assert.same({ 1, 20 }, { got[1], got[20] })
+    assert.equal(30, w:counters().to.limited)
+    w:change { to = { limit = false, limit_bytes = 5000 } }
+    assert.equal(4, #wires.datagrams(w, s, r, 10, 1200))
+    assert.equal(36, w:counters().to.limited)
+    balanced(w:counters().to)
+  end)
+
+  it("changes without loss of what is on its way", function()
+    local w, a, b = wires.wire { delay = "500ms" }
+    local s, r = wires.sockets(a, b)
+    for i = 1, 20 do
+      s:write(("%d "):format(i))
+    end
+    w:change { to = { delay = "10ms", loss = "100%" } } -- of those too that the device still has
+    assert.same({}, wires.received(r))
+    for i = 21, 30 do
+      s:write(("%d "):format(i))
+    end
+    assert.is_true(wires.eventually(function()
+      return w:counters().to.lost == 10
+    end))
+    assert.equal(20, w:counters().to.queued)
+    assert.is_true(wires.eventually(function()
+      return w:counters().to.queued == 0
+    end))
+    assert.equal(20, #wires.received(r))
+    assert.equal("10ms 100%", w.to.delay .. " " .. w.to.loss)
+    w:change { to = { loss = false } }
+    assert.same({ delay = "10ms" }, w.to)
+  end)
+
+  it("carries TCP unharmed: through a delay by large frames, through chances packet by packet", function()
+    local w, a, b = wires.wire({ delay = "5ms" }, { delay = "5ms" })
+    local port = 80
+    local function transfer(bytes)
+      port = port + 1
+      local listener, client = helper.held(b:socket("inet", "stream")), helper.held(a:socket("inet", "stream"))
+      local r = ns.run { "python3", "-c", ([[
+import hashlib, os, socket, threading
+l, c = socket.socket(fileno=%d), socket.socket(fileno=%d)
+at = ("10.0.0.2", %d)
+l.bind(at); l.listen(); c.connect(at); s, _ = l.accept()
+data = os.urandom(%d)
+threading.Thread(target=lambda: (c.sendall(data), c.shutdown(1))).start()
+h = hashlib.sha256()
+while True:
+    part = s.recv(1 << 20)
+    if not part: break
+    h.update(part)
+print(h.digest() == hashlib.sha256(data).digest())
+]]):format(listener:number(), client:number(), port, bytes), fds = { listener, client }, timeout = 60 }
+      assert.equal("True\n", r.stdout, r.stderr)
+    end
+    transfer(4000000)
+    local c = w:counters().to
+    assert.is_true(c.bytes / c.sent > 3000, "frames of " .. c.bytes / c.sent .. " bytes")
+    w:change { to = { loss = "1%", duplicate = "1%", corrupt = "1%", reorder = "1%", jitter = "1ms" }, from = { delay = "1ms" } }
+    transfer(1000000)
+    local d = w:counters().to
+    assert.is_true((d.bytes - c.bytes) / (d.sent - c.sent) <= 1514)
+    assert.is_true(d.lost > 0 and d.duplicated > 0 and d.corrupted > 0 and d.reordered > 0)
+    balanced(d)
+    w:change { to = { loss = false, duplicate = false, corrupt = false, reorder = false, jitter = false } }
+    transfer(4000000)
+    local e = w:counters().to
+    assert.is_true((e.bytes - d.bytes) / (e.sent - d.sent) > 3000)
+  end)
+
+  it("is unplugged and plugged in again", function()
+    local w, a, b = wires.wire { delay = "500ms" }
+    local s, r = wires.sockets(a, b)
+    s:write "1"
+    assert.is_true(wires.eventually(function()
+      return w:counters().to.queued == 1
+    end))
+    w:down()
+    for _, handle in ipairs { a, b } do
+      assert.is_false(handle.link:get("eth0").carrier)
+    end
+    assert.same({ 0, 1 }, { w:counters().to.queued, w:counters().to.down })
+    assert.is_true(wires.eventually(function()
+      return a.link:get("eth0").operstate == "down"
+    end))
+    w:up()
+    w:change { to = false }
+    assert.is_true(a.link:get("eth0").carrier and b.link:get("eth0").carrier)
+    assert.is_true(wires.eventually(function()
+      return a.link:get("eth0").operstate ~= "down"
+    end))
+    assert.same({ 1, 2, 3 }, wires.datagrams(w, s, r, 3))
+    -- The far device down, the wire up: counted too.
+    b.link:change("eth0", { up = false })
+    assert.same({}, wires.datagrams(w, s, r, 3))
+    assert.equal(4, w:counters().to.down)
+    balanced(w:counters().to)
+  end)
+
+  it("outlives neither of its namespaces, and a deleted device is no trouble", function()
+    local w, a, b = wires.wire()
+    a:close()
+    assert.is_false(w:isopen())
+    assert.is_nil(b.link:get "eth0")
+    local w2, a2, b2 = wires.wire()
+    a2.link:delete "eth0"
+    b2:run { "ping", "-c1", "-W0.1", "10.0.0.1" }
+    assert.is_true(w2:counters().from.down > 0)
+    assert.is_true(helper.fails("EBADFD", w2.down, w2):find "deleted" ~= nil)
+    w2:close()
+  end)
+
+  it("is collected with what it joins", function()
+    local a, b = wires.namespaces()
+    local first, second = wires.ends(a, b)
+    ns.wire.new { a = first, b = second }
+    collectgarbage()
+    collectgarbage()
+    assert.is_not_nil(a.link:get "eth0") -- the namespaces hold it
+    local path_a, path_b = ("/proc/self/fd/%d"):format(a.fd:number()), ("/proc/self/fd/%d"):format(b.fd:number())
+    local fa, fb = helper.held(ns.netns.open(path_a)), helper.held(ns.netns.open(path_b))
+    fa.userns, fb.userns = a.userns and a.userns:copy(), b.userns and b.userns:copy()
+    ns.wire.new { a = { fa, dev = "x" }, b = { fb, dev = "x" } }
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(a.link:get "x")
+  end)
+
+  it("says what is wrong, and leaves nothing behind", function()
+    local a, b = wires.namespaces()
+    local first, second = wires.ends(a, b)
+    local before = helper.fd_count()
+    local function wrong(text, t)
+      t.a, t.b = t.a or first, t.b or second
+      local ok, e = pcall(ns.wire.new, t)
+      assert.is_false(ok)
+      assert.is_true(tostring(e):find(text, 1, true) ~= nil, tostring(e))
+    end
+    wrong("unknown key 'los' (did you mean 'loss'?)", { to = { los = "1%" } })
+    wrong("is not between 0 and 1", { to = { loss = 2 } })
+    wrong("jitter needs a delay", { from = { jitter = "1ms" } })
+    wrong("reorder needs a delay", { from = { reorder = 0.1 } })
+    wrong("gap is of reorder", { from = { gap = 2 } })
+    wrong("mbps", { to = { rate = "10mbps" } })
+    wrong("limit is at least 1", { to = { limit = 0 } })
+    wrong("p is needed", { to = { loss = { gemodel = { r = 1 } } } })
+    wrong("wire.new in b: EINVAL", { b = { b, dev = "x/y" } })
+    wrong("ENOENT", { b = { "nobody-has-this-name" } })
+    wrong("address", { b = { b, address = "10.0.0.300/24" } })
+    assert.is_nil(a.link:get "eth0")
+    local w = ns.wire.new { a = first, b = second }
+    wrong("wire.new in a: EEXIST", {})
+    assert.is_false((pcall(w.change, w, { to = { rate = -1 } })))
+    assert.same({}, w.to)
+    w:close()
+    first, second = nil, nil
+    collectgarbage()
+    assert.is_true(helper.fd_count() <= before + 4) -- what the handles keep: a netlink socket each; the keeper's
+  end)
+
+  it("is one of many in a process", function()
+    local hub = helper.held(ns.wire.hub { seed = 3 })
+    assert.is_true(runs(hub.pid))
+    local made = {}
+    for i = 1, 20 do
+      local w, a, b = wires.wire({ loss = "50%" }, nil, { hub = hub })
+      made[i] = { w = w, a = a, b = b }
+    end
+    local seen, different = nil, false
+    for i = 1, 20 do
+      local s, r = wires.sockets(made[i].a, made[i].b)
+      local got = table.concat(wires.datagrams(made[i].w, s, r, 40), " ")
+      different = different or seen ~= nil and seen ~= got
+      seen = got
+    end
+    assert.is_true(different) -- each draws its own numbers from the seed
+    made[1].w:close()
+    assert.is_true(made[2].w:isopen())
+    hub:close()
+    assert.is_true(wires.eventually(function()
+      return made[2].a.link:get "eth0" == nil
+    end))
+    assert.is_false(made[2].w:isopen())
+    assert.matches("closed", select(2, pcall(wires.wire, nil, nil, { hub = hub })))
+    assert.matches("closed", select(2, pcall(made[2].w.counters, made[2].w)))
+  end)
+
+  it("goes in a process of its own, which ends with its last wire", function()
+    local w = wires.wire()
+    local pid = w.state.hub.pid
+    assert.is_true(runs(pid))
+    if helper.is_root() then
+      local fds = helper.sh(("ls -l /proc/%d/fd | sed -n 's/.* -> //p' | sort | uniq -c"):format(pid))
+      assert.matches("2 /dev/net/tun\n%s+1 anon_inode:%[eventpoll%]\n%s+1 anon_inode:%[pidfd%]\n%s+1 anon_inode:%[timerfd%]\n%s+1 socket",
+        fds)
+    end
+    w:close()
+    assert.is_true(wires.eventually(function()
+      return not runs(pid)
+    end))
+    -- Killed by somebody: said, and the next one is well.
+    w = wires.wire()
+    helper.sh("kill -9 " .. w.state.hub.pid)
+    assert.is_true(wires.eventually(function()
+      return not w.state.hub:alive()
+    end))
+    helper.fails("ESRCH", w.counters, w)
+    assert.is_true(w:close())
+    assert.equal(0, wires.wire():counters().to.lost)
+  end)
+
+  it("is not a forked child's to use or to end", function()
+    local w, a = wires.wire()
+    local p = ns.fork({}, function()
+      local ok, e = pcall(w.counters, w)
+      w:close()
+      return ok, tostring(e)
+    end)
+    local ok, e = p:result(10)
+    p:close()
+    assert.is_false(ok)
+    assert.matches("ESRCH", e)
+    assert.equal(0, w:counters().to.lost)
+    assert.is_not_nil(a.link:get "eth0")
+  end)
+
+  it("leaks no fd over 50 rounds", function()
+    local a, b = wires.namespaces()
+    local first, second = wires.ends(a, b)
+    local hub = helper.held(ns.wire.hub())
+    hub:new({ a = first, b = second }):close()
+    local before = helper.fd_count()
+    local there = #core.file.list("/proc/" .. hub.pid .. "/fd")
+    for _ = 1, 50 do
+      hub:new({ a = first, b = second }):close()
+    end
+    assert.equal(before, helper.fd_count())
+    assert.equal(there, #core.file.list("/proc/" .. hub.pid .. "/fd"))
+  end)
+end)
+
+-- A script of its own, as root or as nobody, who may open the device here.
+local start = [[
+  local ns = require "nslua"
+  local wires = require "spec.wire_helper"
+  local u = require("nslua.keeper").needed() and ns.userns.new { map_users = "root" } or nil
+  local a, b = ns.netns.new { userns = u }, ns.netns.new { userns = u }
+  local first, second = wires.ends(a, b)
+  local w = ns.wire.new { a = first, b = second, to = { delay = "10ms" } }
+  wires.introduce(a, b)
+]]
+
+local function command(code, as_nobody)
+  local script = os.tmpname()
+  local f = assert(io.open(script, "w"))
+  f:write(start .. code)
+  f:close()
+  helper.sh("chmod 644 " .. script)
+  local line = "exec env " .. helper.lua .. " " .. script
+  if as_nobody then
+    line = "mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "
+      .. unprivileged.quote(line)
+    line = "exec unshare -m sh -c " .. unprivileged.quote(line)
+  end
+  return line, script
+end
+
+describe("a script without rights", function()
+  it("has wires like root", function()
+    unprivileged.needs_uid(pending)
+    local line, script = command([[
+      local r = a:run { "ping", "-q", "-c3", "-i0.01", "10.0.0.2" }
+      w:change { to = { delay = "20ms", loss = 0 } }
+      w:down()
+      w:up()
+      print(r.stdout:match "(%d+) received", tonumber(r.stdout:match "= ([%d.]+)/") >= 10, w:counters().to.sent >= 3)
+      w:close()
+      print(a.link:get "eth0")
+    ]], true)
+    assert.equal("3\ttrue\ttrue\nnil", (helper.sh(line)))
+    os.remove(script)
+  end)
+end)
+
+describe("kill -9 of the script", function()
+  for name, as_nobody in pairs { ["of root"] = false, ["without rights"] = true } do
+    it(name .. " ends the process and frees the devices", function()
+      unprivileged.needs_uid(pending)
+      local line, script = command([[
+        print(w.state.hub.pid, a.inode, w:counters().to.taken)
+        io.stdout:flush()
+        ns.wait({}, 100)
+      ]], as_nobody)
+      local p = helper.held(ns.spawn { "sh", "-c", line, stdout = "pipe" })
+      local said = assert(p.stdout:read("l", 20))
+      os.remove(script)
+      local pid, inode = said:match "(%d+)%s+(%d+)"
+      assert.is_true(runs(tonumber(pid)), said)
+      p:kill "KILL"
+      p:wait(5)
+      assert.is_true(wires.eventually(function()
+        return not runs(tonumber(pid))
+      end))
+      assert.is_true(wires.eventually(function()
+        for _, row in ipairs(ns.namespace.list { type = "net" }) do
+          if row.inode == tonumber(inode) then
+            return false
+          end
+        end
+        return true
+      end))
+    end)
+  end
+end)
+
+describe("without /dev/net/tun", function()
+  it("says so", function()
+    unprivileged.needs_uid(pending)
+    local line, script = command("", true)
+    local out = helper.sh((line:gsub("%-m 666", "-m 600")))
+    assert.matches("wire.new.*EACCES.*chmod 666 /dev/net/tun", out)
+    out = helper.sh((line:gsub("mknod", "true")))
+    os.remove(script)
+    assert.matches("wire.new.*ENOENT.*modprobe tun", out)
+  end)
+end)
