@@ -12,8 +12,12 @@ local M = {}
 ---@field mtu? integer               of both ends, in bytes
 ---@field names? string[]            { "eth0", "eth0" }; by default the first free "ethN" of each
 
--- The first free "ethN", leaving out `taken`.
-local function free_name(handle, taken)
+---The first free "ethN" of a namespace, leaving out `taken`.
+---@package
+---@param handle nslua.Netns
+---@param taken? string
+---@return string
+function M.free_name(handle, taken)
   local used = { [taken or ""] = true }
   for _, link in ipairs(handle.link:list()) do
     used[link.name] = true
@@ -72,8 +76,8 @@ function M.connect(a, b, options)
   local name, far_name
   local made
   local ok, result, far = pcall(function()
-    name = names[1] or free_name(first)
-    far_name = names[2] or free_name(second, first == second and name or nil)
+    name = names[1] or M.free_name(first)
+    far_name = names[2] or M.free_name(second, first == second and name or nil)
     first.link:add { name = name, kind = "veth", mtu = options.mtu, up = true,
       peer = { name = far_name, netns = second, mtu = options.mtu, up = true } }
     made = true

@@ -112,8 +112,8 @@ function M.numbers(call, t)
   end
   if (out.jitter or 0) > 0 and (out.delay or 0) == 0 then
     errors.misuse("%s: jitter needs a delay", call)
-  elseif (out.reorder or 0) > 0 and (out.delay or 0) == 0 and not out.rate then
-    errors.misuse("%s: reorder needs a delay or a rate: nothing waits that could be overtaken", call)
+  elseif (out.reorder or 0) > 0 and (out.delay or 0) == 0 then
+    errors.misuse("%s: reorder needs a delay: nothing waits that could be overtaken", call)
   end
   out.gap = out.reorder and (out.gap or 1) or nil
   out.each_packet = M.each_packet(t)

@@ -1,0 +1,212 @@
+-- Impaired links on every kernel: a veth with netem at both ends where the kernel has netem and netem knows the words, else a wire. The same words,
+-- the same methods.
+
+local check = require "nslua.check"
+local connect = require "nslua.connect"
+local errors = require "nslua.error"
+local impairment = require "nslua.impairment"
+local netem = require "nslua.netem"
+local netns = require "nslua.netns"
+local wire = require "nslua.wire"
+
+local M = {}
+
+---@class nslua.ImpairedLink  a wire, or this
+---@field backend "netem"|"wire"
+---@field a { dev: string }
+---@field b { dev: string }
+---@field to nslua.Impairment
+---@field from nslua.Impairment
+local Link = { __name = "nslua.ImpairedLink" }
+Link.__index = Link
+
+local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean" }
+local ways = { "to", "from" }
+
+-- A frame of many packets would be lost or delayed as one: the sender's TCP makes none where a packet is what counts. What is forwarded in such a
+-- frame stays one: all links of a path have to be told.
+local function segments(handle, dev, each_packet)
+  handle.link:change(dev, { gso_max_segs = each_packet and 1 or 65535 })
+end
+
+-- What leaves `handle` by `dev` is impaired as `t` says.
+local function impair(handle, dev, call, t, seed)
+  local options = netem.options(call, t)
+  options.seed = t.seed or seed or false
+  segments(handle, dev, impairment.each_packet(t))
+  local row = handle.qdisc:get(dev)
+  if next(t) == nil then
+    handle.qdisc:delete(dev, { absent = "ok" })
+  elseif row and row.kind == "netem" then
+    handle.qdisc:change(dev, { "netem", netem = options })
+  else
+    for word, value in pairs(options) do
+      options[word] = value or nil
+    end
+    handle.qdisc:replace { "netem", dev = dev, netem = options }
+  end
+end
+
+local function of_end(t, name)
+  return { name = name, mtu = t.mtu, address = t.lladdr, txqlen = t.txqlen, up = t.up ~= false }
+end
+
+local function build(options, first, second, words)
+  local a, b = options.a, options.b
+  local name = a.dev or connect.free_name(first)
+  local far_name = b.dev or connect.free_name(second, first == second and name or nil)
+  local link, peer = of_end(a, name), of_end(b, far_name)
+  peer.netns, link.kind, link.peer = second, "veth", peer
+  first.link:add(link)
+  local self = setmetatable({ backend = "netem", a = { dev = name, netns = first }, b = { dev = far_name, netns = second }, to = words.to,
+    from = words.from, seed = options.seed, opened = {} }, Link)
+  local ok, err = pcall(function()
+    for i, handle in ipairs { first, second } do
+      local t = i == 1 and a or b
+      for _, address in ipairs(type(t.address) == "table" and t.address or { t.address }) do
+        handle.address:add { address, dev = i == 1 and name or far_name, nodad = address:find(":", 1, true) and true or nil }
+      end
+      impair(handle, i == 1 and name or far_name, "impair.link: " .. ways[i], words[ways[i]], options.seed)
+    end
+  end)
+  if not ok then
+    self:close()
+    error(err, 0)
+  end
+  return self
+end
+
+local function with_netem(options, words)
+  local opened = {}
+  local function open(target)
+    local handle = netns.open(target)
+    opened[#opened + 1] = not rawequal(handle, target) and handle or nil
+    return handle
+  end
+  local ok, link = pcall(function()
+    return build(options, open(options.a[1]), open(options.b[1]), words)
+  end)
+  if not ok then
+    for _, handle in ipairs(opened) do
+      handle:close()
+    end
+    error(link, 0)
+  end
+  link.opened = opened
+  return link
+end
+
+---A link between two namespaces, impaired in each direction as said.
+---@param options nslua.NewWire  besides: `hub`, a ns.wire.hub, and `backend`, "netem" or "wire", which is chosen where it is missing
+---@return nslua.ImpairedLink|nslua.Wire
+function M.link(options)
+  check.options("impair.link", options, { a = "table", b = "table", to = "table", from = "table", seed = "integer|string", hub = "table",
+    backend = "string" })
+  local backend, words = options.backend, {}
+  for _, which in ipairs { "a", "b" } do
+    check.options("impair.link: " .. which, options[which] or errors.misuse("impair.link: %s is missing", which), end_words)
+  end
+  for _, way in ipairs(ways) do
+    words[way] = impairment.merge("impair.link: " .. way, {}, options[way] or {})
+    impairment.numbers("impair.link: " .. way, words[way])
+  end
+  backend = backend or (netem.knows(words.to) and netem.knows(words.from) and netem.available() and "netem" or "wire")
+  if backend == "netem" then
+    return with_netem(options, words)
+  elseif backend ~= "wire" then
+    errors.misuse("impair.link: %s", check.unknown("backend", backend, { "netem", "wire" }))
+  end
+  local hub = options.hub
+  local new = { a = options.a, b = options.b, to = options.to, from = options.from, seed = options.seed }
+  local made = hub and hub:new(new) or wire.new(new)
+  made.backend = "wire"
+  return made
+end
+
+local function handles(self, call)
+  if self.closed then
+    errors.misuse("%s: the link is closed", call)
+  end
+  return { self.a, self.b }
+end
+
+---As of a wire.
+---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false }
+---@return true
+function Link:change(t)
+  local ends = handles(self, "impair.change")
+  check.options("impair.change", t, { to = "table|false", from = "table|false" })
+  local new = {}
+  for _, way in ipairs(ways) do
+    new[way] = t[way] ~= nil and impairment.merge("impair.change: " .. way, self[way], t[way]) or nil
+    if new[way] then
+      netem.options("impair.change: " .. way, new[way])
+    end
+  end
+  for i, way in ipairs(ways) do
+    if new[way] then
+      if not self.unplugged then
+        impair(ends[i].netns, ends[i].dev, "impair.change: " .. way, new[way], self.seed)
+      end
+      self[way] = new[way]
+    end
+  end
+  return true
+end
+
+---What has happened so far, as far as netem tells: sent, bytes, queued, queued_bytes; `lost` is what was dropped, by chance or at the limit.
+---@return { to: table, from: table }
+function Link:counters()
+  local out = {}
+  for i, side in ipairs(handles(self, "impair.counters")) do
+    local row = side.netns.qdisc:get(side.dev)
+    local s = row and row.kind == "netem" and row.stats or {}
+    out[ways[i]] = { sent = s.packets or 0, bytes = s.bytes or 0, lost = s.drops or 0, queued = s.qlen or 0, queued_bytes = s.backlog or 0 }
+  end
+  return out
+end
+
+---Nothing gets through. Other than a wire's, the carrier stays: a veth would lose it at one end only, and its routes at the other.
+---@return true
+function Link:down()
+  for i, side in ipairs(handles(self, "impair.down")) do
+    impair(side.netns, side.dev, "impair.down: " .. ways[i], { loss = 1 })
+  end
+  self.unplugged = true
+  return true
+end
+
+---@return true
+function Link:up()
+  for i, side in ipairs(handles(self, "impair.up")) do
+    impair(side.netns, side.dev, "impair.up: " .. ways[i], self[ways[i]], self.seed)
+  end
+  self.unplugged = false
+  return true
+end
+
+---@return boolean
+function Link:isopen()
+  return not self.closed and self.a.netns:isopen() and self.b.netns:isopen()
+end
+
+---Take it away. Idempotent.
+---@return true
+function Link:close()
+  if not self.closed then
+    self.closed = true
+    for _, side in ipairs { self.a, self.b } do
+      if side.netns:isopen() then -- else it went with its namespace
+        side.netns.link:delete(side.dev, { absent = "ok" })
+      end
+    end
+    for _, handle in ipairs(self.opened) do
+      handle:close()
+    end
+  end
+  return true
+end
+
+Link.__close = Link.close
+
+return M
