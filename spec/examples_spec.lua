@@ -239,6 +239,17 @@ describe("examples:", function()
     assert.truthy(tonumber(out:match "1:20  below 1:1    2%.0 of  2%.0 Mbit/s: (%d+) packets") >= 25)
   end)
 
+  example("19-wire", function(out)
+    if out:find "^no wire: .*/dev/net/tun" then
+      return
+    end
+    has(out, "bad:     13 of 20 came back") -- the same ones, whoever runs it
+    assert.truthy(tonumber(out:match "after ([%d.]+) ms") >= 20)
+    has(out, "mended:  20 of 20 came back")
+    has(out, "cut:      0 of 20 came back")
+    has(out, "carrier:\tfalse")
+  end)
+
   -- The same script under the host and under the interpreter of others, in the loop of others.
   local function in_a_loop(out)
     local at = {}

@@ -52,6 +52,7 @@ M.pages = {
     { file = "genl/monitor.lua", class = "familymonitor", only = set "next each close pollfd events timeout", selfish = true },
     { file = "genl/wireguard.lua", class = "wireguard", selfish = true, only = set "device set genkey genpsk" },
     { file = "rtnl/kind/init.lua", only = {}, classes = set "nslua.Kind" } },
+  { "Wires", { file = "wire.lua", prefix = "ns.wire" }, { file = "impairment.lua", only = {}, classes = set "nslua.Impairment" } },
   { "Processes",
     { file = "process.lua", prefix = "ns", class = "handle", only = set "run spawn fork" },
     { file = "exec.lua", prefix = "ns" },

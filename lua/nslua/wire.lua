@@ -21,11 +21,6 @@ local E = core.errno
 local Hub = { __name = "nslua.WireHub" }
 Hub.__index = Hub
 
----@class nslua.Wire
----@field a { dev: string }  the ends: names of the devices
----@field b { dev: string }
----@field to nslua.Impairment    from a to b, as it was said
----@field from nslua.Impairment  from b to a
 local Wire = { __name = "nslua.Wire" }
 Wire.__index = Wire
 
@@ -289,6 +284,13 @@ end
 
 -- Its methods ---------------------------------------------------------------------------------------------------------------------
 
+---@class nslua.Wire
+---@field a { dev: string }  the ends: names of the devices
+---@field b { dev: string }
+---@field to nslua.Impairment    from a to b, as it was said
+---@field from nslua.Impairment  from b to a
+local methods = Wire
+
 local function id_of(self, call)
   if type(self) ~= "table" or getmetatable(self) ~= Wire then
     errors.misuse("%s: a wire expected (a method is called with a colon)", call)
@@ -306,7 +308,7 @@ end
 ---stays there, and what was sent before the change is impaired as before.
 ---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false }
 ---@return true
-function Wire:change(t)
+function methods:change(t)
   local process, id = id_of(self, "wire.change")
   check.options("wire.change", t, { to = "table|false", from = "table|false" })
   local old, new = { to = self.to, from = self.from }, {}
@@ -341,7 +343,7 @@ end
 
 ---What has happened so far.
 ---@return { to: nslua.WireCounters, from: nslua.WireCounters }
-function Wire:counters()
+function methods:counters()
   local process, id = id_of(self, "wire.counters")
   local to, from, errno = process:counters(id)
   if not to then
@@ -352,27 +354,27 @@ end
 
 ---Pull the plug: both ends lose their carrier, and what is on its way is lost.
 ---@return true
-function Wire:down()
+function methods:down()
   local process, id = id_of(self, "wire.down")
   return checked("wire.down", process:carrier(id, false))
 end
 
 ---Put it in again.
 ---@return true
-function Wire:up()
+function methods:up()
   local process, id = id_of(self, "wire.up")
   return checked("wire.up", process:carrier(id, true))
 end
 
 ---Whether it is there.
 ---@return boolean
-function Wire:isopen()
+function methods:isopen()
   return not (self.state.gone or self.state.hub.closed)
 end
 
 ---Take it away, with the devices at its ends. Idempotent.
 ---@return true
-function Wire:close()
+function methods:close()
   for _, handle in ipairs { self.ends[1] or false, self.ends[2] or false } do
     local list = handle and rawget(handle, "wires")
     if list then
