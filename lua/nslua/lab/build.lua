@@ -124,7 +124,8 @@ local function waiting(self)
   for _, row in ipairs(self.link:list()) do
     if row.kind ~= "bridge" and row.name ~= "lo" then
       local port = row.port
-      if row.operstate ~= "up" or port and port.state ~= "forwarding" and port.state ~= "blocking" then
+      local up = row.operstate == "up" or row.operstate == "unknown" and row.carrier -- a TAP's is not known
+      if not up or port and port.state ~= "forwarding" and port.state ~= "blocking" then
         out[#out + 1] = row.name
       end
     end
@@ -177,8 +178,7 @@ function M.build(lab, topology)
   settings.write(writes, lab.home)
   local owned = {}
   for i, link in ipairs(plan.links) do
-    local impaired = wires.needed(lab, topology.links[i])
-    if not impaired then
+    if not wires.needed(topology.links[i]) then
       local name = link.nodes[owner_side(link)].name
       owned[name] = owned[name] or {}
       table.insert(owned[name], link)
@@ -220,7 +220,6 @@ function M.build(lab, topology)
       each.link:change({ group = PORTS }, { up = true })
     end
   end
-  wires.impair(lab, topology)
   M.settle(lab, 10)
 end
 

@@ -3,9 +3,13 @@
 local addressing = require "nslua.lab.addressing"
 local build = require "nslua.lab.build"
 local errors = require "nslua.error"
+local generate = require "nslua.lab.generate"
 local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
 local nodename = require "nslua.lab.nodename"
+local notation = require "nslua.lab.notation"
+local text = require "nslua.lab.text"
+local topologies = require "nslua.lab.topology"
 
 local M = {}
 
@@ -19,8 +23,14 @@ local Lab = { __name = "nslua.Lab" }
 local methods = {}
 M.methods = methods
 
+local optional = { hub = true, home = true, closed = true, resolv_conf = true }
+
 function Lab:__index(key)
-  return methods[key] or rawget(self, "node")[key]
+  local method = methods[key]
+  if method or optional[key] then
+    return method
+  end
+  return rawget(self, "node")[key]
 end
 
 ---The link between two nodes: the first, or that number, of those there are.
@@ -55,6 +65,9 @@ function methods:close()
   end
   self.closed = true
   local failed
+  if rawget(self, "hub") then
+    self.hub:close() -- all wires at once
+  end
   for _, node in ipairs(self.nodes) do
     local ok, e = pcall(node.close, node)
     failed = failed or not ok and e
@@ -71,12 +84,36 @@ function Lab:__tostring()
   return ("lab of %d nodes%s"):format(#self.nodes, self.closed and " (closed)" or "")
 end
 
+---What a text or a table says, as the table that all else is made of: every node with its kind, every value a number.
+---@param said string|nslua.lab.Said
+---@return nslua.lab.Topology
+function M.topology(said)
+  if type(said) == "string" then
+    said = notation.read(said)
+  elseif type(said) ~= "table" then
+    errors.misuse("lab: a text (\"h1 -- h2\") or a table expected, got %s", type(said))
+  end
+  return topologies.read(said)
+end
+
+---The text that says the same as a text or table.
+---@param said string|nslua.lab.Said
+---@return string
+function M.text(said)
+  return text.of(M.topology(said))
+end
+
+for name, fn in pairs(generate) do
+  M[name] = fn
+end
+
 ---Build a lab.
----@param said string|table
+---@param said string|nslua.lab.Said
 ---@return nslua.Lab
 function M.new(said)
-  local topology = said -- TODO
-  local self = setmetatable({ topology = topology, plan = addressing.plan(topology), node = {}, nodes = {}, link_of = {}, foreign_port = {},
+  local topology = M.topology(said)
+  local self = setmetatable({ topology = topology, plan = addressing.plan(topology), node = {},
+    nodes = {}, link_of = {}, foreign_port = {}, wires = {},
     home = keeper.home() }, Lab)
   local ok, e = pcall(build.build, self, topology)
   if not ok then

@@ -1,6 +1,15 @@
 -- Links of a lab, while it runs: down and up, and what impairs them.
 
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local impairment = require "nslua.impairment"
+
 local M = {}
+
+local change_words = { to = "table|false", from = "table|false" }
+for word, types in pairs(impairment.words) do
+  change_words[word] = types
+end
 
 ---@class nslua.lab.Link
 ---@field lab nslua.Lab
@@ -70,6 +79,42 @@ function Link:up()
   end
   require("nslua.lab.build").settle(self.lab, 10)
   return self
+end
+
+local function wire_of(self, call)
+  local wire = self.lab.wires[self.number]
+  if not wire then
+    errors.misuse("link.%s: %s was built without anything that impairs it; a link that shall be later begins with --0ms--", call, tostring(self))
+  end
+  return wire
+end
+
+---Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
+---false takes it away.
+---@param t table  { delay = "20ms", to = { loss = "1%" } }
+---@return nslua.lab.Link
+function Link:change(t)
+  local wire = wire_of(self, "change")
+  check.options("link.change", t, change_words)
+  local new = {}
+  for _, way in ipairs { "to", "from" } do
+    local words = {}
+    for word in pairs(impairment.words) do
+      words[word] = t[word]
+    end
+    for word, value in pairs(t[way] or {}) do
+      words[word] = value
+    end
+    new[way] = t[way] ~= false and words
+  end
+  wire:change(new)
+  return self
+end
+
+---What has passed and what has not, in each direction: sent, bytes, lost, duplicated, corrupted, reordered, dropped, queued.
+---@return { to: table, from: table }
+function Link:counters()
+  return wire_of(self, "counters"):counters()
 end
 
 function Link:__tostring()

@@ -1,19 +1,39 @@
--- Which links of a lab are impaired, and by what: netem where the kernel has it, wires where it has not.
+-- Impaired links of a lab: netem where the kernel has it, wires of one process where it has not.
+
+local impair = require "nslua.lab.impair"
+local netem = require "nslua.netem"
+local wire = require "nslua.wire"
 
 local M = {}
 
 ---Whether a link cannot be a plain veth.
----@param lab nslua.Lab
 ---@param link nslua.lab.TopologyLink
 ---@return boolean
-function M.needed(lab, link)
-  return false
+function M.needed(link)
+  return link.to ~= nil or link.from ~= nil
 end
 
+local function of_end(lab, at)
+  return { lab.node[at.node], dev = at.dev, lladdr = at.lladdr, mtu = at.mtu, up = false }
+end
+
+---Make those of a lab; each is kept in `lab.wires` by the number of its link.
+---@param lab nslua.Lab
+---@param topology nslua.lab.Topology
 function M.add(lab, topology)
-end
-
-function M.impair(lab, topology)
+  for i, link in ipairs(topology.links) do
+    if M.needed(link) then
+      if not lab.hub and not netem.available() then
+        lab.hub = wire.hub { seed = topology.seed }
+      end
+      local ends = lab.plan.links[i].ends
+      lab.wires[i] = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,
+        seed = not lab.hub and topology.seed and topology.seed + i or nil }
+      for _, at in ipairs(ends) do
+        lab.foreign_port[at] = true -- it has no master yet, where it is a port
+      end
+    end
+  end
 end
 
 return M

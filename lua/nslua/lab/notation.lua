@@ -1,0 +1,353 @@
+-- Topologies as text: `h1 --10ms-- r1 -- (sw) -- h2`, read into the table that says the same.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local impairment = require "nslua.impairment"
+local topology = require "nslua.lab.topology"
+local units = require "nslua.units"
+
+local M = {}
+
+-- A place in the text: what is wrong is shown under it.
+local function fail(self, at, format, ...)
+  local before = self.text:sub(1, at - 1)
+  local _, number = before:gsub("\n", "\n")
+  local start = before:match ".*\n()" or 1
+  local line = self.text:match("[^\n]*", start)
+  local mark = line:sub(1, at - start):gsub("[\x80-\xbf]", ""):gsub("[^\t]", " ") -- a character of UTF-8 is one column
+  errors.misuse("lab: line %d, column %d: %s\n  %s\n  %s^", number + 1, #mark + 1, format:format(...), line, mark)
+end
+
+-- Blanks and comments; over line ends too where `lines`.
+local function skip(self, lines)
+  while true do
+    local at = self.text:match(lines and "^%s*()" or "^[ \t\r]*()", self.at)
+    if self.text:sub(at, at) == "#" then
+      at = self.text:match("^[^\n]*()", at)
+    end
+    if at == self.at then
+      return
+    end
+    self.at = at
+  end
+end
+
+local function name_at(self)
+  local at = self.text:match("^[%a_][%w_.]*()", self.at)
+  while at do
+    local more = self.text:match("^%-[%w_.]+()", at)
+    if not more then
+      break
+    end
+    at = more
+  end
+  if not at then
+    return nil
+  end
+  -- a sentence's full stop is nobody's name
+  local name = self.text:sub(self.at, at - 1)
+  self.at = at
+  return name
+end
+
+-- Items of one direction, or both: "10ms", "100mbit", "1%", "jitter 2ms", "10.0.0.0/24", "mtu 1400".
+local words = { cost = "integer", mtu = "integer", name = "name", subnet = "subnet" }
+for word in pairs(impairment.words) do
+  words[word] = word == "each_packet" and "flag" or (word == "gap" or word == "limit" or word == "seed") and "integer" or "scaled"
+end
+
+local function number(self, at, word, text)
+  local ok, value = pcall(topology.number, word, text, word)
+  if not ok then
+    fail(self, at, "%s", (tostring(value):gsub("^[^ ]*:%d+: ", "")))
+  end
+  return value
+end
+
+local function unit_word(text)
+  if text:find "%%$" then
+    return "loss"
+  elseif pcall(units.duration, text) and not tonumber(text) then
+    return "delay"
+  elseif pcall(units.rate, text) and not tonumber(text) then
+    return "rate"
+  end
+end
+
+-- Put what an item says into the link that is being read.
+local function item(self, link, text, at)
+  local way, rest = text:match "^([<>]?)%s*(.-)%s*$"
+  at = at + #text:match "^[<>]?%s*"
+  local into = way == ">" and link.to or way == "<" and link.from or nil
+  local function put(word, value)
+    if into then
+      if not impairment.words[word] then
+        fail(self, at, "%s is of both directions", word)
+      end
+      into[word] = value
+    elseif impairment.words[word] then
+      link.to[word], link.from[word] = value, value
+    else
+      link[word] = value
+    end
+  end
+  if rest == "" then
+    fail(self, at, "an item expected, such as 10ms, 100mbit, 1%% or mtu 1400")
+  end
+  local word, value = rest:match "^(%a[%w_]*)%s+(.+)$"
+  if not word and words[rest] == "flag" then
+    return put(rest, true)
+  elseif word and words[word] then
+    local form = words[word]
+    if form == "integer" then
+      local n = math.tointeger(tonumber(value))
+      return put(word, n or fail(self, at, "%s is a whole number, got %s", word, value))
+    elseif form == "name" then
+      return put(word, value)
+    elseif form == "scaled" then
+      return put(word, number(self, at, word, value))
+    end
+    rest = value
+  elseif word then
+    fail(self, at, "%s", check.unknown("word of a link", word, words))
+  end
+  if rest:find("/", 1, true) then
+    link.subnet = link.subnet or {}
+    table.insert(link.subnet, rest)
+    return
+  end
+  local middle, spread = rest:match "^(.-)%s*±%s*(.+)$"
+  if not middle then
+    middle, spread = rest:match "^(.-)%s*%+%-%s*(.+)$"
+  end
+  if middle then
+    put("delay", number(self, at, "delay", middle))
+    return put("jitter", number(self, at, "jitter", spread))
+  end
+  local known = unit_word(rest)
+  if not known then
+    fail(self, at, "%q is neither a time (10ms), a rate (100mbit), a loss (1%%), a subnet (10.0.0.0/24) nor a word with its value", rest)
+  end
+  put(known, number(self, at, known, rest))
+end
+
+-- Whether what stands behind the dashes impairs the link, and is no node.
+local function is_items(text)
+  local first = text:match "^%s*(.-)%s*$"
+  return first:find "^[<>%d]" ~= nil or first:find("[/%%±,]") ~= nil or first:find "^%a[%w_]*%s+[%w.<>]" ~= nil or words[first] == "flag"
+end
+
+-- "--", "--10ms--": returns the link's words, or nil where none begins here.
+local function link_at(self)
+  local begin = self.at
+  local inner = self.text:match("^%-%-+()", begin)
+  if not inner then
+    return nil
+  end
+  self.at = inner
+  local link = { to = {}, from = {} }
+  local text, after = self.text:match("^([^\n#%-]-)%-%-+()", inner)
+  if not text then -- a dash may stand in it
+    text, after = self.text:match("^([^\n#]-)%-%-+()", inner)
+  end
+  if text and text:find "%S" and not text:find "[()%[%]{}]" and is_items(text) then
+    for at, piece in text:gmatch "()([^,]+)" do
+      item(self, link, piece:match "^%s*(.-)%s*$", inner + at - 1 + #piece:match "^%s*")
+    end
+    self.at = after
+  elseif not text then
+    local rest = self.text:match("^[^\n#]*", inner)
+    if rest:find "%S" and not rest:find "^%s*[%a_(]" and is_items(rest) then
+      fail(self, inner + #rest:match "^%s*", "the dashes behind what impairs the link are missing: --10ms--")
+    end
+  end
+  return link, begin
+end
+
+local end_words = { "vlan", "trunk", "dev" }
+
+-- "[eth5 10.1.0.1/24 vlan 10 trunk 20 30]"
+local function end_at(self)
+  skip(self)
+  if self.text:sub(self.at, self.at) ~= "[" then
+    return nil
+  end
+  local begin = self.at
+  local text, after = self.text:match("^%[([^%]\n]*)%]()", begin)
+  if not text then
+    fail(self, begin, "the bracket is not closed: h1[eth5 10.0.0.1/24]")
+  end
+  local out, mode = {}, nil
+  for at, piece in text:gmatch "()([^%s,]+)" do
+    at = begin + at
+    local whole = math.tointeger(tonumber(piece))
+    if mode == "dev" then
+      out.dev, mode = piece, nil
+    elseif piece == "vlan" or piece == "trunk" or piece == "dev" then
+      mode = piece
+      out[mode] = mode ~= "dev" and {} or nil
+    elseif whole and mode then
+      table.insert(out[mode], whole)
+    elseif whole then
+      fail(self, at, "a number is of vlan or trunk: [vlan %d]", whole)
+    elseif piece:find "^[%x:.]+/%d+$" or piece:find "^%d+%.%d+%.%d+%.%d+$" or piece:find "^%x*:[%x:.]*:" then
+      out.address, mode = out.address or {}, nil
+      table.insert(out.address, piece)
+    elseif not piece:find "^[%a_][%w_.-]*$" then
+      fail(self, at, "%q is neither a device, an address, nor vlan or trunk with numbers", piece)
+    elseif out.dev then
+      fail(self, at, "%s", check.unknown("word of an end", piece, end_words))
+    else
+      out.dev, mode = piece, nil
+    end
+  end
+  for _, word in ipairs { "vlan", "trunk" } do
+    if out[word] and not out[word][1] then
+      fail(self, begin, "%s has no number", word)
+    end
+  end
+  if out.vlan and not out.vlan[2] then
+    out.vlan = out.vlan[1]
+  end
+  self.at = after
+  return out
+end
+
+-- "{ipv6=off, net.ipv4.ip_forward=0}"
+local function options_at(self)
+  if self.text:sub(self.at, self.at) ~= "{" then
+    return nil
+  end
+  local begin = self.at
+  local text, after = self.text:match("^{([^}\n]*)}()", begin)
+  if not text then
+    fail(self, begin, "the brace is not closed: h1{ipv6=off}")
+  end
+  local out = {}
+  for at, piece in text:gmatch "()([^,]+)" do
+    local key, value = piece:match "^%s*([%w_./]+)%s*=%s*(.-)%s*$"
+    at = begin + at + #piece:match "^%s*"
+    if not key then
+      fail(self, at, "an option expected: ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, net.ipv4.ip_forward=0")
+    elseif key == "ipv4" or key == "ipv6" then
+      if value ~= "on" and value ~= "off" then
+        fail(self, at, "%s is on or off", key)
+      end
+      out[key] = value == "on"
+    elseif key == "kind" then
+      out.kind = value
+    elseif key == "address" then
+      out.addresses = out.addresses or {}
+      if value ~= "none" then
+        table.insert(out.addresses, value)
+      else
+        out.addresses = false
+      end
+    elseif key:find "^net[./]" then
+      out.sysctl = out.sysctl or {}
+      out.sysctl[key] = value
+    else
+      fail(self, at, "%s", check.unknown("option of a node", key, { "ipv4", "ipv6", "kind", "address", "net.*" }))
+    end
+  end
+  self.at = after
+  return out
+end
+
+-- A node and what stands with it; nil where none begins here.
+local function node_at(self)
+  skip(self)
+  local begin, kind = self.at, nil
+  local name
+  if self.text:sub(begin, begin) == "(" then
+    self.at = begin + 1
+    skip(self)
+    name, kind = name_at(self), "switch"
+    if not name then
+      fail(self, self.at, "the name of a switch expected: (sw)")
+    end
+    skip(self)
+    if self.text:sub(self.at, self.at) ~= ")" then
+      fail(self, begin, "the parenthesis is not closed: (%s)", name)
+    end
+    self.at = self.at + 1
+  else
+    name = name_at(self)
+    if not name then
+      return nil, begin
+    end
+  end
+  local known = self.known[name]
+  if not known then
+    known = { name, at = begin, kind = kind }
+    self.known[name] = known
+    self.nodes[#self.nodes + 1] = known
+  elseif kind and not known.kind then
+    known.kind = kind
+  end
+  local options = options_at(self)
+  for key, value in pairs(options or {}) do
+    if key == "kind" and known.kind and known.kind ~= value then
+      fail(self, begin, "%s is a %s already", name, known.kind)
+    end
+    known[key] = value
+  end
+  return name, begin
+end
+
+local function chain(self)
+  local last = node_at(self)
+  if not last then
+    local character = self.text:match(utf8.charpattern, self.at)
+    local link = character == "-" and "a link has no node before it" or ("a node expected: h1 or (sw), got %q"):format(character)
+    fail(self, self.at, "%s", link)
+  end
+  local near = end_at(self)
+  while true do
+    skip(self)
+    local mark = self.at
+    skip(self, true)
+    local link, at = link_at(self)
+    if not link then
+      if self.at ~= mark or self.at > #self.text then
+        return -- the next chain, on a line of its own
+      end
+      fail(self, self.at, "a link expected (--), or the end of the line")
+    end
+    skip(self, true)
+    local name = node_at(self)
+    if not name then
+      fail(self, math.min(self.at, #self.text + 1), "the link leads nowhere: a node expected behind it")
+    elseif name == last then
+      fail(self, at, "a link from %s to itself", name)
+    end
+    local far = end_at(self)
+    link[1], link[2] = last, name
+    link.ends = (near or far) and { near or {}, far or {} } or nil
+    for _, way in ipairs { "to", "from" } do
+      link[way] = next(link[way]) and link[way] or nil
+    end
+    self.links[#self.links + 1] = link
+    last, near = name, end_at(self) -- "[..]" of the next link stands behind this end's own
+  end
+end
+
+---Read a text into the table form.
+---@param text string
+---@return nslua.lab.Said
+function M.read(text)
+  local self = { text = text, at = 1, nodes = {}, known = {}, links = {} }
+  while true do
+    skip(self, true)
+    if self.at > #text then
+      break
+    end
+    chain(self)
+  end
+  for _, node in ipairs(self.nodes) do
+    node.at = nil
+  end
+  return { nodes = self.nodes, links = self.links }
+end
+
+return M

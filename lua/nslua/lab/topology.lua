@@ -1,0 +1,192 @@
+-- Topologies as tables: what people write, made canonical: every node listed with its kind, every value a number, each direction of a link apart.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local impairment = require "nslua.impairment"
+local units = require "nslua.units"
+
+local M = {}
+
+---@class nslua.lab.Said  what ns.lab takes as a table
+---@field nodes? (string|table)[]|table<string, table>  names, or { "h1", kind =, sysctl =, ... }; those only named by links need not be here
+---@field links? table[]   { "h1", "r1", delay = "10ms", ... (both directions), to = {...}, from = {...}, name =, subnet =, mtu =, cost =, ends = }
+---@field seed? integer     of all chances
+---@field ipv4? boolean
+---@field ipv6? boolean
+---@field multipath? boolean
+
+local node_words = { "string", name = "string", kind = "string", sysctl = "table", addresses = "string|table|false", ipv4 = "boolean",
+  ipv6 = "boolean" }
+M.node_words = node_words
+
+local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
+  mtu = "integer", cost = "integer", ends = "table" }
+M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table" }
+
+local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean" }
+
+---Words of an impairment that are read as numbers; the others are taken as they are.
+local scales = { delay = units.duration, jitter = units.duration, rate = units.rate, limit_bytes = units.size }
+for word in pairs(impairment.words) do
+  if word:find "correlation$" or word == "loss" or word == "duplicate" or word == "corrupt" or word == "reorder" then
+    scales[word] = units.fraction
+  end
+end
+
+---One word of an impairment as a number.
+---@param word string
+---@param value any
+---@param what string
+---@return any
+function M.number(word, value, what)
+  local scale = scales[word]
+  return scale and type(value) ~= "table" and value ~= false and scale(value, what) or value
+end
+
+-- One direction: what is said of both, and over it what is said of this one.
+local function direction(link, way, where)
+  local out = {}
+  for word in pairs(impairment.words) do
+    out[word] = link[word]
+  end
+  if link[way] ~= nil and link[way] ~= false then
+    check.options(where .. ": " .. way, link[way], impairment.words)
+    for word, value in pairs(link[way]) do
+      out[word] = value
+    end
+  elseif link[way] == false then
+    return nil
+  end
+  for word, value in pairs(out) do
+    out[word] = M.number(word, value, ("%s: %s"):format(where, word)) or nil
+  end
+  if next(out) == nil then
+    return nil
+  end
+  impairment.numbers(where, out)
+  return out
+end
+
+local function list(value)
+  if value == nil or value == false then
+    return value
+  end
+  return type(value) == "table" and value or { value }
+end
+
+local function read_end(said, where)
+  check.options(where, said, M.end_words)
+  local out = { dev = said.dev, address = list(said.address), vlan = said.vlan, trunk = list(said.trunk) }
+  return out
+end
+
+local all_link_words = {}
+for word, types in pairs(impairment.words) do
+  all_link_words[word] = types
+end
+for word, types in pairs(link_words) do
+  all_link_words[word] = types
+end
+
+local function read_link(said, i)
+  local where = ("lab: links[%d]"):format(i)
+  check.options(where, said, all_link_words)
+  for side = 1, 2 do
+    if type(said[side]) ~= "string" then
+      errors.misuse("%s: a link is between two nodes: { \"h1\", \"r1\" }", where)
+    end
+  end
+  where = ("lab: link %s--%s"):format(said[1], said[2])
+  local out = { said[1], said[2], name = said.name, mtu = said.mtu, cost = said.cost, subnet = list(said.subnet),
+    to = direction(said, "to", where), from = direction(said, "from", where) }
+  if said.ends then
+    check.options(where .. ": ends", said.ends, { "table", "table" })
+    out.ends = { read_end(said.ends[1] or {}, where .. ": ends[1]"), read_end(said.ends[2] or {}, where .. ": ends[2]") }
+    if not next(out.ends[1]) and not next(out.ends[2]) then
+      out.ends = nil
+    end
+  end
+  return out
+end
+
+local kinds = { host = true, router = true, switch = true }
+
+local function read_node(said, where)
+  check.options(where, said, node_words)
+  local out = { name = said.name or said[1], kind = said.kind }
+  if out.kind and not kinds[out.kind] then
+    errors.misuse("%s: %s", where, check.unknown("kind of node", out.kind, kinds))
+  end
+  for _, word in ipairs { "sysctl", "ipv4", "ipv6" } do
+    out[word] = said[word]
+  end
+  out.addresses = list(said.addresses)
+  return out
+end
+
+-- A name that programs can be told by: hostname(7), and no longer than a link of that name may be written about.
+local function check_name(name, where)
+  if type(name) ~= "string" or not name:find "^[%w_][%w_.-]*$" or name:find("--", 1, true) or #name > 63 then
+    errors.misuse("%s: %s is no name of a node: letters, digits, '_', '.' and single '-', at most 63 of them", where,
+      type(name) == "string" and ("%q"):format(name) or type(name))
+  end
+end
+
+---Make a topology of what was said. Raises misuse, with the nearest word that is known.
+---@param said nslua.lab.Said
+---@return nslua.lab.Topology
+function M.read(said)
+  check.options("lab", said, top_words)
+  local out = { nodes = {}, links = {}, seed = said.seed, ipv4 = said.ipv4, ipv6 = said.ipv6, multipath = said.multipath }
+  local by_name, named = {}, {}
+  local function add(node, where)
+    check_name(node.name, where)
+    if by_name[node.name] then
+      errors.misuse("%s: two nodes are named %q", where, node.name)
+    end
+    by_name[node.name] = node
+    out.nodes[#out.nodes + 1] = node
+  end
+  for i, each in ipairs(said.nodes or {}) do
+    add(read_node(type(each) == "table" and each or { each }, ("lab: nodes[%d]"):format(i)), ("lab: nodes[%d]"):format(i))
+  end
+  for name, each in pairs(said.nodes or {}) do
+    if type(name) == "string" then
+      named[#named + 1] = name
+      check.argument("lab", "nodes." .. name, each, "table")
+    elseif math.type(name) ~= "integer" or name < 1 or name > #said.nodes then
+      errors.misuse("lab: nodes: %s is neither a name nor a place in a list", tostring(name))
+    end
+  end
+  table.sort(named)
+  for i, each in ipairs(said.links or {}) do
+    out.links[i] = read_link(each, i)
+  end
+  local function mention(name, where)
+    if not by_name[name] then
+      local own = said.nodes and said.nodes[name]
+      local node = own and read_node(own, "lab: nodes." .. name) or {}
+      node.name = name
+      add(node, where)
+    end
+  end
+  local degree = {}
+  for i, link in ipairs(out.links) do
+    for side = 1, 2 do
+      mention(link[side], ("lab: links[%d]"):format(i))
+      degree[link[side]] = (degree[link[side]] or 0) + 1
+    end
+    if link[1] == link[2] then
+      errors.misuse("lab: links[%d]: a link from %s to itself", i, link[1])
+    end
+  end
+  for _, name in ipairs(named) do
+    mention(name, "lab: nodes." .. name)
+  end
+  for _, node in ipairs(out.nodes) do
+    node.kind = node.kind or (degree[node.name] or 0) > 1 and "router" or "host"
+  end
+  return out
+end
+
+return M
