@@ -138,6 +138,8 @@ static const struct {
 	{ "tun", nslua_open_tun },
 	{ "wire", nslua_open_wire },
 	{ "census", nslua_open_census },
+	{ "packet", nslua_open_packet },
+	{ "echo", nslua_open_echo },
 	{ "schema", nslua_open_schema },
 	{ "namespace", nslua_open_namespace },
 	{ "mount", nslua_open_mount },

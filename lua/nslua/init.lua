@@ -25,6 +25,7 @@ local modules = {
 local upper = {
   container = "nslua.container",
   lab = "nslua.lab",
+  probe = "nslua.inspect.probe",
 }
 
 -- key -> module, function of it
@@ -70,6 +71,18 @@ local resolvers = require "nslua.resolvers"
 for _, engine in ipairs { "docker", "podman", "containerd" } do
   resolvers[engine] = function(rest)
     return ns.container.find(engine .. ":" .. rest)
+  end
+end
+
+-- And the probes: methods of every handle of a network namespace.
+local handed = require "nslua.handed"
+for _, name in ipairs { "ping" } do
+  handed[name] = function(...)
+    if _VERSION < "Lua 5.4" then
+      error(("%s needs Lua 5.4, this is %s"):format(name, _VERSION), 2)
+    end
+    handed[name] = ns.probe.methods[name]
+    return handed[name](...)
   end
 end
 

@@ -10,6 +10,7 @@ local privilege = require "nslua.privilege"
 local M = {}
 
 local knamespace = core.namespace
+local ERRAND = 100 -- sockets that one errand makes at most
 
 -- Pass a core result through, or raise it with the namespace's name and what was missing.
 local function checked(self, call, detail, result, message, errno, capability)
@@ -73,6 +74,38 @@ end
 function M:socket(domain, type, protocol)
   return self:raw_socket(number("socket domain", domain, domains), number("socket type", type, types),
     protocol and number("protocol", protocol, protocols) or 0)
+end
+
+---A socket in each of many namespaces. Where user namespaces of this script have to be entered, one errand makes those of each.
+---@param handles nslua.Netns[]
+---@param domain integer    numbers as in socket(2)
+---@param type integer
+---@param protocol integer
+---@return nslua.fd[]  in the order of the handles
+function M.sockets(handles, domain, type, protocol)
+  local out, steps, places = {}, {}, {}
+  local of -- the user namespace of those that are gathered
+  local function finish()
+    for i, fd in ipairs(steps[1] and keeper.sockets(namespace.fd_of(of, "netns.socket"), steps) or {}) do
+      out[places[i]] = fd
+    end
+    steps, places = {}, {}
+  end
+  for i, handle in ipairs(handles) do
+    if userns_of(handle, "netns.socket") then
+      local userns = rawget(handle, "userns")
+      if of ~= userns or #steps == ERRAND then
+        finish()
+        of = userns
+      end
+      steps[#steps + 1] = { namespace.fd_of(handle, "netns.socket"), domain, type, protocol }
+      places[#places + 1] = i
+    else
+      out[i] = M.raw_socket(handle, domain, type, protocol)
+    end
+  end
+  finish()
+  return out
 end
 
 ---Bring lo up.

@@ -24,7 +24,7 @@ for name, fn in pairs(namespace.Namespace.methods) do
   methods[name] = fn
 end
 ---Methods of every handle; what stands above adds its own here.
-M.methods = methods
+M.methods = setmetatable(methods, { __index = require "nslua.handed" })
 
 -- rtnetlink collections, made when first asked for.
 local collections = require("nslua.rtnl").names

@@ -1,0 +1,10 @@
+-- ns.probe: what every handle of a network namespace can ask the network, each a method of it: a:ping("10.0.0.2").
+
+local M = {}
+
+---Methods of handles; the composition root hands them down.
+M.methods = {
+  ping = require("nslua.inspect.ping").ping,
+}
+
+return M

@@ -1,0 +1,81 @@
+-- Whom a probe is for: an address, a name as the namespace knows it, an object that has addresses.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+
+local M = {}
+
+---@class nslua.Target
+---@field ip string       4 or 16 bytes
+---@field address string  their text
+---@field family "inet"|"inet6"
+---@field scope integer   link index of a link-local address; 0: none
+
+local families = { [4] = "inet", [16] = "inet6" }
+
+---@param call string
+---@param family any
+function M.check_family(call, family)
+  if family ~= nil and family ~= "inet" and family ~= "inet6" then
+    errors.misuse("%s: family must be \"inet\" or \"inet6\", got %s", call, tostring(family))
+  end
+end
+
+-- An address, "fe80::1%eth0" too; nil for other text.
+local function address_of_text(handle, call, text)
+  local plain, zone = text:match "^([%x:.]+)%%(.+)$"
+  local ip = core.inet.bytes(plain or text)
+  if not ip or zone and #ip == 4 then
+    return nil
+  end
+  local scope = 0
+  if zone then
+    local link = zone:match "^%d+$" and { index = math.tointeger(tonumber(zone)) } or handle.link:get(zone)
+    if not link then
+      errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENODEV, detail = ("%q"):format(text) }
+    end
+    scope = link.index
+  end
+  return { ip = ip, address = core.inet.text(ip), family = families[#ip], scope = scope }
+end
+
+---The text of a target that is given as one, or as an object with `address_of`, as the nodes of a lab have it.
+---@param handle nslua.Netns  who asks
+---@param call string
+---@param target any
+---@return string
+local function text_of(handle, call, target)
+  if type(target) == "table" and type(target.address_of) == "function" then
+    local address = target:address_of(handle.node_name)
+    if type(address) == "string" then
+      return (address:gsub("/%d+$", ""))
+    end
+    return errors.misuse("%s: the target has no address that %s could reach", call, handle:describe())
+  elseif type(target) ~= "string" then
+    return errors.misuse("%s: an address, a name or an object with address_of expected, got %s", call, type(target))
+  end
+  return target
+end
+
+---Find out whom a probe is for. Raises where that cannot be.
+---@param handle nslua.Netns
+---@param call string       "netns.ping"
+---@param target any
+---@param options { family: string?, timeout: number? }
+---@return nslua.Target
+function M.resolve(handle, call, target, options)
+  local text = text_of(handle, call, target)
+  local found = address_of_text(handle, call, text)
+  if not found then
+    if text == "" or text:find "[^%w._-]" then
+      errors.misuse("%s: %q is no address and no host name", call, text)
+    end
+    errors.misuse("%s: %q is no address", call, text)
+  end
+  if options.family and found.family ~= options.family then
+    errors.misuse("%s: %s is no address of %s", call, text, options.family)
+  end
+  return found
+end
+
+return M
