@@ -17,6 +17,9 @@
 #include "echo.h"
 
 #define PING "nslua.ping"
+#define UNRESOLVED 150000 /* bytes; a neighbour that is being asked for has a queue of 212,992: unres_qlen_bytes, arp(7) */
+#define FRAGMENT 1280
+#define BACKLOG 250
 
 enum state { WAITING, ANSWERED, LOST, FAILED, RETRIED };
 
@@ -27,6 +30,7 @@ struct request {
 	double at;     /* CLOCK_MONOTONIC, s */
 	double rtt;    /* s, of an answered or failed one */
 	uint8_t state, attempt, from_len;
+	bool cold;
 	uint8_t from[16]; /* who answered, or who said the error */
 	uint16_t duplicates;
 	int16_t ttl;
@@ -43,12 +47,14 @@ struct target {
 	uint32_t socket;
 	uint32_t left, open; /* requests that are to be sent yet; that wait, or wait to be sent again */
 	uint32_t first, last;
+	bool warm; /* something has come of it: no neighbour on the way to it is asked for any more */
 	double due;
 };
 
 struct wire {
 	bool v6, raw;
 	uint32_t waiting, most; /* requests on the way, and how many the receive buffer has room for */
+	uint32_t cold, cold_most; /* those that may wait for a neighbour, and how many its queue has room for */
 };
 
 struct ping {
@@ -176,6 +182,9 @@ static int ping_new(lua_State *L)
 	head.timeout = field(L, 3, "timeout", 0, 1e9);
 	head.size = (uint32_t)field(L, 3, "size", 0, 65527);
 	head.window = (uint32_t)field(L, 3, "window", 1, 32768);
+	/* A processor has a queue of a thousand packets (netdev_max_backlog): what is in fragments fills it sooner. */
+	if (head.size > FRAGMENT && head.window > BACKLOG / (1 + head.size / FRAGMENT))
+		head.window = BACKLOG / (1 + head.size / FRAGMENT);
 	head.retries = (uint32_t)field(L, 3, "retries", 0, 100);
 	total = (double)head.targets * count * (1.0 + head.retries);
 	luaL_argcheck(L, total <= 1 << 22, 3, "more than four million requests");
@@ -226,6 +235,9 @@ static void prepare(struct wire *w, int fd, const struct ping *p)
 	w->most = (uint32_t)size / (2 * p->size + 1024);
 	if (!w->most)
 		w->most = 1;
+	w->cold_most = UNRESOLVED / (2 * p->size + 1024);
+	if (!w->cold_most)
+		w->cold_most = 1;
 	if (!w->raw)
 		return;
 	if (w->v6) {
@@ -248,6 +260,8 @@ static void settle(struct ping *p, struct request *r, enum state state)
 	r->state = (uint8_t)state;
 	p->waiting--;
 	p->wire[t->socket].waiting--;
+	p->wire[t->socket].cold -= r->cold;
+	t->warm |= state == ANSWERED || state == FAILED;
 	if (state == LOST && r->attempt < p->retries) {
 		r->state = RETRIED;
 		p->again_list[p->again++] = (uint32_t)(r - p->request);
@@ -423,6 +437,8 @@ static bool transmit(struct ping *p, uint32_t target, uint32_t attempt)
 	t->last = ++p->sent;
 	p->waiting++;
 	w->waiting++;
+	r->cold = !t->warm;
+	w->cold += r->cold;
 	if (!attempt)
 		t->open++;
 	if (n >= 0)
@@ -441,9 +457,10 @@ static bool transmit(struct ping *p, uint32_t target, uint32_t attempt)
 /* Whether a target's socket has room for one more answer. */
 static bool room(const struct ping *p, uint32_t target)
 {
-	const struct wire *w = &p->wire[p->target[target].socket];
+	const struct target *t = &p->target[target];
+	const struct wire *w = &p->wire[t->socket];
 
-	return p->waiting < p->window && w->waiting < w->most;
+	return p->waiting < p->window && w->waiting < w->most && (t->warm || w->cold < w->cold_most);
 }
 
 static void expire(struct ping *p, double now)

@@ -81,8 +81,8 @@ local function numeric(call, options, defaults)
 end
 
 local function fragmentation(handle, call, fd, family, forbidden)
-  if forbidden then
-    socket.set(handle, call, fd, family, "mtu_discover", 2) -- IP_PMTUDISC_DO
+  if forbidden ~= nil then
+    socket.set(handle, call, fd, family, "mtu_discover", forbidden and 2 or 0) -- IP_PMTUDISC_DO, IP_PMTUDISC_DONT
   end
 end
 
@@ -115,7 +115,8 @@ end
 ---@field size? integer|string     bytes of payload, 56
 ---@field family? "inet"|"inet6"   where the target is a name
 ---@field ttl? integer             or hop limit
----@field dont_fragment? boolean   what does not fit fails, with `mtu`
+---@field dont_fragment? boolean   true: what does not fit fails, with `mtu`; false: routers may fragment it, where it is IPv4; by default what does
+---not fit fails once, and is fragmented by this host then
 ---@field from? string             an address or a link of the namespace
 
 ---@class nslua.PingResult

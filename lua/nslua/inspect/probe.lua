@@ -2,6 +2,8 @@
 
 local M = {}
 
+M.ping_many = require("nslua.inspect.ping_many").ping_many
+
 ---Methods of handles; the composition root hands them down.
 M.methods = {
   ping = require("nslua.inspect.ping").ping,

@@ -1,0 +1,154 @@
+-- Echo requests between many namespaces at once, without more neighbours at a time than the kernel keeps for the whole machine.
+
+local core = require "nslua.core"
+local check = require "nslua.check"
+local namespace = require "nslua.namespace"
+local ping = require "nslua.inspect.ping"
+local socket = require "nslua.inspect.socket"
+local target = require "nslua.inspect.target"
+
+local M = {}
+
+local CALL = "probe.ping_many"
+-- The table of neighbours is one for all namespaces of the machine: gc_thresh3, 1,024, is its end (arp(7)), and what was used within five seconds
+-- is not taken from it. Each pair on its way has two entries, one at each end.
+local FEW = 128
+
+-- One socket for each namespace and family, and what each pair has of it.
+local function prepare(pairs_)
+  local wires, index, targets, found = {}, {}, {}, {}
+  for i, pair in ipairs(pairs_) do
+    local t = target.resolve(pair.from, CALL, pair.to, pair)
+    local key = t.family .. " " .. tostring(pair.from.inode)
+    local wire = index[key]
+    if not wire then
+      wire = #wires + 1
+      wires[wire] = { handle = pair.from, family = t.family }
+      index[key] = wire
+    end
+    found[i], targets[i] = t, { wire, t.ip, t.scope }
+  end
+  return wires, targets, found
+end
+
+local function open(wires, options)
+  local sockets = {}
+  for _, family in ipairs { "inet", "inet6" } do
+    local handles, places = {}, {}
+    for i, wire in ipairs(wires) do
+      if wire.family == family then
+        handles[#handles + 1], places[#places + 1] = wire.handle, i
+      end
+    end
+    for i, s in ipairs(handles[1] and socket.icmp(handles, family) or {}) do
+      s.inet6 = family == "inet6"
+      sockets[places[i]] = s
+    end
+  end
+  for i, wire in ipairs(wires) do
+    local fd = sockets[i].fd
+    socket.dress(wire.handle, CALL, fd, wire.family, options)
+    socket.set(wire.handle, CALL, fd, wire.family, "pktinfo", 1)
+    ping.fragmentation(wire.handle, CALL, fd, wire.family, options.dont_fragment)
+  end
+  return sockets
+end
+
+-- The neighbours that are there already: they stay.
+local function known(wires)
+  local out = {}
+  for i, wire in ipairs(wires) do
+    local set = {}
+    for n in wire.handle.neighbour:each { family = wire.family } do
+      set[n.dst] = true
+    end
+    out[i] = set
+  end
+  return out
+end
+
+-- Take from the tables the neighbours that these pairs were.
+local function forget(engine, finished, wires, targets, found, keep)
+  local by_wire = {}
+  for _, i in ipairs(finished) do
+    local wire = targets[i][1]
+    if not keep[wire][found[i].address] then
+      local _, _, list = engine:result(i)
+      for _, r in ipairs(list) do
+        if r.ifindex then
+          by_wire[wire] = by_wire[wire] or {}
+          by_wire[wire][found[i].address] = r.ifindex
+        end
+      end
+    end
+  end
+  for wire, list in pairs(by_wire) do
+    local handle = wires[wire].handle
+    pcall(handle.batch, handle, function()
+      for address, dev in pairs(list) do
+        handle.neighbour:delete({ address, dev = dev }, { absent = "ok" })
+      end
+    end)
+  end
+end
+
+---@class nslua.PingManyOptions : nslua.PingOptions
+---@field window? integer           requests on their way at the same time, 128
+---@field retries? integer          how often one that was not answered is sent again before it counts as lost, 0
+---@field keep_neighbours? boolean  do not take from the tables of neighbours what this put into them. By default it does for more than 128 pairs,
+---or the tables of the machine would be full, and the kernel would answer for nobody
+
+---@class nslua.PingPair
+---@field from nslua.Netns
+---@field to any            an address, a name, an object with `address_of`
+---@field family? "inet"|"inet6"
+
+---Echo requests from many namespaces, all at the same time.
+---@param list nslua.PingPair[]
+---@param options? nslua.PingManyOptions
+---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `pairs` in the order of the list, each with
+---`from` and `to` as they were given
+function M.ping_many(list, options)
+  options = options or {}
+  check.argument(CALL, "list", list, "table")
+  check.options(CALL, options, { count = "1-4194304", interval = "number|string", timeout = "number|string", size = "integer|string", ttl = "1-255",
+    family = "string", dont_fragment = "boolean", from = "string", window = "1-32768", retries = "0-100", keep_neighbours = "boolean" })
+  target.check_family(CALL, options.family)
+  for i, pair in ipairs(list) do
+    check.options(("%s: [%d]"):format(CALL, i), pair, { from = "table", to = "any", family = "string" })
+    namespace.fd_of(pair.from, CALL)
+  end
+  if not list[1] then
+    return { sent = 0, received = 0, loss = 0, elapsed = 0, pairs = {} }
+  end
+  local plan = ping.numeric(CALL, options, { count = 1, interval = 1, timeout = 1, size = 56, window = 128, retries = 0 })
+  local started = core.fd.clock()
+  local wires, targets, found = prepare(list)
+  local sockets = open(wires, options)
+  local out = { sent = 0, received = 0, pairs = {} }
+  ping.with_sockets(sockets, function()
+    local fds = {}
+    for i, s in ipairs(sockets) do
+      fds[i] = s.fd
+    end
+    local engine = core.echo.ping(sockets, targets, plan)
+    local keep = #list > FEW and not options.keep_neighbours and known(wires)
+    repeat
+      local done, finished = ping.run(engine, fds, keep and FEW or math.huge)
+      if keep then
+        forget(engine, finished, wires, targets, found, keep)
+      end
+    until done
+    for i, pair in ipairs(list) do
+      local result = ping.result_of(found[i], engine:result(i))
+      result.from, result.to = pair.from, pair.to
+      out.sent, out.received = out.sent + result.sent, out.received + result.received
+      out.pairs[i] = result
+    end
+  end)
+  out.loss = (out.sent - out.received) / out.sent
+  out.elapsed = core.fd.clock() - started
+  return out
+end
+
+return M
