@@ -76,7 +76,7 @@ end
 
 -- And the probes: methods of every handle of a network namespace.
 local handed = require "nslua.handed"
-for _, name in ipairs { "ping" } do
+for _, name in ipairs { "ping", "tcp", "udp", "trace", "path_mtu", "resolve", "http" } do
   handed[name] = function(...)
     if _VERSION < "Lua 5.4" then
       error(("%s needs Lua 5.4, this is %s"):format(name, _VERSION), 2)

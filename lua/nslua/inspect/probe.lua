@@ -7,6 +7,8 @@ M.ping_many = require("nslua.inspect.ping_many").ping_many
 ---Methods of handles; the composition root hands them down.
 M.methods = {
   ping = require("nslua.inspect.ping").ping,
+  tcp = require("nslua.inspect.tcp").tcp,
+  udp = require("nslua.inspect.udp").udp,
 }
 
 return M
