@@ -9,6 +9,7 @@ M.methods = {
   ping = require("nslua.inspect.ping").ping,
   tcp = require("nslua.inspect.tcp").tcp,
   udp = require("nslua.inspect.udp").udp,
+  trace = require("nslua.inspect.trace").trace,
 }
 
 return M

@@ -1,0 +1,106 @@
+-- a:trace and a:path_mtu over routers that answer, and over some that do not.
+
+local ns = require "nslua"
+local probe = require "spec.probe_helper"
+local rtnl = require "spec.rtnl_helper"
+local servers = require "spec.probe_servers"
+
+local why = probe.cannot()
+local function families(fn)
+  fn("10.0.%d.%d", "inet")
+  fn("fd00:%d::%d", "inet6")
+end
+
+describe("a:trace", function()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+  after_each(servers.close)
+
+  it("finds each router on the way, by UDP and by ICMP, of both families", function()
+    local row = probe.row(5)
+    families(function(address)
+      for _, proto in ipairs { "udp", "icmp" } do
+        local start = ns.clock()
+        local t = row[1]:trace(address:format(4, 2), { proto = proto, timeout = 10 })
+        assert.is_true(ns.clock() - start < 5)
+        assert.is_true(t.reached)
+        assert.equal(4, #t)
+        for i = 1, 4 do
+          assert.same({ i, address:format(i, 2) }, { t[i].ttl, t[i].address })
+          assert.is_true(t[i].rtt > 0 and t[i].rtt < 10)
+          assert.equal(i < 4 and "time_exceeded" or proto == "udp" and "port_unreachable" or nil, t[i].icmp)
+        end
+      end
+    end)
+  end)
+
+  it("sends several for each hop where it is told to", function()
+    local row = probe.row(3)
+    for _, proto in ipairs { "udp", "icmp" } do
+      local t = row[1]:trace("10.0.2.2", { probes = 3, proto = proto, timeout = 10, max = 2 })
+      assert.same({ 3, 3, true }, { #t[1].answers, #t[2].answers, t.reached })
+      assert.is_true(t[1].rtt <= t[1].answers[3].rtt)
+    end
+  end)
+
+  it("goes on behind a router that says nothing", function()
+    if not probe.has_nft() then
+      return pending "no nft(8)"
+    end
+    local row = probe.row(4)
+    probe.nft(row[3], "table ip t { chain c { type filter hook output priority 0; icmp type time-exceeded drop\n }\n }")
+    local t = row[1]:trace("10.0.3.2", { timeout = "100ms" })
+    assert.is_true(t.reached)
+    assert.same({ "10.0.1.2", "10.0.3.2", 3 }, { t[1].address, t[3].address, #t })
+    assert.is_nil(t[2].address)
+    assert.same({}, t[2].answers)
+  end)
+
+  it("ends where somebody says that there is no way, and where nobody says anything", function()
+    local row = probe.row(4)
+    row[3].route:replace { "10.0.3.0/24", type = "unreachable" }
+    local t = row[1]:trace("10.0.3.2", { timeout = 5 })
+    assert.same({ false, 2, "10.0.2.2", "time_exceeded", "host_unreachable" }, { t.reached, #t, t[2].address, t[1].icmp, t[2].icmp })
+    row[3].route:replace { "10.0.3.0/24", type = "blackhole" }
+    t = row[1]:trace("10.0.3.2", { timeout = "100ms" })
+    assert.same({ false, 2, 2 }, { t.reached, #t, t[2].ttl }) -- routed away before its time to live is looked at
+    assert.is_nil(t[2].address)
+    assert.equal("10.0.1.2", t[1].address)
+    t = row[1]:trace("10.0.3.2", { max = 1 })
+    assert.same({ false, 1, "10.0.1.2" }, { t.reached, #t, t[1].address })
+  end)
+
+  it("says that nothing could be sent", function()
+    local row = probe.row(2)
+    for _, proto in ipairs { "udp", "icmp" } do
+      local t = row[1]:trace("192.0.2.1", { proto = proto })
+      assert.same({ false, 0, "ENETUNREACH" }, { t.reached, #t, t.error })
+    end
+  end)
+
+  it("reaches a port that somebody has, and a target that is near", function()
+    local row = probe.row(3)
+    servers.udp(row[3], "10.0.2.2", 33435, function()
+      return "?"
+    end)
+    local t = row[1]:trace("10.0.2.2", { timeout = 5 })
+    assert.same({ true, 2, "10.0.2.2" }, { t.reached, #t, t[2].address })
+    t = row[1]:trace("127.0.0.1", { timeout = 5 })
+    assert.same({ true, 1 }, { t.reached, #t })
+  end)
+
+  it("teaches what is wrong with a call, and leaves no fd", function()
+    local row = probe.row(2)
+    local before = rtnl.fds()
+    for text, options in pairs { ["proto must be"] = { proto = "tcp" }, ["max must be 1-255"] = { max = 0 }, ["size must be"] = { size = 5 } } do
+      local ok, e = pcall(row[1].trace, row[1], "10.0.1.2", options)
+      assert.is_false(ok)
+      assert.truthy(tostring(e):find(text, 1, true), tostring(e))
+    end
+    row[1]:trace "10.0.1.2"
+    assert.same(before, rtnl.fds())
+  end)
+end)
