@@ -104,3 +104,71 @@ describe("a:trace", function()
     assert.same(before, rtnl.fds())
   end)
 end)
+
+describe("a:path_mtu", function()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+  after_each(servers.close)
+
+  it("is that of the smallest link, and says which router said so", function()
+    local row = probe.row(5, { [2] = 1400, [3] = 1281 })
+    families(function(address)
+      local p = row[1]:path_mtu(address:format(4, 2), { timeout = 5 })
+      assert.same({ mtu = 1281, address = address:format(4, 2), black_hole = false, limits = { { mtu = 1500 },
+        { mtu = 1400, from = address:format(1, 2) }, { mtu = 1281, from = address:format(2, 2) } } }, p)
+      assert.equal(1500, row[1]:path_mtu(address:format(1, 2), { timeout = 5 }).mtu)
+    end)
+  end)
+
+  it("is found again whatever the host has kept of it", function()
+    local row = probe.row(4, { [2] = 1400 })
+    assert.equal(1400, row[1]:path_mtu("10.0.3.2", { timeout = 5 }).mtu)
+    row[2].link:change("right", { mtu = 1350 })
+    assert.equal(1350, row[1]:path_mtu("10.0.3.2", { timeout = 5 }).mtu)
+    row[2].link:change("right", { mtu = 1500 })
+    row[3].link:change("left", { mtu = 1500 })
+    assert.equal(1500, row[1]:path_mtu("10.0.3.2", { timeout = 5 }).mtu)
+  end)
+
+  it("tells a black hole, where larger packets vanish, and the last router before it", function()
+    if not probe.has_nft() then
+      return pending "no nft(8)"
+    end
+    local row = probe.row(4, { [2] = 1400, [3] = 1333 })
+    probe.nft(row[3], [[table inet t { chain c { type filter hook output priority 0
+      icmp type destination-unreachable drop
+      icmpv6 type packet-too-big drop
+    }
+    }]])
+    families(function(address)
+      local p = row[1]:path_mtu(address:format(3, 2), { timeout = 0.2 })
+      assert.same({ 1333, true, address:format(2, 2), 2, 2, { mtu = 1400, from = address:format(1, 2) } },
+        { p.mtu, p.black_hole, p.last_hop, p.last_ttl, #p.limits, p.limits[2] })
+    end)
+  end)
+
+  it("tells a filter of large packets that nobody can see", function()
+    if not probe.has_nft() then
+      return pending "no nft(8)"
+    end
+    local row = probe.row(3)
+    probe.nft(row[2], "table inet t { chain c { type filter hook forward priority 0\n meta length > 1000 drop\n }\n }")
+    local p = row[1]:path_mtu("10.0.2.2", { timeout = 0.2 })
+    assert.same({ 1000, true, "10.0.1.2" }, { p.mtu, p.black_hole, p.last_hop })
+  end)
+
+  it("has none where nothing is answered", function()
+    local row = probe.row(2)
+    row[2]:sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+    assert.same({ address = "10.0.1.2", error = "ETIMEDOUT", limits = {}, black_hole = false }, row[1]:path_mtu("10.0.1.2", { timeout = 0.05 }))
+    assert.equal("ENETUNREACH", row[1]:path_mtu("192.0.2.1").error)
+    assert.equal(65535, row[1]:path_mtu("127.0.0.1", { timeout = 5 }).mtu)
+    assert.equal(1000, row[1]:path_mtu("127.0.0.1", { timeout = 5, max = 1000 }).mtu)
+    assert.has_error(function()
+      row[1]:path_mtu("10.0.1.2", { max = 67 })
+    end)
+  end)
+end)

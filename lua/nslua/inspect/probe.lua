@@ -10,6 +10,7 @@ M.methods = {
   tcp = require("nslua.inspect.tcp").tcp,
   udp = require("nslua.inspect.udp").udp,
   trace = require("nslua.inspect.trace").trace,
+  path_mtu = require("nslua.inspect.path_mtu").path_mtu,
 }
 
 return M
