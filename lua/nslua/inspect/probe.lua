@@ -11,6 +11,7 @@ M.methods = {
   udp = require("nslua.inspect.udp").udp,
   trace = require("nslua.inspect.trace").trace,
   path_mtu = require("nslua.inspect.path_mtu").path_mtu,
+  resolve = require("nslua.inspect.resolve").resolve,
 }
 
 return M

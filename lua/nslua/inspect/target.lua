@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local etc = require "nslua.inspect.etc"
 
 local M = {}
 
@@ -57,6 +58,26 @@ local function text_of(handle, call, target)
   return target
 end
 
+-- An address of a host name, as a program inside would find it: by the hosts file, then by DNS.
+local function named(handle, call, name, family)
+  for _, address in ipairs(etc.hosts(handle, name)) do
+    if not family or families[#core.inet.bytes(address)] == family then
+      return address
+    end
+  end
+  local result
+  for _, type in ipairs(family == "inet6" and { "AAAA" } or family == "inet" and { "A" } or { "A", "AAAA" }) do
+    result = require("nslua.inspect.resolve").resolve(handle, name, { type = type })
+    if result.addresses[1] then
+      return result.addresses[1]
+    elseif result.error then
+      break
+    end
+  end
+  return errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENOENT, detail = ("%q"):format(name),
+    message = ("no address is known of this name (%s%s)"):format(result.error or result.rcode, result.server and ", " .. result.server or "") }
+end
+
 ---Find out whom a probe is for. Raises where that cannot be.
 ---@param handle nslua.Netns
 ---@param call string       "netns.ping"
@@ -70,7 +91,7 @@ function M.resolve(handle, call, target, options)
     if text == "" or text:find "[^%w._-]" then
       errors.misuse("%s: %q is no address and no host name", call, text)
     end
-    errors.misuse("%s: %q is no address", call, text)
+    found = address_of_text(handle, call, named(handle, call, text, options.family))
   end
   if options.family and found.family ~= options.family then
     errors.misuse("%s: %s is no address of %s", call, text, options.family)
