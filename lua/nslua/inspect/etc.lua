@@ -7,6 +7,10 @@ local M = {}
 
 -- The text of the file that applies, and its path.
 local function read(handle, file)
+  local of_node = handle.etc_file -- a node of a lab has its own
+  if of_node then
+    return of_node(handle, file), "/etc/" .. file
+  end
   local name = rawget(handle, "name")
   local own = name and ("/etc/netns/%s/%s"):format(name, file)
   local text = own and procfs.read(own)

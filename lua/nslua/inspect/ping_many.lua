@@ -67,26 +67,18 @@ local function known(wires)
   return out
 end
 
--- Take from the tables the neighbours that these pairs were.
-local function forget(engine, finished, wires, targets, found, keep)
-  local by_wire = {}
-  for _, i in ipairs(finished) do
-    local wire = targets[i][1]
-    if not keep[wire][found[i].address] then
-      local _, _, list = engine:result(i)
-      for _, r in ipairs(list) do
-        if r.ifindex then
-          by_wire[wire] = by_wire[wire] or {}
-          by_wire[wire][found[i].address] = r.ifindex
-        end
+-- Take from the tables the neighbours that came since: those that were asked, and those that asked.
+local function forget(wires, keep)
+  for i, wire in ipairs(wires) do
+    local handle, gone = wire.handle, {}
+    for n in handle.neighbour:each { family = wire.family } do
+      if not keep[i][n.dst] and n.state ~= "noarp" and n.state ~= "permanent" then
+        gone[#gone + 1] = { n.dst, dev = n.dev_index }
       end
     end
-  end
-  for wire, list in pairs(by_wire) do
-    local handle = wires[wire].handle
     pcall(handle.batch, handle, function()
-      for address, dev in pairs(list) do
-        handle.neighbour:delete({ address, dev = dev }, { absent = "ok" })
+      for _, key in ipairs(gone) do
+        handle.neighbour:delete(key, { absent = "ok" })
       end
     end)
   end
@@ -134,9 +126,9 @@ function M.ping_many(list, options)
     local engine = core.echo.ping(sockets, targets, plan)
     local keep = #list > FEW and not options.keep_neighbours and known(wires)
     repeat
-      local done, finished = ping.run(engine, fds, keep and FEW or math.huge)
+      local done = ping.run(engine, fds, keep and FEW or math.huge)
       if keep then
-        forget(engine, finished, wires, targets, found, keep)
+        forget(wires, keep)
       end
     until done
     for i, pair in ipairs(list) do

@@ -44,10 +44,11 @@ end
 ---@param handle nslua.Netns  who asks
 ---@param call string
 ---@param target any
+---@param family? "inet"|"inet6"
 ---@return string
-local function text_of(handle, call, target)
+local function text_of(handle, call, target, family)
   if type(target) == "table" and type(target.address_of) == "function" then
-    local address = target:address_of(handle.node_name)
+    local address = target:address_of(handle.node_name, family)
     if type(address) == "string" then
       return (address:gsub("/%d+$", ""))
     end
@@ -85,7 +86,7 @@ end
 ---@param options { family: string?, timeout: number? }
 ---@return nslua.Target
 function M.resolve(handle, call, target, options)
-  local text = text_of(handle, call, target)
+  local text = text_of(handle, call, target, options.family)
   local found = address_of_text(handle, call, text)
   if not found then
     if text == "" or text:find "[^%w._-]" then

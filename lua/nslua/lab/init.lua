@@ -1,6 +1,7 @@
 -- ns.lab: a network in one line, real, and gone when the script is gone.
 
 local addressing = require "nslua.lab.addressing"
+local check = require "nslua.check"
 local build = require "nslua.lab.build"
 local errors = require "nslua.error"
 local generate = require "nslua.lab.generate"
@@ -49,6 +50,40 @@ function methods:link(a, b, number)
     known[plan] = links.of(self, plan)
   end
   return known[plan]
+end
+
+---Echo requests between all pairs of hosts (of routers, where there are no hosts), all at the same time, in both families unless one is said.
+---@param options? nslua.PingManyOptions  besides: `nodes`, a list of those to ask and be asked
+---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `from` and `to` are nodes
+function methods:ping_all(options)
+  local nodes, rest, list = {}, {}, {}
+  for key, value in pairs(options or {}) do
+    rest[key] = value
+  end
+  for _, each in ipairs(rest.nodes or {}) do
+    nodes[#nodes + 1] = type(each) == "table" and each or self.node[nodename.of(each, "lab.ping_all")]
+      or errors.misuse("lab.ping_all: %s", check.unknown("node", each, self.node))
+  end
+  rest.nodes = nil
+  for _, kind in ipairs { "host", "router" } do
+    for _, node in ipairs(nodes[1] and {} or self.nodes) do
+      nodes[#nodes + 1] = node.kind == kind and node or nil
+    end
+  end
+  for _, family in ipairs(rest.family and { rest.family } or { "inet", "inet6" }) do
+    for i, one in ipairs(nodes) do
+      for k = i + 1, #nodes do
+        local other = nodes[k]
+        if one.plan[family] and other.plan[family] then
+          -- both ways behind each other: who was asked knows its neighbour
+          list[#list + 1] = { from = one, to = other, family = family }
+          list[#list + 1] = { from = other, to = one, family = family }
+        end
+      end
+    end
+  end
+  rest.family = nil
+  return require("nslua").probe.ping_many(list, rest)
 end
 
 ---Whether it is still there.

@@ -45,19 +45,28 @@ function M.of(handle, lab, plan)
   return setmetatable(node, Node)
 end
 
--- Names of the lab's nodes, where programs look for them; made when a first program starts.
-local function hosts_file(node)
+---What programs on this node see as /etc/hosts or /etc/resolv.conf.
+---@param name "hosts"|"resolv.conf"
+---@return string
+function methods:etc_file(name)
+  if name == "resolv.conf" then
+    return self.lab.resolv_conf or ""
+  end
   local lines = { "127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback" }
-  for _, entry in ipairs(node.lab.plan:hosts(node.node_name)) do
+  for _, entry in ipairs(self.lab.plan:hosts(self.node_name)) do
     lines[#lines + 1] = entry[1] .. " " .. entry[2]
   end
   return table.concat(lines, "\n") .. "\n"
 end
 
+-- A node's programs see its files of /etc, which are made when a first one starts.
 for _, verb in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
   methods[verb] = function(self, ...)
     if not rawget(self, "etc_files") then
-      self.etc_files = { { name = "hosts", text = hosts_file(self) }, { name = "resolv.conf", text = self.lab.resolv_conf or "" } }
+      self.etc_files = {}
+      for i, name in ipairs { "hosts", "resolv.conf" } do
+        self.etc_files[i] = { name = name, text = self:etc_file(name) }
+      end
     end
     return namespace.Namespace.methods[verb](self, ...)
   end
