@@ -128,6 +128,18 @@ void nslua_frame_corrupt(uint8_t *data, size_t len, uint64_t bit)
 	data[sizeof(v) + bit / 8] ^= (uint8_t)(1 << bit % 8);
 }
 
+void nslua_frame_shift(uint8_t *data, unsigned int n)
+{
+	struct virtio_net_hdr v;
+
+	memcpy(&v, data, sizeof(v));
+	if (v.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		v.csum_start = (uint16_t)(v.csum_start + n);
+	if (v.hdr_len)
+		v.hdr_len = (uint16_t)(v.hdr_len + n);
+	memcpy(data, &v, sizeof(v));
+}
+
 #define SMALL 2048
 #define LARGE (sizeof(struct nslua_frame) + NSLUA_FRAME_MAX)
 #define CHUNK (256 * 1024)

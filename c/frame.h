@@ -16,6 +16,9 @@ uint64_t nslua_frame_flow(const uint8_t *frame, size_t len);
 /* Flip a bit of a frame, header before it; its checksum is real before that, and nobody is told that it was looked at. */
 void nslua_frame_corrupt(uint8_t *data, size_t len, uint64_t bit);
 
+/* The header after `n` bytes were put into the frame before its payload. */
+void nslua_frame_shift(uint8_t *data, unsigned int n);
+
 struct nslua_frame {
 	struct nslua_frame *next; /* in the list of free ones */
 	uint32_t size;            /* what fits */

@@ -144,7 +144,7 @@ void nslua_servant_init(struct nslua_servant *s)
 	s->mine = NULL;
 }
 
-static int is_mine(const struct nslua_servant *s)
+int nslua_servant_mine(const struct nslua_servant *s)
 {
 	return s->mine && *s->mine;
 }
@@ -204,7 +204,7 @@ int nslua_servant_start(struct nslua_servant *s, const struct nslua_service *ser
 
 int nslua_servant_alive(const struct nslua_servant *s)
 {
-	return s->sock >= 0 && is_mine(s) && !readable(s->pidfd);
+	return s->sock >= 0 && nslua_servant_mine(s) && !readable(s->pidfd);
 }
 
 /* Wait for a servant that was told to go, for a moment: a keeper's end waits for every process in it, and some may be the script's to reap. */
@@ -234,12 +234,12 @@ int nslua_servant_close(struct nslua_servant *s)
 	int gone = 1;
 
 	if (s->sock >= 0) {
-		if (is_mine(s))
+		if (nslua_servant_mine(s))
 			shutdown(s->sock, SHUT_RDWR); /* reaches it also where a forked child holds a copy of this end */
 		close(s->sock);
 		s->sock = -1;
 	}
-	if (s->pidfd >= 0 && is_mine(s))
+	if (s->pidfd >= 0 && nslua_servant_mine(s))
 		gone = reap(s->pidfd, 20);
 	if (gone)
 		nslua_servant_forget(s);

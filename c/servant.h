@@ -32,6 +32,8 @@ void nslua_servant_init(struct nslua_servant *s);
 int nslua_servant_start(struct nslua_servant *s, const struct nslua_service *service, const char **step);
 /* Whether it runs and is this process's own; never in a forked child. */
 int nslua_servant_alive(const struct nslua_servant *s);
+/* Whether it is this process's own, running or not. */
+int nslua_servant_mine(const struct nslua_servant *s);
 /* Whether it is gone; 0: it ends as soon as it can, and another close reaps it.  In a forked child this only lets go. */
 int nslua_servant_close(struct nslua_servant *s);
 void nslua_servant_forget(struct nslua_servant *s);

@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* wire.c - the script's side of the process that carries frames between TAP devices (wireloop.c). */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include "frame.h"
 #include "nslua.h"
 #include "servant.h"
 #include "wire.h"
 
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
 #define WIRES "nslua.wires"
+#define RECEIVE_BUFFER (16 << 20)
 
 struct wires {
 	struct nslua_servant servant;
@@ -276,12 +284,48 @@ static int wires_alive(lua_State *L)
 	return 1;
 }
 
+/* wires:mine() -> whether the process was started by this one, and not by one that this was forked from. */
+static int wires_mine(lua_State *L)
+{
+	struct wires *w = luaL_checkudata(L, 1, WIRES);
+
+	lua_pushboolean(L, nslua_servant_mine(&w->servant));
+	return 1;
+}
+
 /* wires:pid() -> as the script sees it. */
 static int wires_pid(lua_State *L)
 {
 	struct wires *w = luaL_checkudata(L, 1, WIRES);
 
 	lua_pushinteger(L, w->servant.pid);
+	return 1;
+}
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/* wire.packet(socket, index) -> true: a packet socket that gives and takes the frames of that device, as a TAP device would. */
+static int wire_packet(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)luaL_checkinteger(L, 2) };
+
+	if (set_option(fd, SOL_PACKET, PACKET_VNET_HDR, 1) < 0)
+		return nslua_fail(L, "PACKET_VNET_HDR");
+	if (set_option(fd, SOL_PACKET, PACKET_AUXDATA, 1) < 0)
+		return nslua_fail(L, "PACKET_AUXDATA");
+	if (set_option(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1) < 0) /* Linux 4.20 */
+		return nslua_fail(L, "PACKET_IGNORE_OUTGOING");
+	set_option(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
+	/* As much as may be: what finds no room is lost. */
+	if (set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER) < 0)
+		set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		return nslua_fail(L, "bind");
+	lua_pushboolean(L, 1);
 	return 1;
 }
 
@@ -349,13 +393,15 @@ static int wire_corrupt(lua_State *L)
 
 static const luaL_Reg wires_methods[] = {
 	{ "add", wires_add },     { "change", wires_change }, { "carrier", wires_carrier }, { "remove", wires_remove },
-	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "pid", wires_pid }, { NULL, NULL },
+	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "mine", wires_mine },
+	{ "pid", wires_pid }, { NULL, NULL },
 };
 static const luaL_Reg wires_meta[] = {
 	{ "__gc", wires_gc }, { NULL, NULL },
 };
 static const luaL_Reg wire_functions[] = {
-	{ "start", wire_start }, { "forecast", wire_forecast }, { "corrupt", wire_corrupt }, { NULL, NULL },
+	{ "start", wire_start }, { "forecast", wire_forecast }, { "corrupt", wire_corrupt },
+	{ "packet", wire_packet }, { NULL, NULL },
 };
 
 int nslua_open_wire(lua_State *L)

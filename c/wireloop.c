@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wireloop.c - the process that carries frames between TAP devices: one thread, one epoll, one queue of what is on its way.  It is a servant: no
+ * wireloop.c - the process that carries frames between TAP devices or packet sockets: one thread, one epoll, one queue of what is on its way.  It is a servant: no
  * malloc, no stdio.  The devices live as long as their fds here, and so end with it.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include "frame.h"
 #include "wire.h"
@@ -33,6 +34,7 @@
 struct direction {
 	struct wire *wire;
 	int in, out; /* fds */
+	int packet;  /* `in` is a packet socket, not a TAP device */
 	struct nslua_impair impair;
 	struct nslua_wire_counters count;
 };
@@ -142,11 +144,54 @@ static void carry(struct loop *l, struct direction *d, const uint8_t *data, size
 	}
 }
 
+/* The kernel takes the VLAN tag out of a frame that a packet socket gets: it is put back. */
+static size_t put_tag(uint8_t *data, size_t len, struct msghdr *m)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	struct tpacket_auxdata aux;
+	uint8_t *frame = data + NSLUA_VNET;
+	unsigned int type = 0x8100;
+
+	if (!c || c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA || len < NSLUA_VNET + 14 || len + 4 > NSLUA_FRAME_MAX)
+		return len;
+	memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+	if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
+		return len;
+	if (aux.tp_status & TP_STATUS_VLAN_TPID_VALID)
+		type = aux.tp_vlan_tpid;
+	memmove(frame + 16, frame + 12, len - NSLUA_VNET - 12);
+	frame[12] = (uint8_t)(type >> 8);
+	frame[13] = (uint8_t)type;
+	frame[14] = (uint8_t)(aux.tp_vlan_tci >> 8);
+	frame[15] = (uint8_t)aux.tp_vlan_tci;
+	nslua_frame_shift(data, 4);
+	return len + 4;
+}
+
+/* One frame with its header, or -1. */
+static ssize_t get(struct loop *l, const struct direction *d)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	} control;
+	struct iovec iov = { l->buf, NSLUA_FRAME_MAX };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf) };
+	ssize_t n;
+
+	if (!d->packet)
+		return read(d->in, l->buf, NSLUA_FRAME_MAX);
+	n = recvmsg(d->in, &m, MSG_DONTWAIT);
+	if (n < 0 && errno == ENETDOWN) /* said once, when the device goes down */
+		n = recvmsg(d->in, &m, MSG_DONTWAIT);
+	return n > 0 ? (ssize_t)put_tag(l->buf, (size_t)n, &m) : n;
+}
+
 /* Take what a device has, `most` frames at the most; whether there may be more. */
 static int take(struct loop *l, struct direction *d, int most)
 {
 	for (int i = 0; i < most; i++) {
-		ssize_t n = read(d->in, l->buf, NSLUA_FRAME_MAX);
+		ssize_t n = get(l, d);
 
 		if (n < 0)
 			return 0;
@@ -156,11 +201,14 @@ static int take(struct loop *l, struct direction *d, int most)
 	return 1;
 }
 
-/* Frames of many packets come only where nothing is decided packet by packet. */
-static int offload(int fd, int each_packet)
+/* Frames of many packets come only where nothing is decided packet by packet.  The script tells a veth, which has no fd. */
+static int offload(const struct direction *d, int each_packet)
 {
 	unsigned int all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	int fd = d->in;
 
+	if (d->packet)
+		return 0;
 	if (each_packet)
 		return ioctl(fd, TUNSETOFFLOAD, (unsigned long)TUN_F_CSUM);
 	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)(all | TUN_F_USO4 | TUN_F_USO6)) == 0)
@@ -168,9 +216,21 @@ static int offload(int fd, int each_packet)
 	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)all);
 }
 
-static int carrier(int fd, int up)
+static int carrier(const struct direction *d, int up)
 {
-	return ioctl(fd, TUNSETCARRIER, &up);
+	return d->packet ? 0 : ioctl(d->in, TUNSETCARRIER, &up);
+}
+
+/* What a packet socket could not hold was dropped before it came here: told once by the kernel. */
+static void count_drops(struct direction *d)
+{
+	struct tpacket_stats s;
+	socklen_t size = sizeof(s);
+
+	if (!d->packet || getsockopt(d->in, SOL_PACKET, PACKET_STATISTICS, &s, &size) < 0)
+		return;
+	d->count.taken += s.tp_drops;
+	d->count.limited += s.tp_drops;
 }
 
 static int watch(const struct loop *l, int fd, void *what)
@@ -255,13 +315,16 @@ static int add_wire(struct loop *l, const struct nslua_wire_request *q, const in
 		nslua_impair_set(&w->way[i].impair, &q->set[i]);
 	}
 	for (int i = 0; i < 2; i++) {
-		int flags = fcntl(fds[i], F_GETFL);
+		int flags = fcntl(fds[i], F_GETFL), domain = 0;
+		socklen_t size = sizeof(domain);
+
+		w->way[i].packet = getsockopt(fds[i], SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0;
 
 		*step = "O_NONBLOCK";
 		if (flags < 0 || fcntl(fds[i], F_SETFL, flags | O_NONBLOCK) < 0)
 			goto fail;
 		*step = "TUNSETOFFLOAD";
-		if (offload(fds[i], q->set[i].each_packet) < 0)
+		if (offload(&w->way[i], q->set[i].each_packet) < 0)
 			goto fail;
 		*step = "epoll";
 		if (watch(l, fds[i], &w->way[i]) < 0)
@@ -279,7 +342,7 @@ fail:
 static int change(struct loop *l, struct direction *d, const struct nslua_impairment *set, const char **step)
 {
 	*step = "TUNSETOFFLOAD";
-	if (set->each_packet != d->impair.set.each_packet && offload(d->in, set->each_packet) < 0)
+	if (set->each_packet != d->impair.set.each_packet && offload(d, set->each_packet) < 0)
 		return -1;
 	take(l, d, RING);
 	nslua_impair_set(&d->impair, set);
@@ -292,7 +355,7 @@ static int set_up(struct loop *l, struct wire *w, int up, const char **step)
 	for (int i = 0; i < 2; i++) {
 		if (up)
 			take(l, &w->way[i], RING); /* what was sent to a wire that was down */
-		if (carrier(w->way[i].in, up) < 0)
+		if (carrier(&w->way[i], up) < 0)
 			return -1;
 		if (!up)
 			purge(l, &w->way[i]);
@@ -325,6 +388,8 @@ static int serve(struct loop *l, const struct nslua_wire_request *q, const int *
 		return 0;
 	case WIRE_COUNTERS:
 		give_due(l, clock_ns());
+		for (int i = 0; i < 2; i++)
+			count_drops(&w->way[i]);
 		a->counters[0] = w->way[0].count;
 		a->counters[1] = w->way[1].count;
 		return 0;
@@ -402,7 +467,7 @@ static void rang(struct loop *l)
 static void serve_device(struct loop *l, struct direction *d, uint32_t events)
 {
 	take(l, d, TURN);
-	if (events & EPOLLERR) /* the device was deleted: nothing comes any more */
+	if (!d->packet && (events & EPOLLERR)) /* the device was deleted: nothing comes any more */
 		epoll_ctl(l->epoll, EPOLL_CTL_DEL, d->in, NULL);
 }
 

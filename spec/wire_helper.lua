@@ -6,6 +6,9 @@ local ns = require "nslua"
 
 local M = {}
 
+---@type "tap"|"veth"|nil  of the wires that are made here
+M.kind = nil
+
 local LLADDR = { "02:00:00:00:00:01", "02:00:00:00:00:02" }
 
 -- A user namespace of a script without rights, for the namespaces of a test.
@@ -52,9 +55,8 @@ function M.wire(to, from, options)
   options = options or {}
   local a, b = M.namespaces()
   local first, second = M.ends(a, b, options.mtu)
-  local hub = options.hub or ns.wire
-  local words = { a = first, b = second, to = to, from = from, seed = options.seed }
-  local w = helper.held(options.hub and hub:new(words) or hub.new(words))
+  local words = { a = first, b = second, to = to, from = from, seed = options.seed, kind = M.kind }
+  local w = helper.held(options.hub and options.hub:new(words) or ns.wire.new(words))
   M.introduce(a, b)
   return w, a, b
 end

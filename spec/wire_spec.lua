@@ -22,7 +22,11 @@ local function balanced(c)
   assert.equal(c.taken + c.duplicated, c.sent + c.lost + c.limited + c.down + c.queued)
 end
 
-describe("a wire", function()
+for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, function()
+  before_each(function()
+    wires.kind = kind
+  end)
+  wires.kind = kind
   local why = wires.cannot()
   if why then
     pending(why)
@@ -40,9 +44,9 @@ describe("a wire", function()
     local a, b = wires.namespaces()
     local first, second = wires.ends(a, b, 1400)
     second.up = false
-    local w = ns.wire.new { a = first, b = second }
+    local w = ns.wire.new { a = first, b = second, kind = kind }
     local row = a.link:get "eth0"
-    assert.equal("tap 1400 02:00:00:00:00:01", ("%s %d %s"):format(row.kind, row.mtu, row.address))
+    assert.equal(kind .. " 1400 02:00:00:00:00:01", ("%s %d %s"):format(row.kind, row.mtu, row.address))
     assert.is_true(row.up)
     assert.is_true(row.carrier)
     assert.is_false(b.link:get("eth0").up)
@@ -271,21 +275,21 @@ print(h.digest() == hashlib.sha256(data).digest())
     a2.link:delete "eth0"
     b2:run { "ping", "-c1", "-W0.1", "10.0.0.1" }
     assert.is_true(w2:counters().from.down > 0)
-    assert.is_true(helper.fails("EBADFD", w2.down, w2):find "deleted" ~= nil)
+    assert.matches("deleted", helper.fails(kind == "tap" and "EBADFD" or "ENODEV", w2.down, w2))
     w2:close()
   end)
 
   it("is collected with what it joins", function()
     local a, b = wires.namespaces()
     local first, second = wires.ends(a, b)
-    ns.wire.new { a = first, b = second }
+    ns.wire.new { a = first, b = second, kind = kind }
     collectgarbage()
     collectgarbage()
     assert.is_not_nil(a.link:get "eth0") -- the namespaces hold it
     local path_a, path_b = ("/proc/self/fd/%d"):format(a.fd:number()), ("/proc/self/fd/%d"):format(b.fd:number())
     local fa, fb = helper.held(ns.netns.open(path_a)), helper.held(ns.netns.open(path_b))
     fa.userns, fb.userns = a.userns and a.userns:copy(), b.userns and b.userns:copy()
-    ns.wire.new { a = { fa, dev = "x" }, b = { fb, dev = "x" } }
+    ns.wire.new { a = { fa, dev = "x" }, b = { fb, dev = "x" }, kind = kind }
     collectgarbage()
     collectgarbage()
     assert.is_nil(a.link:get "x")
@@ -296,7 +300,7 @@ print(h.digest() == hashlib.sha256(data).digest())
     local first, second = wires.ends(a, b)
     local before = helper.fd_count()
     local function wrong(text, t)
-      t.a, t.b = t.a or first, t.b or second
+      t.a, t.b, t.kind = t.a or first, t.b or second, kind
       local ok, e = pcall(ns.wire.new, t)
       assert.is_false(ok)
       assert.is_true(tostring(e):find(text, 1, true) ~= nil, tostring(e))
@@ -313,7 +317,7 @@ print(h.digest() == hashlib.sha256(data).digest())
     wrong("ENOENT", { b = { "nobody-has-this-name" } })
     wrong("address", { b = { b, address = "10.0.0.300/24" } })
     assert.is_nil(a.link:get "eth0")
-    local w = ns.wire.new { a = first, b = second }
+    local w = ns.wire.new { a = first, b = second, kind = kind }
     wrong("wire.new in a: EEXIST", {})
     assert.is_false((pcall(w.change, w, { to = { rate = -1 } })))
     assert.same({}, w.to)
@@ -356,8 +360,8 @@ print(h.digest() == hashlib.sha256(data).digest())
     assert.is_true(runs(pid))
     if helper.is_root() then
       local fds = helper.sh(("ls -l /proc/%d/fd | sed -n 's/.* -> //p' | sort | uniq -c"):format(pid))
-      assert.matches("2 /dev/net/tun\n%s+1 anon_inode:%[eventpoll%]\n%s+1 anon_inode:%[pidfd%]\n%s+1 anon_inode:%[timerfd%]\n%s+1 socket",
-        fds)
+      local devices = kind == "tap" and "2 /dev/net/tun\n%s+" or ""
+      assert.matches(devices .. "1 anon_inode:%[eventpoll%]\n%s+1 anon_inode:%[pidfd%]\n%s+1 anon_inode:%[timerfd%]\n%s+1 socket", fds)
     end
     w:close()
     assert.is_true(wires.eventually(function()
@@ -393,69 +397,78 @@ print(h.digest() == hashlib.sha256(data).digest())
     local a, b = wires.namespaces()
     local first, second = wires.ends(a, b)
     local hub = helper.held(ns.wire.hub())
-    hub:new({ a = first, b = second }):close()
+    hub:new({ a = first, b = second, kind = kind }):close()
     local before = helper.fd_count()
-    local there = #core.file.list("/proc/" .. hub.pid .. "/fd")
+    local function held_there() -- nobody but root may look
+      return helper.is_root() and #core.file.list("/proc/" .. hub.pid .. "/fd") or 0
+    end
+    local there = held_there()
     for _ = 1, 50 do
-      hub:new({ a = first, b = second }):close()
+      hub:new({ a = first, b = second, kind = kind }):close()
     end
     assert.equal(before, helper.fd_count())
-    assert.equal(there, #core.file.list("/proc/" .. hub.pid .. "/fd"))
+    assert.equal(there, held_there())
   end)
-end)
+end) end
 
 -- A script of its own, as root or as nobody, who may open the device here.
 local start = [[
+  local kind = %s
   local ns = require "nslua"
   local wires = require "spec.wire_helper"
   local u = require("nslua.keeper").needed() and ns.userns.new { map_users = "root" } or nil
   local a, b = ns.netns.new { userns = u }, ns.netns.new { userns = u }
   local first, second = wires.ends(a, b)
-  local w = ns.wire.new { a = first, b = second, to = { delay = "10ms" } }
+  local w = ns.wire.new { a = first, b = second, to = { delay = "10ms" }, kind = kind }
   wires.introduce(a, b)
 ]]
 
-local function command(code, as_nobody)
+-- How to run it, and its file. `mode` is that of the device.
+local function command(code, as_nobody, kind, mode)
   local script = os.tmpname()
   local f = assert(io.open(script, "w"))
-  f:write(start .. code)
+  f:write(start:format(kind and ("%q"):format(kind) or "nil") .. code)
   f:close()
   helper.sh("chmod 644 " .. script)
   local line = "exec env " .. helper.lua .. " " .. script
   if as_nobody then
-    line = "mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "
-      .. unprivileged.quote(line)
+    line = ("mount -t tmpfs tmpfs /dev/net; %s; exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c %s"):format(
+      mode == "" and "true" or ("mknod -m %s /dev/net/tun c 10 200"):format(mode or "666"), unprivileged.quote(line))
     line = "exec unshare -m sh -c " .. unprivileged.quote(line)
   end
   return line, script
 end
 
 describe("a script without rights", function()
-  it("has wires like root", function()
-    unprivileged.needs_uid(pending)
-    local line, script = command([[
-      local r = a:run { "ping", "-q", "-c3", "-i0.01", "10.0.0.2" }
-      w:change { to = { delay = "20ms", loss = 0 } }
-      w:down()
-      w:up()
-      print(r.stdout:match "(%d+) received", tonumber(r.stdout:match "= ([%d.]+)/") >= 10, w:counters().to.sent >= 3)
-      w:close()
-      print(a.link:get "eth0")
-    ]], true)
-    assert.equal("3\ttrue\ttrue\nnil", (helper.sh(line)))
-    os.remove(script)
-  end)
+  for mode, kind in pairs { ["666"] = "tap", ["600"] = "veth", [""] = "veth" } do
+    it("has wires like root, of kind " .. kind .. " where /dev/net/tun has mode " .. (mode == "" and "none" or mode), function()
+      unprivileged.needs_uid(pending)
+      local line, script = command([[
+        local r = a:run { "ping", "-q", "-c3", "-i0.01", "10.0.0.2" }
+        w:change { to = { delay = "20ms", loss = 0 } }
+        w:down()
+        w:up()
+        w:change { to = { loss = 1 } }
+        print(w.a.kind, r.stdout:match "(%d+) received", tonumber(r.stdout:match "= ([%d.]+)/") >= 10, w:counters().to.sent >= 3)
+        w:close()
+        print(a.link:get "eth0")
+      ]], true, nil, mode)
+      assert.equal(kind .. "\t3\ttrue\ttrue\nnil", (helper.sh(line)))
+      os.remove(script)
+    end)
+  end
 end)
 
 describe("kill -9 of the script", function()
-  for name, as_nobody in pairs { ["of root"] = false, ["without rights"] = true } do
+  for name, way in pairs { ["of root"] = { false, "tap" }, ["of root, with veths"] = { false, "veth" }, ["without rights"] = { true, "tap" },
+    ["without rights, with veths"] = { true, "veth" } } do
     it(name .. " ends the process and frees the devices", function()
       unprivileged.needs_uid(pending)
       local line, script = command([[
         print(w.state.hub.pid, a.inode, w:counters().to.taken)
         io.stdout:flush()
         ns.wait({}, 100)
-      ]], as_nobody)
+      ]], way[1], way[2])
       local p = helper.held(ns.spawn { "sh", "-c", line, stdout = "pipe" })
       local said = assert(p.stdout:read("l", 20))
       os.remove(script)
@@ -478,14 +491,14 @@ describe("kill -9 of the script", function()
   end
 end)
 
-describe("without /dev/net/tun", function()
-  it("says so", function()
+describe("a TAP device that cannot be had", function()
+  it("is told", function()
     unprivileged.needs_uid(pending)
-    local line, script = command("", true)
-    local out = helper.sh((line:gsub("%-m 666", "-m 600")))
-    assert.matches("wire.new.*EACCES.*chmod 666 /dev/net/tun", out)
-    out = helper.sh((line:gsub("mknod", "true")))
-    os.remove(script)
-    assert.matches("wire.new.*ENOENT.*modprobe tun", out)
+    for mode, text in pairs { ["600"] = "EACCES.*chmod 666 /dev/net/tun", [""] = "ENOENT.*modprobe tun" } do
+      local line, script = command("", true, "tap", mode)
+      local out = helper.sh(line)
+      os.remove(script)
+      assert.matches("wire.new.*" .. text, out)
+    end
   end)
 end)

@@ -1,15 +1,15 @@
--- Wires: links whose impairment is a program's. Each end is a TAP device; frames go from one to the other through a process of C (c/wireloop.c),
--- which works on every kernel, with netem or without. Many wires share one process, a hub; it ends with the script, and the devices with it.
+-- Wires: links whose impairment is a program's. Frames go from one end to the other through a process of C (c/wireloop.c), which works on every
+-- kernel, with netem or without. Many wires share one process, a hub; it ends with the script, and the devices with it.
 
 local core = require "nslua.core"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
-local inside = require "nslua.inside"
 local keeper = require "nslua.keeper"
 local netns = require "nslua.netns"
 local owned = require "nslua.owned"
 local privilege = require "nslua.privilege"
+local wireend = require "nslua.wireend"
 
 local M = {}
 
@@ -39,6 +39,7 @@ Wire.__index = Wire
 ---@field to? nslua.Impairment    from a to b
 ---@field from? nslua.Impairment  from b to a
 ---@field seed? integer           of both directions (default: the hub's, and the number of the wire in it)
+---@field kind? "tap"|"veth"      of the links at its ends (default: "tap" where /dev/net/tun may be opened)
 
 local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean" }
 
@@ -65,7 +66,8 @@ function M.hub(options)
   local home = keeper.get()
   local process, message, errno = core.wire.start(home.pid.fd, home.user and home.user.fd)
   errors.check("wire.hub", { hint = privilege.hint(errno, {}) }, process, message, errno)
-  return setmetatable({ process = process, pid = process:pid(), seed = options.seed or 1, made = 0, open = 0, closed = false }, Hub)
+  return setmetatable({ process = process, pid = process:pid(), seed = options.seed or 1, made = 0, open = 0, closed = false,
+    spaces = {}, peers = 0 }, Hub)
 end
 
 ---End the process: every wire of it ends, and the kernel takes down the devices. Idempotent.
@@ -75,6 +77,10 @@ function Hub:close()
     leaving[#leaving + 1] = self.process
   end
   self.closed = true
+  for key, space in pairs(self.spaces) do
+    self.spaces[key] = nil
+    space:close()
+  end
   return true
 end
 
@@ -100,45 +106,6 @@ local function shared_hub()
 end
 
 -- Making a wire -------------------------------------------------------------------------------------------------------------------
-
-local tun = "/dev/net/tun"
-
-local function tun_hint(errno)
-  if errno == E.EACCES then
-    return "a wire needs to read and write " .. tun .. " (mode 0666 on most machines): chmod 666 " .. tun
-  elseif errno == E.ENOENT or errno == E.ENXIO or errno == E.ENODEV then
-    return "this kernel has no TUN: modprobe tun, and mknod " .. tun .. " c 10 200"
-  end
-end
-
--- A device in a namespace; it lives as long as the fd.
-local function device(handle, t)
-  local ok, fd, message, errno = pcall(inside.open, handle, "wire.new", tun, "rw")
-  if not ok then
-    if errors.is(fd) then
-      fd.hint = tun_hint(fd.errno) or fd.hint
-    end
-    error(fd, 0)
-  end
-  local where = { netns = handle:describe(), hint = tun_hint(errno) or privilege.hint(errno, { fd = handle.fd }) }
-  errors.check("wire.new", where, fd, message, errno)
-  local name
-  name, message, errno = core.tun.attach(fd, t.dev or "eth%d", { tap = true, vnet_hdr = true, excl = true })
-  if not name then
-    fd:close()
-    where = { netns = handle:describe(), detail = ("dev = %q"):format(t.dev or "eth%d"), hint = privilege.hint(errno, { fd = handle.fd }) }
-    errors.check("wire.new", where, nil, message, errno == E.EBUSY and E.EEXIST or errno)
-  end
-  return fd, name
-end
-
-local function configure(handle, name, t)
-  handle.link:change(name, { mtu = t.mtu, address = t.lladdr, txqlen = t.txqlen or 4096, up = t.up ~= false })
-  local list = type(t.address) == "table" and t.address or { t.address }
-  for _, address in ipairs(list) do
-    handle.address:add { address, dev = name, nodad = address:find(":", 1, true) and true or nil }
-  end
-end
 
 -- What the core takes for one direction. A wire without a seed of its own takes the hub's, and draws its own numbers from it.
 local function numbers(self, call, way, i)
@@ -182,6 +149,11 @@ local function let_go(state)
   if state.id and hub:alive() then
     hub.process:remove(state.id)
   end
+  if hub.closed or hub.process:mine() then -- else it is that of the process this one was forked from
+    for _, device in ipairs(state.devices) do
+      pcall(wireend.close, device)
+    end
+  end
   if hub == shared and hub.open == 0 then
     shared = nil
     hub:close()
@@ -202,21 +174,21 @@ end
 
 local function build(self, options, first, second)
   local state = self.state
-  local fd, name = device(first, options.a)
-  local ok, far, far_name = pcall(device, second, options.b)
-  local id, message, errno
-  if ok then
-    self.a, self.b = { dev = name }, { dev = far_name }
-    id, message, errno = state.hub.process:add(fd, far, numbers(self, "wire.new", "to", 0), numbers(self, "wire.new", "from", 1))
-    far:close()
+  local devices, handles, ends = state.devices, { first, second }, { options.a, options.b }
+  for i = 1, 2 do
+    devices[i] = wireend.new(handles[i], ends[i], state.hub, options.kind)
   end
-  fd:close()
-  if not ok then
-    error(far, 0)
+  self.a, self.b = { dev = devices[1].dev, kind = devices[1].kind }, { dev = devices[2].dev, kind = devices[2].kind }
+  local sets = { numbers(self, "wire.new", "to", 0), numbers(self, "wire.new", "from", 1) }
+  local id, message, errno = state.hub.process:add(devices[1].fd, devices[2].fd, sets[1], sets[2])
+  for i = 1, 2 do
+    devices[i].fd:close()
   end
   state.id = errors.check("wire.new", { hint = errno == E.EMFILE and "RLIMIT_NOFILE of the hub: two fds a wire" or nil }, id, message, errno)
-  configure(first, name, options.a)
-  configure(second, far_name, options.b)
+  for i = 1, 2 do
+    wireend.segment(devices[i], sets[i].each_packet)
+    wireend.configure(handles[i], devices[i], ends[i])
+  end
 end
 
 ---Make a wire with this hub's process.
@@ -226,12 +198,17 @@ function Hub:new(options)
   if self.closed then
     errors.misuse "wire.new: the hub is closed"
   end
-  check.options("wire.new", options, { a = "table", b = "table", to = "table", from = "table", seed = "integer|string" })
+  check.options("wire.new", options, { a = "table", b = "table", to = "table", from = "table", seed = "integer|string",
+    kind = "string" })
+  if options.kind and options.kind ~= "tap" and options.kind ~= "veth" then
+    errors.misuse("wire.new: %s", check.unknown("kind", options.kind, { "tap", "veth" }))
+  end
   for _, which in ipairs { "a", "b" } do
     check.options("wire.new: " .. which, options[which] or errors.misuse("wire.new: %s is missing", which), end_words)
   end
   local wire = setmetatable({ to = impairment.merge("wire.new: to", {}, options.to or {}),
-    from = impairment.merge("wire.new: from", {}, options.from or {}), seed = options.seed, number = self.made + 1, state = { hub = self } }, Wire)
+    from = impairment.merge("wire.new: from", {}, options.from or {}), seed = options.seed, number = self.made + 1,
+    state = { hub = self, devices = {} } }, Wire)
   for _, way in ipairs { "to", "from" } do -- misuse is told before anything is made
     numbers(wire, "wire.new", way, 0)
   end
@@ -285,8 +262,8 @@ end
 -- Its methods ---------------------------------------------------------------------------------------------------------------------
 
 ---@class nslua.Wire
----@field a { dev: string }  the ends: names of the devices
----@field b { dev: string }
+---@field a { dev: string, kind: "tap"|"veth" }  the ends
+---@field b { dev: string, kind: "tap"|"veth" }
 ---@field to nslua.Impairment    from a to b, as it was said
 ---@field from nslua.Impairment  from b to a
 local methods = Wire
@@ -300,8 +277,10 @@ local function id_of(self, call)
   return self.state.hub.process, self.state.id
 end
 
+local deleted = "a device of it was deleted"
+
 local function checked(call, ok, message, errno)
-  return errors.check(call, { hint = errno == E.EBADFD and "a device of it was deleted" or nil }, ok, message, errno)
+  return errors.check(call, { hint = errno == E.EBADFD and deleted or nil }, ok, message, errno)
 end
 
 ---Change what is impaired. What is not said stays as it is, `false` is as if never said (`to = false`: nothing is impaired). What is on its way
@@ -317,6 +296,7 @@ function methods:change(t)
       if t[way] ~= nil then
         self[way] = impairment.merge("wire.change: " .. way, self[way], t[way])
         new[way] = numbers(self, "wire.change", way, i - 1)
+        wireend.segment(self.state.devices[i], new[way].each_packet)
       end
     end
     checked("wire.change", process:change(id, new.to, new.from))
@@ -352,18 +332,28 @@ function methods:counters()
   return { to = to, from = from }
 end
 
+local function plug(self, call, up)
+  local process, id = id_of(self, call)
+  checked(call, process:carrier(id, up))
+  for _, device in ipairs(self.state.devices) do
+    local ok, err = pcall(wireend.carrier, device, up)
+    if not ok then
+      errors.raise { call = call, errno = errors.is(err) and err.errno or nil, message = tostring(err), hint = deleted }
+    end
+  end
+  return true
+end
+
 ---Pull the plug: both ends lose their carrier, and what is on its way is lost.
 ---@return true
 function methods:down()
-  local process, id = id_of(self, "wire.down")
-  return checked("wire.down", process:carrier(id, false))
+  return plug(self, "wire.down", false)
 end
 
 ---Put it in again.
 ---@return true
 function methods:up()
-  local process, id = id_of(self, "wire.up")
-  return checked("wire.up", process:carrier(id, true))
+  return plug(self, "wire.up", true)
 end
 
 ---Whether it is there.
