@@ -121,6 +121,35 @@ function M.datagrams(w, s, r, count, size)
   return M.received(r)
 end
 
+local port = 80
+
+---Send bytes by TCP from a to b and look that they are the same there.
+---@param a table
+---@param b table
+---@param bytes integer
+---@param address? string  of b
+function M.transfer(a, b, bytes, address)
+  port = port + 1
+  local listener, client = b:socket("inet", "stream"), a:socket("inet", "stream")
+  local r = ns.run { "python3", "-c", ([[
+import hashlib, os, socket, threading
+l, c = socket.socket(fileno=%d), socket.socket(fileno=%d)
+at = (%q, %d)
+l.bind(at); l.listen(); c.connect(at); s, _ = l.accept()
+data = os.urandom(%d)
+threading.Thread(target=lambda: (c.sendall(data), c.shutdown(1))).start()
+h = hashlib.sha256()
+while True:
+    part = s.recv(1 << 20)
+    if not part: break
+    h.update(part)
+print(h.digest() == hashlib.sha256(data).digest())
+]]):format(listener:number(), client:number(), address or "10.0.0.2", port, bytes), fds = { listener, client }, timeout = 60 }
+  listener:close()
+  client:close()
+  assert(r.stdout == "True\n", r.stdout .. r.stderr)
+end
+
 ---Numbers of the datagrams that wait in a socket.
 ---@param r table
 ---@return integer[]

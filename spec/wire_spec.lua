@@ -202,25 +202,8 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
 
   it("carries TCP unharmed: through a delay by large frames, through chances packet by packet", function()
     local w, a, b = wires.wire({ delay = "5ms" }, { delay = "5ms" })
-    local port = 80
     local function transfer(bytes)
-      port = port + 1
-      local listener, client = helper.held(b:socket("inet", "stream")), helper.held(a:socket("inet", "stream"))
-      local r = ns.run { "python3", "-c", ([[
-import hashlib, os, socket, threading
-l, c = socket.socket(fileno=%d), socket.socket(fileno=%d)
-at = ("10.0.0.2", %d)
-l.bind(at); l.listen(); c.connect(at); s, _ = l.accept()
-data = os.urandom(%d)
-threading.Thread(target=lambda: (c.sendall(data), c.shutdown(1))).start()
-h = hashlib.sha256()
-while True:
-    part = s.recv(1 << 20)
-    if not part: break
-    h.update(part)
-print(h.digest() == hashlib.sha256(data).digest())
-]]):format(listener:number(), client:number(), port, bytes), fds = { listener, client }, timeout = 60 }
-      assert.equal("True\n", r.stdout, r.stderr)
+      wires.transfer(a, b, bytes)
     end
     transfer(4000000)
     local c = w:counters().to
@@ -235,6 +218,41 @@ print(h.digest() == hashlib.sha256(data).digest())
     transfer(4000000)
     local e = w:counters().to
     assert.is_true((e.bytes - d.bytes) / (e.sent - d.sent) > 3000)
+  end)
+
+  it("keeps VLAN tags", function()
+    local w, a, b = wires.wire { corrupt = 0, loss = 0 }
+    local s, r = helper.held(a:socket("packet", "raw")), helper.held(b:socket("packet", "raw"))
+    local out = ns.run { "python3", "-c", ([[
+import socket, struct
+s, r = socket.socket(fileno=%d), socket.socket(fileno=%d)
+for x in s, r: x.bind(("eth0", 3))
+r.setsockopt(263, 8, 1) # SOL_PACKET, PACKET_AUXDATA
+frame = bytes.fromhex("020000000002" "020000000001") + struct.pack("!HHH", 0x8100, 0x2007, 0x88b5) + b"nslua"
+s.send(frame)
+r.settimeout(10)
+while True:
+    data, control, _, _ = r.recvmsg(2000, 100)
+    if data.endswith(b"nslua"): break
+print(data.hex(), "%%x %%x" %% struct.unpack("IIIHHHH", control[0][2])[5:])
+]]):format(s:number(), r:number()), fds = { s, r }, timeout = 20 }
+    assert.equal("02000000000202000000000188b56e736c7561 2007 8100\n", out.stdout, out.stderr)
+    assert.equal(23, w:counters().to.bytes)
+  end)
+
+  it("carries what is tunnelled, in large frames too", function()
+    local w, a, b = wires.wire({ delay = "1ms" }, { delay = "1ms" })
+    for i, handle in ipairs { a, b } do
+      local ok, e = pcall(handle.link.add, handle.link, { name = "vx0", kind = "vxlan", address = ("02:00:00:00:01:0%d"):format(i), up = true,
+        vxlan = { id = 1, port = 4789, remote = ("10.0.0.%d"):format(3 - i), dev = "eth0" } })
+      if not ok then
+        pending("no VXLAN here: " .. tostring(e))
+      end
+      handle.address:add { ("10.1.0.%d/24"):format(i), dev = "vx0" }
+      handle.neighbour:add { ("10.1.0.%d"):format(3 - i), lladdr = ("02:00:00:00:01:0%d"):format(3 - i), dev = "vx0" }
+    end
+    wires.transfer(a, b, 3000000, "10.1.0.2")
+    assert.is_true(w:counters().to.bytes > 3000000)
   end)
 
   it("is unplugged and plugged in again", function()

@@ -66,6 +66,40 @@ local function space_of(hub, handle)
   return space
 end
 
+-- Frames of many packets that the header before them (struct virtio_net_hdr) can tell of; others the packet socket would lose.
+local told = { "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-udp-segmentation",
+  "tx-generic-segmentation" }
+
+-- Set features of a device, those that it has.
+local function features(handle, dev, choose)
+  local ethtool = handle:netlink "ethtool"
+  local wanted, some = {}, false
+  for name, changeable in pairs(ethtool:features_get({ dev = dev }).hw) do
+    local value = choose(name)
+    if changeable and value ~= nil then
+      wanted[name], some = value, true
+    end
+  end
+  if some then
+    ethtool:features_set { dev = dev, wanted = wanted }
+  end
+end
+
+local function is_told(name)
+  for _, other in ipairs(told) do
+    if other == name then
+      return true
+    end
+  end
+  return false
+end
+
+local function untold_off(name)
+  if not is_told(name) and (name:find "^tx%-.*segmentation$" or name == "tx-gso-list" or name == "tx-checksum-sctp") then
+    return false
+  end
+end
+
 local PACKET, RAW = 17, 3
 
 local function veth(handle, t, hub)
@@ -79,6 +113,7 @@ local function veth(handle, t, hub)
     local done, message, errno = core.wire.packet(self.fd, self.space.link:get(self.peer).index)
     errors.check("wire.new", { netns = self.space:describe() }, done, message, errno)
     self.handle = copy(handle)
+    features(handle, self.dev, untold_off)
   end)
   if not ok then
     M.close(self)
@@ -124,19 +159,16 @@ function M.configure(handle, device, t)
   end
 end
 
-local segmentation = { "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation",
-  "tx-udp-segmentation", "tx-generic-segmentation", "tx-sctp-segmentation" }
-
 ---Whether frames of one packet each are wanted of the device. A TAP is told by the hub.
 ---@param device nslua.WireDevice
 ---@param each_packet boolean
 function M.segment(device, each_packet)
   if device.kind == "veth" and each_packet ~= (device.each_packet or false) then
-    local wanted = {}
-    for _, name in ipairs(segmentation) do
-      wanted[name] = not each_packet
-    end
-    device.handle:netlink("ethtool"):features_set { dev = device.dev, wanted = wanted }
+    features(device.handle, device.dev, function(name)
+      if is_told(name) then
+        return not each_packet
+      end
+    end)
     device.each_packet = each_packet
   end
 end
