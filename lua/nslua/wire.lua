@@ -296,10 +296,17 @@ function methods:change(t)
       if t[way] ~= nil then
         self[way] = impairment.merge("wire.change: " .. way, self[way], t[way])
         new[way] = numbers(self, "wire.change", way, i - 1)
-        wireend.segment(self.state.devices[i], new[way].each_packet)
+        if new[way].each_packet then
+          wireend.segment(self.state.devices[i], true)
+        end
       end
     end
     checked("wire.change", process:change(id, new.to, new.from))
+    for i, way in ipairs { "to", "from" } do -- large frames come only once they may
+      if new[way] then
+        wireend.segment(self.state.devices[i], new[way].each_packet)
+      end
+    end
   end)
   if not ok then
     self.to, self.from = old.to, old.from
