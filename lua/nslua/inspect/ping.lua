@@ -40,6 +40,9 @@ local function statistics(replies)
   local n, sum, squares, sorted = #replies, 0, 0, {}
   if n == 0 then
     return {}
+  elseif n == 1 then
+    local rtt = replies[1].rtt
+    return { min = rtt, max = rtt, avg = rtt, median = rtt, mdev = 0 }
   end
   for i, r in ipairs(replies) do
     sum, squares, sorted[i] = sum + r.rtt, squares + r.rtt * r.rtt, r.rtt

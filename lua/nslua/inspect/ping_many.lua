@@ -12,7 +12,7 @@ local M = {}
 local CALL = "probe.ping_many"
 -- The table of neighbours is one for all namespaces of the machine: gc_thresh3, 1,024, is its end (arp(7)), and what was used within five seconds
 -- is not taken from it. Each pair on its way has two entries, one at each end.
-local FEW = 128
+local FEW = 256
 
 -- One socket for each namespace and family, and what each pair has of it.
 local function prepare(pairs_)
