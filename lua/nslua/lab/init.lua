@@ -138,6 +138,13 @@ function M.text(said)
   return text.of(M.topology(said))
 end
 
+---What impairs a link of a topology, as the items between its dashes in a text.
+---@param link nslua.lab.TopologyLink
+---@return string[]
+function M.items(link)
+  return text.items(link)
+end
+
 for name, fn in pairs(generate) do
   M[name] = fn
 end

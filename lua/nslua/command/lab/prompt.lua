@@ -1,0 +1,177 @@
+-- The prompt of a lab: what mininet's users type (`h1 ping h2`, `pingall`, `link h1 r1 down`), and Lua for all else.
+
+local interactive = require "nslua.command.cli.interactive"
+local nslua = require "nslua"
+
+local M = {}
+
+local help = [[
+NODE COMMAND ...       run a program on a node: h1 ip addr; other nodes are known to it by name: h1 ping h2
+NODE                   what a node is; NODE sh: a shell there
+nodes, links           what there is, with addresses
+draw                   the lab as a picture
+pingall [4|6]          everybody asks everybody
+link A B down|up       pull a link and put it back
+link A B WORD VALUE .. change what impairs it: link h1 r1 delay 20ms loss 1%
+exit, quit, Ctrl-D     take the lab down and leave
+Anything else is Lua: h1:ping("h2", { count = 3 }), lab:link("h1", "r1"):counters(), lab.h1.route:list()
+Nodes are globals, and so are lab and ns.
+]]
+
+local function words_of(text)
+  local out = {}
+  for word in text:gmatch "%S+" do
+    out[#out + 1] = word
+  end
+  return out
+end
+
+local function say(format, ...)
+  io.write(format:format(...), "\n")
+end
+
+local function addresses(interface)
+  return table.concat(interface.addresses or {}, " ")
+end
+
+local function show_nodes(lab)
+  for _, node in ipairs(lab.nodes) do
+    local parts = {}
+    for _, interface in ipairs(node.plan.interfaces) do
+      parts[#parts + 1] = ("%s %s"):format(interface.dev, addresses(interface))
+    end
+    say("%-12s %-7s %s", node.node_name, node.kind, table.concat(parts, "  "))
+  end
+end
+
+local function show_links(lab)
+  local text = require "nslua.lab"
+  for i, plan in ipairs(lab.plan.links) do
+    local a, b = plan.ends[1], plan.ends[2]
+    local items = text.items(lab.topology.links[i])
+    local segment = plan.segments[1]
+    say("%-20s -- %-20s %s", a.node .. ":" .. a.dev, b.node .. ":" .. b.dev,
+      table.concat({ segment and segment.inet or "", table.concat(items, ", "), lab:link(a.node, b.node).is_down and "down" or "" }, "  "))
+  end
+end
+
+local function ping_all(lab, words)
+  local family = words[2] == "6" and "inet6" or words[2] == "4" and "inet" or nil
+  if words[2] and not family then
+    return say "usage: pingall [4|6]"
+  end
+  local result = lab:ping_all { family = family }
+  for _, pair in ipairs(result.pairs) do
+    if pair.received < pair.sent then
+      say("%s does not reach %s (%s)", pair.from.node_name, pair.to.node_name, pair.address)
+    end
+  end
+  say("%d of %d pairs answer, %.0f %% lost", result.received, result.sent, result.loss * 100)
+end
+
+local function change_link(lab, words)
+  local a, b, verb = words[2], words[3], words[4]
+  local link = a and b and lab.node[a] and lab.node[b] and lab:link(a, b)
+  if not link then
+    return say(a and b and "no link %s -- %s" or "usage: link A B down|up|WORD VALUE ...", a, b)
+  elseif verb == "down" then
+    link:down()
+  elseif verb == "up" then
+    link:up()
+  elseif verb == nil then
+    return say("%s", tostring(link))
+  else
+    local change = {}
+    for i = 4, #words, 2 do
+      change[words[i]] = words[i + 1] ~= "off" and (words[i + 1] or true)
+    end
+    link:change(change)
+  end
+  say("%s", tostring(link))
+end
+
+local verbs = {
+  help = function()
+    io.write(help)
+  end,
+  nodes = show_nodes,
+  links = show_links,
+  net = show_links,
+  draw = function(lab)
+    io.write(lab:draw(), "\n")
+  end,
+  pingall = ping_all,
+  link = change_link,
+}
+
+-- A program on a node, at this terminal: `h1 ping h2`. The line as the shell would read it, so that quotes and pipes work.
+local function run_on(node, text)
+  local status = node:shell { "sh", "-c", text }
+  if status ~= 0 then
+    say("(status %d)", status)
+  end
+end
+
+---A line that is no Lua: true where it was taken, false to end, nil where it is Lua.
+---@param lab nslua.Lab
+---@param text string
+---@return boolean?
+function M.line(lab, text)
+  local words = words_of(text)
+  local first = words[1]
+  if first == "exit" or first == "quit" then
+    return false
+  end
+  local node = rawget(lab, "node")[first]
+  if node and words[2] and not text:find "^%S+%s*[=:.,(]" and not text:find "^%S+%s+[=~]=" then
+    run_on(node, text:match "^%S+%s+(.*)$")
+    return true
+  elseif verbs[first] and not text:find "^%S+%s*[=:.,(]" then
+    verbs[first](lab, words)
+    return true
+  end
+  return nil
+end
+
+---Words that may stand where the cursor is.
+---@param lab nslua.Lab
+---@param text string
+---@return string[]
+function M.complete(lab, text)
+  local out = {}
+  local function add(word)
+    if word:sub(1, #text) == text then
+      out[#out + 1] = word
+    end
+  end
+  for _, node in ipairs(lab.nodes) do
+    add(node.node_name)
+  end
+  for word in pairs(verbs) do
+    add(word)
+  end
+  add "exit"
+  add "quit"
+  table.sort(out)
+  return out
+end
+
+---Read lines until the end.
+---@param lab nslua.Lab
+---@return integer status
+function M.run(lab)
+  local env = setmetatable({ lab = lab, ns = nslua }, { __index = function(_, key)
+    local node = rawget(lab, "node")[key]
+    if node ~= nil then
+      return node
+    end
+    return _G[key]
+  end })
+  return interactive.run { prompt = "lab> ", env = env, line = function(text)
+    return M.line(lab, text)
+  end, complete = function(text)
+    return M.complete(lab, text)
+  end }
+end
+
+return M
