@@ -137,4 +137,116 @@ describe("a lab", function()
     assert.not_equal(one.h1, lab.h1)
     assert.is_true(reaches(one.h1, "h2", "-4") and reaches(lab.h1, "h2", "-4"))
   end)
+
+  it("is the design's own example", function()
+    lab = ns.lab [[
+      h1 --10ms-- r1 --10ms,100mbit-- (sw) -- h2
+                                      (sw) -- h3
+    ]]
+    local p = lab.h1:ping(lab.h2, { count = 3, interval = "50ms" })
+    assert.same({ 3, 3, 0 }, { p.sent, p.received, p.loss })
+    assert.is_true(p.rtt.min >= 0.040, tostring(p.rtt.min))
+    assert.is_true(lab.h2:ping("h3", { timeout = 5 }).rtt.min < 0.040)
+    assert.equal(0, lab.h3:ping(lab.h1, { family = "inet6", timeout = 5 }).loss)
+    local hops = lab.h1:trace "h3"
+    assert.same({ lab.r1:address_of "h1", lab.h3:address_of "h1" }, { hops[1].address, hops[2].address })
+  end)
+
+  it("loses what it is told to lose, and can be told otherwise while it runs", function()
+    lab = ns.lab "h1 -->100%-- h2"
+    local link = lab:link("h1", "h2")
+    assert.equal(1, lab.h1:ping("h2", { timeout = "100ms" }).loss)
+    assert.is_true(link:counters().to.lost > 0)
+    link:change { to = { loss = false }, from = { delay = "20ms" } }
+    assert.equal(0, lab.h1:ping("h2", { timeout = 5 }).loss)
+    assert.is_true(lab.h1:ping("h2", { timeout = 5 }).rtt.min >= 0.020)
+    assert.has_error(function()
+      link:change { dealy = 1 }
+    end)
+    lab:close()
+    lab = ns.lab "h1 -- h2"
+    assert.has_error(function()
+      lab:link("h1", "h2"):change { delay = 1 }
+    end)
+  end)
+
+  it("asks everybody of everybody", function()
+    lab = ns.lab [[ h1 -- (s1) -- h2
+                    (s1) -- r1 -- h3 ]]
+    local r = lab:ping_all { timeout = 5 }
+    assert.same({ 12, 12, 0, 12 }, { r.sent, r.received, r.loss, #r.pairs })
+    assert.is_true(r.pairs[1].from == lab.h1 and r.pairs[1].to == lab.h2)
+    lab:link("r1", "h3"):down()
+    r = lab:ping_all { family = "inet", timeout = "200ms" }
+    assert.same({ 6, 2 }, { r.sent, r.received })
+    assert.equal(2, lab:ping_all({ family = "inet", nodes = { "h1", lab.h2 }, timeout = 5 }).received)
+    assert.has_error(function()
+      lab:ping_all { nodes = { "h7" } }
+    end)
+  end)
+
+  it("finds its way on equal paths, and everything on a fat tree", function()
+    lab = ns.lab(ns.lab.fat_tree(4))
+    local r = lab:ping_all { family = "inet6", timeout = 5, nodes = { "h1", "h2", "h5", "h16" } }
+    assert.equal(0, r.loss)
+    assert.is_truthy(lab.node.e1_1.route:get({ "default" }) or #lab.node.e1_1.route:list { table = "main" } > 10)
+  end)
+
+  -- What the kernel holds of a node, as ip tells it; what two builds of the same cannot have in common is left out.
+  local function state(run, switch)
+    local function of(command)
+      return (run(command):gsub(" proto %w+", "")) .. "\n"
+    end
+    local out = of "ip -br address" .. of "ip route" .. of "ip -6 route" .. of "ip -d link"
+      .. of "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
+    out = out:gsub("@if%d+", "@"):gsub("link%-netnsid %d+", ""):gsub("link%-netns [%w_.-]+", ""):gsub(" group %w+", "")
+      :gsub("timer +[%d.]+", ""):gsub("designated_cost %d+", ""):gsub("qdisc %w+", ""):gsub("qlen %d+", ""):gsub("forward_delay %d+", "")
+    if switch then -- the order in which its ports were made
+      out = out:gsub("(\n?)%d+: ", "%1"):gsub("port_no %w+ designated_port %d+", ""):gsub("port_id %w+", ""):gsub("designated_port %d+", "")
+    end
+    local lines = {}
+    for line in out:gmatch "[^\n]+" do
+      lines[#lines + 1] = line:gsub("%s+", " ")
+    end
+    table.sort(lines)
+    return table.concat(lines, "\n")
+  end
+
+  it("has a script of ip(8) that builds the same", function()
+    if not helper.has "bridge" then
+      return pending "no bridge(8) here"
+    end
+    lab = ns.lab [[ h1[10.7.0.9/24] --10.7.0.0/24, mtu 1400-- r1 -- (s1) -- h2
+                    (s1) -- (s2) -- h3
+                    r1 -- r2 -- h4{ipv6=off} ]]
+    local prefix = ("nslua%d-"):format(io.open("/proc/self/stat"):read("n"))
+    local path = os.tmpname()
+    local f = assert(io.open(path, "w"))
+    f:write(lab:to_shell { prefix = prefix })
+    f:close()
+    local out, ok = helper.sh("sh " .. path)
+    os.remove(path)
+    local failed
+    if ok then
+      -- the last of what is done in the background: carriers, forwarding, link-local addresses
+      helper.sh("ip netns exec " .. prefix .. "h1 ping -c1 -W5 -q " .. lab.h4:address_of "h1")
+      for _, node in ipairs(lab.nodes) do
+        local switch = node.kind == "switch"
+        local mine = state(function(command)
+          return node:run({ "sh", "-c", command, sys = false }).stdout
+        end, switch)
+        local its = state(function(command)
+          return (helper.sh("ip netns exec " .. prefix .. node.node_name .. " sh -c '" .. command .. "'"))
+        end, switch)
+        if mine ~= its then
+          failed = ("%s:\n%s\n--\n%s"):format(node.node_name, mine, its)
+        end
+      end
+    end
+    for _, node in ipairs(lab.nodes) do
+      helper.sh("ip netns delete " .. prefix .. node.node_name)
+    end
+    assert(ok, out)
+    assert(not failed, failed)
+  end)
 end)

@@ -187,6 +187,20 @@ function M.plan(topology)
   return plan
 end
 
+---Whether a switch is joined with others in a ring: without STP a broadcast would go round for ever.
+---@param switch string
+---@return boolean
+function Plan:in_ring(switch)
+  for _, segment in ipairs(self.segments) do
+    for _, name in ipairs(segment.loop and segment.switches or {}) do
+      if name == switch then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 ---Static routes of a node, by the words of ip-route(8): one for every segment that it is not on, by a shortest path. A host that has one router
 ---beside it has a default route. Computed when asked for, one node at a time.
 ---@param name string

@@ -46,23 +46,9 @@ local function owner_side(link)
   return 1
 end
 
-local function bridge(self, segments_loop)
+local function bridge(self, ring)
   self.link:add { name = self.plan.bridge, kind = "bridge", up = true,
-    bridge = { forward_delay = 0, stp_state = segments_loop and 1 or 0, mcast_snooping = false, vlan_filtering = self.plan.vlan_filtering or nil } }
-end
-
--- Whether switches are joined in a ring: a broadcast would go round for ever.
-local function has_loop(plan, name)
-  for _, segment in ipairs(plan.segments) do
-    if segment.loop then
-      for _, switch in ipairs(segment.switches) do
-        if switch == name then
-          return true
-        end
-      end
-    end
-  end
-  return false
+    bridge = { forward_delay = 0, stp_state = ring and 1 or 0, mcast_snooping = false, vlan_filtering = self.plan.vlan_filtering or nil } }
 end
 
 local function port_words(self)
@@ -172,6 +158,7 @@ function M.build(lab, topology)
     return
   end
   local common, writes = settings.common(lab.nodes[1]), {}
+  lab.common = common
   for i, each in ipairs(lab.nodes) do
     writes[i] = { each, settings.of(common, each.plan, topology.nodes[i].sysctl) }
   end
@@ -187,7 +174,7 @@ function M.build(lab, topology)
   for _, each in ipairs(lab.nodes) do
     each:batch(function()
       if each.kind == "switch" then
-        bridge(each, has_loop(plan, each.node_name))
+        bridge(each, plan:in_ring(each.node_name))
       end
       for _, link in ipairs(owned[each.node_name] or {}) do
         add_link(lab, link)

@@ -9,6 +9,8 @@ local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
 local nodename = require "nslua.lab.nodename"
 local notation = require "nslua.lab.notation"
+local settings = require "nslua.lab.settings"
+local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
 local topologies = require "nslua.lab.topology"
 
@@ -24,7 +26,7 @@ local Lab = { __name = "nslua.Lab" }
 local methods = {}
 M.methods = methods
 
-local optional = { hub = true, home = true, closed = true, resolv_conf = true }
+local optional = { hub = true, common = true, home = true, closed = true, resolv_conf = true }
 
 function Lab:__index(key)
   local method = methods[key]
@@ -84,6 +86,19 @@ function methods:ping_all(options)
   end
   rest.family = nil
   return require("nslua").probe.ping_many(list, rest)
+end
+
+---A script of ip(8), tc(8) and bridge(8) that builds the same network, with namespaces that have names.
+---@param options? { prefix: string }  of the names
+---@return string
+function methods:to_shell(options)
+  return shell.script(self.topology, self.plan, function(node)
+    local out = {}
+    for i, write in ipairs(settings.of(self.common, node, self.topology.nodes[node.index].sysctl)) do
+      out[i] = { (write[1]:gsub("^/proc/sys/", "")), (write[2]:gsub("\n$", "")) }
+    end
+    return out
+  end, options)
 end
 
 ---Whether it is still there.
