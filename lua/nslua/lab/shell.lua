@@ -74,14 +74,27 @@ function M.script(topology, plan, settings, options)
         loop and 1 or 0, node.vlan_filtering and " vlan_filtering 1" or "")
     end
   end
-  for _, link in ipairs(plan.links) do
-    local side = link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" and 2 or 1
+  local function add_link(link, side)
     local near, far = link.ends[side], link.ends[3 - side]
     local function words(at)
       return ("address %s%s"):format(at.lladdr, at.mtu and " mtu " .. at.mtu or "")
     end
     add("ip -n %s link add name %s %s type veth peer name %s %s netns %s", name(near.node), quote(near.dev), words(near), quote(far.dev), words(far),
       name(far.node))
+  end
+  -- in the order of build.lua, so that indexes are the same
+  for _, node in ipairs(plan.nodes) do
+    for i, link in ipairs(plan.links) do
+      local side = link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" and 2 or 1
+      if link.nodes[side] == node and not (topology.links[i].to or topology.links[i].from) then
+        add_link(link, side)
+      end
+    end
+  end
+  for i, link in ipairs(topology.links) do
+    if link.to or link.from then
+      add_link(plan.links[i], 1)
+    end
   end
   for i, link in ipairs(topology.links) do
     for side, way in ipairs { "to", "from" } do
