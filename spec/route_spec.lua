@@ -164,6 +164,33 @@ describe("routes", function()
     end
   end)
 
+  it("are appended behind what is there, as by ip route append", function()
+    a.route:add { "10.3.0.0/16", via = "10.0.0.5" }
+    local row = a.route:append { "10.3.0.0/16", via = "10.0.0.6" }
+    assert.equal("10.0.0.6", row.via)
+    rtnl.inside(a, "ip route append 10.3.0.0/16 via 10.0.0.7")
+    local found = {}
+    for i, each in ipairs(a.route:list { "10.3.0.0/16" }) do
+      found[i] = each.via
+    end
+    assert.same({ "10.0.0.5", "10.0.0.6", "10.0.0.7" }, found)
+    local ok = pcall(a.transaction, a, function()
+      a.route:append { "10.3.0.0/16", via = "10.0.0.8" }
+      error "no"
+    end)
+    assert.is_false(ok)
+    assert.equal(3, #a.route:list { "10.3.0.0/16" })
+    a:batch(function()
+      a.route:append { "10.3.0.0/16", via = "10.0.0.8" }
+      a.route:append { "10.3.0.0/16", via = "10.0.0.9" }
+    end)
+    assert.equal("10.0.0.9", a.route:list({ "10.3.0.0/16" })[5].via)
+    a.address:add { "fd00:7::1/64", dev = "eth0", nodad = true }
+    a.route:add { "fd00:9::/64", via = "fd00:7::5", dev = "eth0" }
+    a.route:append { "fd00:9::/64", via = "fd00:7::6", dev = "eth0" }
+    assert.equal(2, #(a.route:get("fd00:9::/64").nexthops or {}))
+  end)
+
   it("of both families are ensured beside each other where both are the default", function()
     a.address:add { "fd00:7::1/64", dev = "eth0", nodad = true }
     a.route:add { "default", via = "10.0.0.9" }

@@ -533,7 +533,11 @@ function M.monitor(options)
     interval = units.duration(options.interval or 1, "monitor: interval") }, Monitor)
   for key, value in pairs(options) do
     if type(key) == "number" then
-      if not groups[value] then
+      if value == "conntrack" then
+        errors.misuse "monitor: tracked connections are told of by another protocol: a.conntrack:monitor()"
+      elseif value == "sockets" or value == "nftables" then
+        errors.misuse("monitor: the kernel's events do not tell of %s; a.%s reads what there is", value, value)
+      elseif not groups[value] then
         errors.misuse("monitor: %s", check.unknown("object", value, groups))
       end
       self.objects[#self.objects + 1] = value

@@ -10,7 +10,7 @@ local M = {}
 -- linux/netlink.h
 local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
 local ACK = 0x4
-M.ECHO, M.REPLACE, M.EXCL, M.CREATE = 0x8, 0x100, 0x200, 0x400
+M.ECHO, M.REPLACE, M.EXCL, M.CREATE, M.APPEND = 0x8, 0x100, 0x200, 0x400, 0x800
 
 ---@class nslua.Batch
 ---@package
@@ -249,7 +249,7 @@ end
 
 -- The replies to echoes would overrun the socket.
 local function without_echo(flags)
-  return flags - flags % 16 + flags % 8
+  return flags - flags % 16 + flags % 8 -- its bit is 8
 end
 
 ---Queue a request in the running batch, which is of this handle: thousands that have the same form are kept as one.

@@ -418,6 +418,15 @@ function methods:add(t)
   return row or not netlink.batching(self.handle) and route.find(self, "route.add", key_of(t, "route.add")) or nil
 end
 
+---The same, behind the routes to that destination with that metric: IPv4 keeps them in this order, for when the first is taken away; IPv6 makes
+---one route of several nexthops of them. ip route append.
+---@param t table
+---@return nslua.Route?
+function methods:append(t)
+  local row = write(self, "route.append", netlink.CREATE + netlink.APPEND + netlink.ECHO, t)
+  return row or not netlink.batching(self.handle) and route.find(self, "route.append", key_of(t, "route.append")) or nil
+end
+
 ---The same, in place of a route to that destination with that metric and table.
 ---@param t table
 ---@return nslua.Route?

@@ -8,7 +8,7 @@ local M = {}
 ---@class nslua.schema.Node
 ---@field path string      "link.linkinfo"
 ---@field book nslua.schema.Book
----@field what "object"|"attributes"|"struct"|"union"|"value"|"family"
+---@field what "object"|"attributes"|"struct"|"union"|"value"|"family"|"book"
 ---@field set? string      whose attributes it has
 ---@field head? string     the struct in front of them, or itself
 ---@field union? string    the table of its branches
@@ -62,6 +62,14 @@ function M.objects(book)
   return out
 end
 
+---A book as one node: its messages are below it.
+---@param name string
+---@param book nslua.schema.Book
+---@return nslua.schema.Node
+function M.book(name, book)
+  return { path = name, book = book, what = "book" }
+end
+
 ---A family as a node: its commands and sets are below it.
 ---@param family nslua.FamilySchema
 ---@return nslua.schema.Node
@@ -86,7 +94,9 @@ end
 
 -- The branch of a name in a union at or below a node: "link.vxlan" for "link.linkinfo.data.vxlan".
 local function branch(node, word, seen)
-  if node.what == "union" then
+  if node.what == "book" then
+    return nil
+  elseif node.what == "union" then
     local found = (node.book.kinds[node.union] or {})[word]
     return found and node_of(node.book, node.path .. "." .. word, found.type)
   elseif node.what == "family" or node.what == "value" or node.set and seen[node.set] then
@@ -118,8 +128,14 @@ end
 -- The names a word may be, below a node.
 local function below(node)
   local out = {}
-  branches(node, {}, out)
-  if node.what == "family" then
+  if node.what ~= "book" then
+    branches(node, {}, out)
+  end
+  if node.what == "book" then
+    for name in pairs(node.book.messages) do
+      out[name] = true
+    end
+  elseif node.what == "family" then
     for _, list in ipairs { node.family.commands, node.family.events, node.book.sets } do
       for name in pairs(list) do
         out[name] = true
@@ -135,7 +151,10 @@ end
 
 local function step(node, word)
   local path = node.path .. "." .. word
-  if node.what == "family" then
+  if node.what == "book" then
+    local message = node.book.messages[word]
+    return message and { path = path, book = node.book, what = "object", set = message.attrs, head = message.head, message = message }
+  elseif node.what == "family" then
     local c = node.family.commands[word] or node.family.events[word]
     local set = c and c.set or not c and node.book.sets[word] and word
     if c or set then
@@ -217,7 +236,14 @@ end
 ---@return nslua.schema.Entry[]
 function M.entries(node)
   local out = {}
-  if node.what == "family" then
+  if node.what == "book" then
+    for name in pairs(node.book.messages) do
+      out[#out + 1] = { key = name, type = "message", flags = {}, path = node.path .. "." .. name }
+    end
+    table.sort(out, function(a, b)
+      return a.key < b.key
+    end)
+  elseif node.what == "family" then
     for _, list in ipairs { node.family.commands, node.family.events } do
       for name, c in pairs(list) do
         out[#out + 1] = { key = name, number = c.number, type = c.set or "", flags = { c.reply and "reply", c.listed and "dump" or nil },

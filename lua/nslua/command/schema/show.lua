@@ -36,6 +36,9 @@ local function from(file)
   return family
 end
 
+-- What is in a book of its own, as it is no part of rtnetlink.
+local books = { conntrack = "nslua.netfilter.conntrackschema", nftables = "nslua.netfilter.nftschema", sockets = "nslua.diag.schema" }
+
 -- Everything that has a name, by it.
 local function roots(files)
   for name in pairs(rtnl.names) do
@@ -50,6 +53,10 @@ local function roots(files)
   local out = describe.objects(schema.book)
   for _, name in ipairs(netlink.families) do
     out[name] = describe.family(netlink[name])
+  end
+  for name, module in pairs(books) do
+    local book = require(module)
+    out[name] = book.messages[name] and describe.objects(book)[name] or describe.book(name, book)
   end
   for _, file in ipairs(files or {}) do
     local family = from(file)
@@ -79,7 +86,7 @@ local function list(o, all)
   local lines = {}
   for _, name in ipairs(sorted(all)) do
     local node = all[name]
-    lines[#lines + 1] = { NAME = name, IS = node.what, SOURCE = about(node) }
+    lines[#lines + 1] = { NAME = name, IS = node.what == "book" and "objects" or node.what, SOURCE = about(node) }
     if node.what == "object" and name == "link" then
       for _, kind in ipairs(kind_names()) do
         local found = find(all, "link." .. kind)
@@ -117,6 +124,8 @@ local function title(node)
     add("%s %d%s%s", is_event and "event" or "command", c.number, c.listed and ", lists" or "", c.reply and ", answers with " .. c.reply or "")
   elseif node.what == "value" then
     add("%s", node.type.text)
+  elseif node.what == "book" then
+    add("messages")
   else
     add("%s", node.what == "object" and "message" or node.what)
   end
@@ -138,7 +147,7 @@ end
 local function vocabulary(node)
   local kind = node.path:match "^link%.linkinfo%.data%.([^.]+)$"
   local known = kind and kinds.kinds[kind] and kinds.kinds[kind].vocabulary
-  if not known and rtnl.names[node.path] then
+  if not known and rtnl.names[node.path] and not rtnl.others[node.path] then
     known = require("nslua.rtnl." .. node.path).writers
   end
   local out = {}
