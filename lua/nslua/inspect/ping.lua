@@ -135,7 +135,7 @@ end
 
 ---Echo requests to a target, and what came of them. What is not answered in time is lost, which is no error. Times are those of the kernel's
 ---stamps on the replies.
----@param target any  an address, a name, an object with `address_of`
+---@param to any  an address, a name, an object with `address_of`
 ---@param options? nslua.PingOptions
 ---@return nslua.PingResult
 function M:ping(to, options)

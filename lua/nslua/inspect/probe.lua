@@ -12,6 +12,7 @@ M.methods = {
   trace = require("nslua.inspect.trace").trace,
   path_mtu = require("nslua.inspect.path_mtu").path_mtu,
   resolve = require("nslua.inspect.resolve").resolve,
+  http = require("nslua.inspect.http").http,
 }
 
 return M
