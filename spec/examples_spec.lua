@@ -283,6 +283,11 @@ describe("examples:", function()
     end
   end
 
+  example("19-probe", function(out)
+    assert.equal("ping: 3 of 3 answered\nhop 1: 10.0.1.1\nhop 2: 10.0.2.2\npath MTU 1400, said by 10.0.1.1\nport 80: ECONNREFUSED\n"
+      .. "all: 4 of 4 answered", out)
+  end)
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do

@@ -7,8 +7,27 @@ local rtnl = require "spec.rtnl_helper"
 
 local M = {}
 
-M.cannot = rtnl.cannot
 M.close = rtnl.close
+
+-- Neighbours that the kernel keeps for the whole machine, of its 1,024: somebody else's lab may have them all, and then nobody answers.
+local function neighbours()
+  local f = io.open "/proc/net/stat/arp_cache"
+  local text = f and f:read "a" or ""
+  if f then
+    f:close()
+  end
+  return tonumber(text:match "\n(%x+)" or "0", 16)
+end
+
+---Why these specs cannot run, or nil.
+---@return string?
+function M.cannot()
+  local why = rtnl.cannot()
+  if not why and neighbours() > 800 then
+    why = "the machine's table of neighbours is full of those of others"
+  end
+  return why
+end
 
 -- An address of IPv6 answers when the kernel has joined the group that its neighbours ask: with `nodad` too it does that later, by itself.
 local function settled(handle)

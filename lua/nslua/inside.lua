@@ -82,6 +82,7 @@ end
 ---@param type integer
 ---@param protocol integer
 ---@return nslua.fd[]  in the order of the handles
+---@package
 function M.sockets(handles, domain, type, protocol)
   local out, steps, places = {}, {}, {}
   local of -- the user namespace of those that are gathered

@@ -18,6 +18,7 @@ local E = core.errno
 ---@param call string
 ---@param port any
 ---@return integer
+---@package
 function M.port(call, port)
   check.argument(call, "port", port, "1-65535")
   return port
@@ -38,6 +39,7 @@ end
 ---@param deadline number  of ns.clock()
 ---@return boolean connected
 ---@return nslua.ProbeError? why_not
+---@package
 function M.connect(fd, t, port, deadline)
   local ok, _, errno = packet.connect(fd, t.ip, port, t.scope)
   if not ok and errno == E.EINPROGRESS then
@@ -61,6 +63,7 @@ end
 ---@param text string
 ---@param deadline number
 ---@return string? error  "ETIMEDOUT", "ECONNRESET", ...
+---@package
 function M.send(fd, text, deadline)
   local at = 1
   while at <= #text do
@@ -81,6 +84,7 @@ end
 ---@param most? integer  bytes
 ---@return string? bytes  "" at the end
 ---@return string? error
+---@package
 function M.receive(fd, deadline, most)
   while true do
     local bytes, _, errno = fd:read(most or 65536)
@@ -113,7 +117,7 @@ local function receive(fd, want, deadline, out)
   end
   out.received = table.concat(parts)
 end
----What is kept of an answer without an end: bytes.
+-- What is kept of an answer without an end: bytes.
 M.MOST = 16 * 1024 * 1024
 
 ---@class nslua.TcpOptions

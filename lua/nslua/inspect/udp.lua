@@ -21,6 +21,7 @@ local E = core.errno
 ---@param deadline number
 ---@return { data: string, time: integer? }? answer
 ---@return nslua.ProbeError? why_not  nil: the time is over
+---@package
 function M.receive(fd, family, deadline)
   while true do
     local kept = packet.receive(fd, true, 512)
@@ -47,6 +48,7 @@ end
 ---@param deadline number
 ---@return integer? time  ns of CLOCK_REALTIME
 ---@return nslua.ProbeError? why_not
+---@package
 function M.send(fd, family, data, deadline)
   while true do
     local n, time, errno = packet.send(fd, data)
