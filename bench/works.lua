@@ -249,6 +249,24 @@ works.star = function(rounds, teardown)
   return total
 end
 
+-- Everybody pings everybody: 4,032 pairs, that is. ping(8) in each namespace takes two minutes for them.
+works["star-ping"] = function(rounds)
+  local sw, list = star(64)
+  local pairs_ = {}
+  for i, from in ipairs(list) do
+    for j = 1, #list do
+      pairs_[#pairs_ + 1] = i ~= j and { from = from, to = "10.0.0." .. j } or nil
+    end
+  end
+  local taken = timed(function()
+    for _ = 1, rounds do
+      assert(ns.probe.ping_many(pairs_, { retries = 1 }).loss == 0)
+    end
+  end)
+  sw:close()
+  return taken
+end
+
 local name, rounds = arg[1], tonumber(arg[2])
 if not works[name] or not rounds then
   io.stderr:write("usage: nslua bench/works.lua WORK ROUNDS [ARGS]\n")

@@ -51,16 +51,6 @@ void nslua_control_read(struct msghdr *m, struct nslua_control *out)
 			out->time = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 		} else if ((level == IPPROTO_IP && type == IP_TTL) || (level == IPPROTO_IPV6 && type == IPV6_HOPLIMIT)) {
 			copy(c, &out->ttl, sizeof(out->ttl));
-		} else if (level == IPPROTO_IP && type == IP_PKTINFO) {
-			struct in_pktinfo info = { 0 };
-
-			copy(c, &info, sizeof(info));
-			out->ifindex = (uint32_t)info.ipi_ifindex;
-		} else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) {
-			struct in6_pktinfo info = { 0 };
-
-			copy(c, &info, sizeof(info));
-			out->ifindex = (uint32_t)info.ipi6_ifindex;
 		} else if ((level == IPPROTO_IP && type == IP_RECVERR) || (level == IPPROTO_IPV6 && type == IPV6_RECVERR)) {
 			read_error(c, out);
 		}
@@ -121,7 +111,7 @@ static int packet_send(lua_State *L)
 }
 
 /*
- * packet.receive(fd [, errors [, size]]) -> { data=, from=, port=, ttl=, time= (ns), ifindex=, truncated=, error= }; with `errors` the next of the
+ * packet.receive(fd [, errors [, size]]) -> { data=, from=, port=, ttl=, time= (ns), truncated=, error= }; with `errors` the next of the
  * error queue, where `data` is what was sent (the part that came back) and `from` whom it was for.  Never waits: EAGAIN.
  */
 static int packet_receive(lua_State *L)
@@ -160,10 +150,6 @@ static int packet_receive(lua_State *L)
 	if (c.time) {
 		nslua_pushu64(L, c.time);
 		lua_setfield(L, -2, "time");
-	}
-	if (c.ifindex) {
-		lua_pushinteger(L, (lua_Integer)c.ifindex);
-		lua_setfield(L, -2, "ifindex");
 	}
 	if (m.msg_flags & MSG_TRUNC) {
 		lua_pushboolean(L, 1);

@@ -88,16 +88,19 @@ static const struct {
 	const char *name;
 	int level, option;
 } options[] = {
-	{ "reuseaddr", SOL_SOCKET, SO_REUSEADDR },       { "rcvbuf", SOL_SOCKET, SO_RCVBUF },
-	{ "broadcast", SOL_SOCKET, SO_BROADCAST },       { "timestamp", SOL_SOCKET, SO_TIMESTAMPNS },
-	{ "error", SOL_SOCKET, SO_ERROR },               { "ttl", IPPROTO_IP, IP_TTL },
-	{ "recvttl", IPPROTO_IP, IP_RECVTTL },           { "recverr", IPPROTO_IP, IP_RECVERR },
-	{ "pktinfo", IPPROTO_IP, IP_PKTINFO },           { "mtu_discover", IPPROTO_IP, IP_MTU_DISCOVER },
-	{ "mtu", IPPROTO_IP, IP_MTU },                   { "hops6", IPPROTO_IPV6, IPV6_UNICAST_HOPS },
-	{ "recvttl6", IPPROTO_IPV6, IPV6_RECVHOPLIMIT }, { "recverr6", IPPROTO_IPV6, IPV6_RECVERR },
-	{ "pktinfo6", IPPROTO_IPV6, IPV6_RECVPKTINFO },  { "mtu_discover6", IPPROTO_IPV6, IPV6_MTU_DISCOVER },
-	{ "mtu6", IPPROTO_IPV6, IPV6_MTU },              { "v6only", IPPROTO_IPV6, IPV6_V6ONLY },
-	{ "nodelay", IPPROTO_TCP, TCP_NODELAY },         { NULL, 0, 0 },
+	{ "reuseaddr", SOL_SOCKET, SO_REUSEADDR },
+	{ "rcvbuf", SOL_SOCKET, SO_RCVBUF },
+	{ "timestamp", SOL_SOCKET, SO_TIMESTAMPNS },
+	{ "error", SOL_SOCKET, SO_ERROR },
+	{ "ttl", IPPROTO_IP, IP_TTL },
+	{ "recvttl", IPPROTO_IP, IP_RECVTTL },
+	{ "recverr", IPPROTO_IP, IP_RECVERR },
+	{ "mtu_discover", IPPROTO_IP, IP_MTU_DISCOVER },
+	{ "ttl6", IPPROTO_IPV6, IPV6_UNICAST_HOPS },
+	{ "recvttl6", IPPROTO_IPV6, IPV6_RECVHOPLIMIT },
+	{ "recverr6", IPPROTO_IPV6, IPV6_RECVERR },
+	{ "mtu_discover6", IPPROTO_IPV6, IPV6_MTU_DISCOVER },
+	{ NULL, 0, 0 },
 };
 
 static int option_index(lua_State *L)
@@ -208,15 +211,6 @@ static int packet_accept(lua_State *L)
 	return 1;
 }
 
-/* packet.shutdown(fd) -> true: no more is sent. */
-static int packet_shutdown(lua_State *L)
-{
-	if (shutdown(nslua_checkfd(L, 1), SHUT_WR) < 0)
-		return nslua_fail(L, "shutdown");
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 /* packet.name(fd [, peer]) -> ip (bytes), port: getsockname(2), or getpeername(2). */
 static int packet_name(lua_State *L)
 {
@@ -263,9 +257,10 @@ static int packet_tcp_info(lua_State *L)
 }
 
 static const luaL_Reg packet_functions[] = {
-	{ "checksum", packet_checksum }, { "set", packet_set },         { "get", packet_get },           { "device", packet_device },
-	{ "bind", packet_bind },         { "connect", packet_connect }, { "listen", packet_listen },     { "accept", packet_accept },
-	{ "shutdown", packet_shutdown }, { "name", packet_name },       { "tcp_info", packet_tcp_info }, { NULL, NULL },
+	{ "checksum", packet_checksum }, { "set", packet_set },       { "get", packet_get },
+	{ "device", packet_device },     { "bind", packet_bind },     { "connect", packet_connect },
+	{ "listen", packet_listen },     { "accept", packet_accept }, { "name", packet_name },
+	{ "tcp_info", packet_tcp_info }, { NULL, NULL },
 };
 
 int nslua_open_packet(lua_State *L)

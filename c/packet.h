@@ -26,7 +26,6 @@ uint64_t nslua_realtime(void);
 struct nslua_control {
 	uint64_t time; /* CLOCK_REALTIME, ns; 0: none */
 	int ttl;       /* or hop limit; -1: none */
-	uint32_t ifindex;
 	bool failed;   /* of the error queue: `error` and who said it are there */
 	struct sock_extended_err error;
 	struct sockaddr_storage offender; /* family 0: none */

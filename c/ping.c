@@ -165,8 +165,6 @@ static void push_request(lua_State *L, const struct request *r, int seq)
 		set_integer(L, "bytes", r->bytes);
 		if (r->ttl >= 0)
 			set_integer(L, "ttl", r->ttl);
-		if (r->ifindex)
-			set_integer(L, "ifindex", r->ifindex);
 		if (r->duplicates)
 			set_integer(L, "duplicates", r->duplicates);
 	} else if (r->state == FAILED) {
@@ -183,7 +181,7 @@ static void push_request(lua_State *L, const struct request *r, int seq)
 }
 
 /*
- * ping:result(target) -> sent, received, list: { seq=, from= (bytes), rtt=, ttl=, bytes=, ifindex=, duplicates= } of one that was answered,
+ * ping:result(target) -> sent, received, list: { seq=, from= (bytes), rtt=, ttl=, bytes=, duplicates= } of one that was answered,
  * { seq=, after=, errno=, type=, code=, from=, mtu= } of one that failed, { seq= } of one that was lost; the times in seconds.  Those that wait
  * still are not in it.
  */

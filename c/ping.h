@@ -22,7 +22,7 @@ struct request {
 	uint8_t from[16]; /* who answered, or who said the error */
 	uint16_t duplicates;
 	int16_t ttl;
-	uint32_t ifindex, bytes;
+	uint32_t bytes;
 	struct sock_extended_err error;
 };
 

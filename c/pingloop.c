@@ -141,7 +141,6 @@ static void answered(struct ping *p, uint32_t wire, const struct echo *e, const 
 		memcpy(r->from, ip, n);
 	r->from_len = (uint8_t)n;
 	r->ttl = (int16_t)c->ttl;
-	r->ifindex = c->ifindex;
 	r->bytes = (uint32_t)e->bytes;
 	settle(p, r, ANSWERED);
 }

@@ -255,6 +255,19 @@ describe("ns.probe.ping_many", function()
     assert.equal("permanent", hosts[1].neighbour:get({ "10.0.0.2", dev = "eth0" }).state)
   end)
 
+  it("reaches more pairs than the kernel keeps neighbours, in any order", function()
+    local hosts = star(34)
+    local list = {}
+    for i, from in ipairs(hosts) do
+      for j = 1, #hosts do
+        list[#list + 1] = i ~= j and { from = from, to = ("10.0.0.%d"):format(j) } or nil
+      end
+    end
+    assert.equal(34 * 33, #list)
+    local r = ns.probe.ping_many(list, { timeout = 5, retries = 1 })
+    assert.same({ #list, #list, 0 }, { r.sent, r.received, r.loss })
+  end)
+
   it("waits for all the dead at the same time", function()
     local hosts = star(4)
     hosts[4].link:change("eth0", { up = false })

@@ -11,8 +11,8 @@ local M = {}
 
 local CALL = "probe.ping_many"
 -- The table of neighbours is one for all namespaces of the machine: gc_thresh3, 1,024, is its end (arp(7)), and what was used within five seconds
--- is not taken from it. Each pair on its way has two entries, one at each end.
-local FEW = 256
+-- is not taken from it. Each pair on its way has two entries, one at each end. What more than FEW pairs leave there is taken away after every ROUND.
+local FEW, ROUND = 128, 160
 
 -- One socket for each namespace and family, and what each pair has of it.
 local function prepare(pairs_)
@@ -31,7 +31,7 @@ local function prepare(pairs_)
   return wires, targets, found
 end
 
-local function open(wires, options)
+local function open(wires)
   local sockets = {}
   for _, family in ipairs { "inet", "inet6" } do
     local handles, places = {}, {}
@@ -44,12 +44,6 @@ local function open(wires, options)
       s.inet6 = family == "inet6"
       sockets[places[i]] = s
     end
-  end
-  for i, wire in ipairs(wires) do
-    local fd = sockets[i].fd
-    socket.dress(wire.handle, CALL, fd, wire.family, options)
-    socket.set(wire.handle, CALL, fd, wire.family, "pktinfo", 1)
-    ping.fragmentation(wire.handle, CALL, fd, wire.family, options.dont_fragment)
   end
   return sockets
 end
@@ -67,18 +61,20 @@ local function known(wires)
   return out
 end
 
--- Take from the tables the neighbours that came since: those that were asked, and those that asked.
+-- Take from the tables what has come into them, at both ends of the pairs. One that is being asked for is left: a request waits for it.
+local learned = { reachable = true, stale = true, delay = true, probe = true, failed = true }
 local function forget(wires, keep)
   for i, wire in ipairs(wires) do
-    local handle, gone = wire.handle, {}
-    for n in handle.neighbour:each { family = wire.family } do
-      if not keep[i][n.dst] and n.state ~= "noarp" and n.state ~= "permanent" then
-        gone[#gone + 1] = { n.dst, dev = n.dev_index }
+    local list = {}
+    for n in wire.handle.neighbour:each { family = wire.family } do
+      if learned[n.state] and not keep[i][n.dst] then
+        list[#list + 1] = { n.dst, dev = n.dev_index }
       end
     end
-    pcall(handle.batch, handle, function()
-      for _, key in ipairs(gone) do
-        handle.neighbour:delete(key, { absent = "ok" })
+    -- what the kernel has taken away meanwhile, or the namespace's owner, is no matter here
+    pcall(wire.handle.batch, wire.handle, function()
+      for _, n in ipairs(list) do
+        wire.handle.neighbour:delete(n, { absent = "ok" })
       end
     end)
   end
@@ -116,17 +112,19 @@ function M.ping_many(list, options)
   local plan = ping.numeric(CALL, options, { count = 1, interval = 1, timeout = 1, size = 56, window = 128, retries = 0 })
   local started = core.fd.clock()
   local wires, targets, found = prepare(list)
-  local sockets = open(wires, options)
+  local sockets = open(wires)
   local out = { sent = 0, received = 0, pairs = {} }
   ping.with_sockets(sockets, function()
     local fds = {}
-    for i, s in ipairs(sockets) do
-      fds[i] = s.fd
+    for i, wire in ipairs(wires) do
+      fds[i] = sockets[i].fd
+      socket.dress(wire.handle, CALL, fds[i], wire.family, options)
+      ping.fragmentation(wire.handle, CALL, fds[i], wire.family, options.dont_fragment)
     end
     local engine = core.echo.ping(sockets, targets, plan)
     local keep = #list > FEW and not options.keep_neighbours and known(wires)
     repeat
-      local done = ping.run(engine, fds, keep and FEW or math.huge)
+      local done = ping.run(engine, fds, keep and ROUND or math.huge)
       if keep then
         forget(wires, keep)
       end

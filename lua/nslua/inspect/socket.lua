@@ -32,8 +32,7 @@ end
 ---@param name string  "recverr"
 ---@param value integer
 function M.set(handle, call, fd, family, name, value)
-  local six = { ttl = "hops6" }
-  M.check(handle, call, packet.set(fd, family == "inet6" and (six[name] or name .. "6") or name, value))
+  M.check(handle, call, packet.set(fd, family == "inet6" and name .. "6" or name, value))
 end
 
 ---Where it is sent from: an address, or a link by its name.
