@@ -160,6 +160,22 @@ describe("a:path_mtu", function()
     assert.same({ 1000, true, "10.0.1.2" }, { p.mtu, p.black_hole, p.last_hop })
   end)
 
+  it("is found by UDP too, where echo requests are dropped, and of one way alone", function()
+    if not probe.has_nft() then
+      return pending "no nft(8)"
+    end
+    local row = probe.row(4, { [2] = 1400, [3] = 1300 })
+    row[4]:sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+    probe.nft(row[4], "table inet t { chain c { type filter hook output priority 0\n meta length > 1280 drop\n }\n }")
+    families(function(address)
+      local p = row[1]:path_mtu(address:format(3, 2), { timeout = 5, proto = "udp" })
+      assert.same({ 1300, false, address:format(2, 2) }, { p.mtu, p.black_hole, p.limits[3].from })
+    end)
+    probe.nft(row[3], "table ip t { chain c { type filter hook output priority 0\n icmp code frag-needed drop\n }\n }")
+    local p = row[1]:path_mtu("10.0.3.2", { timeout = 0.1, proto = "udp", max = 1310 })
+    assert.same({ 1300, true, "10.0.2.2" }, { p.mtu, p.black_hole, p.last_hop })
+  end)
+
   it("has none where nothing is answered", function()
     local row = probe.row(2)
     row[2]:sysctl("net.ipv4.icmp_echo_ignore_all", 1)

@@ -16,13 +16,35 @@ local HEADER = { inet = 28, inet6 = 48 } -- of IP and ICMP
 local LEAST = { inet = 68, inet6 = 1280 } -- what every link carries
 local AT_ONCE = 12 -- sizes in one round
 
+-- Whether a packet of a size that fits is answered now. A host says that a port is nobody's a few times at once, and then once a second
+-- (icmp_ratelimit, icmp(7)): the silence of others counts only if it is.
+local function heard(self)
+  for _ = 1, 8 do
+    self.number = self.number % echoes.MOST + 1
+    local number = self.number
+    local why = self.echoes:send(number, self.low - self.header)
+    local deadline = core.fd.clock() + math.max(self.timeout, 0.5)
+    local got
+    repeat
+      got = not why and self.echoes:next(deadline)
+    until not got or got.number == number
+    if got and self.answered(got) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Send echo requests of some sizes, each again while it is silent; by size: true, an error, or nothing.
 local function round(self, sizes)
   local out, numbers, open = {}, {}, #sizes
-  for _ = 0, self.retries do
+  for try = 0, self.retries do
+    if try > 0 and self.udp and self.low > 0 and not heard(self) then
+      break
+    end
     for _, size in ipairs(sizes) do
       if out[size] == nil then
-        self.number = self.number % 65535 + 1
+        self.number = self.number % echoes.MOST + 1
         numbers[self.number] = size
         local why = self.echoes:send(self.number, size - self.header)
         if why then
@@ -38,8 +60,8 @@ local function round(self, sizes)
       end
       local size = numbers[got.number]
       if size and out[size] == nil then
-        out[size], open = got.answered or got, open - 1
-      elseif size and got.answered then -- an error that was not the last word
+        out[size], open = self.answered(got) or got, open - 1
+      elseif size and self.answered(got) then -- an error that was not the last word
         out[size] = true
       end
     end
@@ -80,9 +102,12 @@ local function learn(self, results)
   end
 end
 
--- Sizes from low to high, which itself is one.
-local function between(low, high)
-  local n = math.min(AT_ONCE, high - low)
+-- Sizes from low to high, which itself is one; or the one in the middle.
+local function between(low, high, at_once)
+  local n = math.min(at_once, high - low)
+  if n == 1 then
+    return { (low + high + 1) // 2 }
+  end
   local out = {}
   for i = 1, n do
     out[i] = low + (high - low) * i // n
@@ -93,7 +118,7 @@ end
 local function search(self)
   local top -- the largest size that has been sent for the present limit
   while self.low < self.high do
-    local asked = top ~= self.high and { self.high } or between(self.low, self.high)
+    local asked = top ~= self.high and { self.high } or between(self.low, self.high, self.at_once)
     top = self.high
     local results = round(self, asked)
     local before = self.high
@@ -105,7 +130,7 @@ local function search(self)
           silent = math.min(silent or size, size)
         end
       end
-      if silent and (#asked > 1 or self.high == self.low + 1) then
+      if silent and (asked[1] < self.high or self.high == self.low + 1) then
         self.high, self.hole = silent - 1, true
         top = self.high -- that has been sent, or is what got through
       end
@@ -118,7 +143,7 @@ end
 -- The last router that a packet of a size gets to.
 local function last_hop(handle, t, options, size, timeout)
   local way = trace.trace(handle, t.scope > 0 and t.address .. "%" .. t.scope or t.address,
-    { proto = "icmp", size = size, timeout = timeout, from = options.from, probes = 2 })
+    { proto = options.proto or "icmp", size = size, timeout = timeout, from = options.from, probes = 2 })
   for i = #way, 1, -1 do
     if way[i].address then
       return way[i].address, way[i].ttl
@@ -127,6 +152,8 @@ local function last_hop(handle, t, options, size, timeout)
 end
 
 ---@class nslua.PathMtuOptions
+---@field proto? "icmp"|"udp"     "icmp": echo requests, and each answer is as large as its request, so the smaller of both ways is found; "udp":
+---to ports that nobody has, the way there alone, one size after the other, since hosts limit how often they say so
 ---@field max? integer|string     the largest that is tried, bytes: 65535, which is what the first link carries
 ---@field timeout? number|string  that each answer is waited for, seconds: 0.5
 ---@field retries? integer        how often a size is tried again before it counts as lost: 1
@@ -142,14 +169,14 @@ end
 ---@field last_ttl? integer
 ---@field error? string         why nothing is answered, or what was said of the larger ones instead
 
----Find the path MTU by echo requests of several sizes, which nobody may fragment. Each answer is as large as its request: the smaller of both
----ways is found.
+---Find the path MTU by packets of several sizes, which nobody may fragment.
 ---@param to any  an address, a name, an object with `address_of`
 ---@param options? nslua.PathMtuOptions
 ---@return nslua.PathMtu
 function M:path_mtu(to, options)
   options = options or {}
-  check.options(CALL, options, { max = "integer|string", timeout = "number|string", retries = "0-100", family = "string", from = "string" })
+  check.options(CALL, options, { max = "integer|string", proto = "string",
+    timeout = "number|string", retries = "0-100", family = "string", from = "string" })
   namespace.fd_of(self, CALL)
   target.check_family(CALL, options.family)
   local timeout = units.duration(options.timeout or 0.5, CALL .. ": timeout")
@@ -158,10 +185,17 @@ function M:path_mtu(to, options)
   if max < LEAST[t.family] or max > 65535 or max % 1 ~= 0 then
     errors.misuse("%s: max must be %d to 65535 bytes", CALL, LEAST[t.family])
   end
-  local e <close> = echoes.open(self, CALL, t, "icmp", { from = options.from })
+  local proto = options.proto or "icmp"
+  if proto ~= "icmp" and proto ~= "udp" then
+    errors.misuse("%s: proto must be \"icmp\" or \"udp\", got %s", CALL, proto)
+  end
+  local e <close> = echoes.open(self, CALL, t, proto, { from = options.from })
   e:set("mtu_discover", 3) -- IP_PMTUDISC_PROBE: not fragmented, whatever this host knows of the path
   local state = { echoes = e, number = 0, family = t.family, header = HEADER[t.family], timeout = timeout, retries = options.retries or 1,
-    low = 0, high = math.tointeger(max), limits = {} }
+    udp = proto == "udp", at_once = proto == "udp" and 1 or AT_ONCE, low = 0, high = math.tointeger(max), limits = {} }
+  function state.answered(got)
+    return got.answered or state.udp and got.icmp == "port_unreachable" and got.from == t.address
+  end
   local out = { address = t.address, limits = state.limits, black_hole = false }
   local least = LEAST[t.family]
   local first = round(state, { least })[least]
