@@ -149,11 +149,15 @@ describe("a:ping", function()
     assert.equal(1, row[1]:ping("fe80::77%right", { timeout = 5 }).received)
     helper.fails("ENODEV", row[1].ping, row[1], "fe80::77%nolink")
     row[1].node_name = "n1"
-    local node = { address_of = function(_, who)
+    local node = { address_of = function(_, who, family)
       assert.equal("n1", who)
-      return "10.0.1.2/24"
+      return family == "inet6" and "fd00:1::2/64" or "10.0.1.2/24"
     end }
     assert.equal("10.0.1.2", row[1]:ping(node).address)
+    assert.equal("fd00:1::2", row[1]:ping(node, { family = "inet6" }).address)
+    assert.has_error(function()
+      row[1]:ping { address_of = function() end }
+    end)
   end)
 
   it("does not take the answers of others", function()

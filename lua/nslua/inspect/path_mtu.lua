@@ -5,6 +5,7 @@ local check = require "nslua.check"
 local echoes = require "nslua.inspect.echoes"
 local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
+local socket = require "nslua.inspect.socket"
 local target = require "nslua.inspect.target"
 local trace = require "nslua.inspect.trace"
 local units = require "nslua.units"
@@ -16,38 +17,52 @@ local HEADER = { inet = 28, inet6 = 48 } -- of IP and ICMP
 local LEAST = { inet = 68, inet6 = 1280 } -- what every link carries
 local AT_ONCE = 12 -- sizes in one round
 
--- Whether a packet of a size that fits is answered now. A host says that a port is nobody's a few times at once, and then once a second
--- (icmp_ratelimit, icmp(7)): the silence of others counts only if it is.
-local function heard(self)
-  for _ = 1, 8 do
-    self.number = self.number % echoes.MOST + 1
-    local number = self.number
-    local why = self.echoes:send(number, self.low - self.header)
-    local deadline = core.fd.clock() + math.max(self.timeout, 0.5)
-    local got
-    repeat
-      got = not why and self.echoes:next(deadline)
-    until not got or got.number == number
-    if got and self.answered(got) then
-      return true
+-- Send a packet of a size; its number, or nil and why not.
+local function send(self, size)
+  self.number = self.number % echoes.MOST + 1
+  local why = self.echoes:send(self.number, size - self.header)
+  return not why and self.number or nil, why
+end
+
+-- By UDP: a host says that a port is nobody's a few times at once, and then once a second (icmp_ratelimit, icmp(7)). So behind each packet goes one
+-- that is known to fit: the silence of the first counts if the second is answered.
+local function one(self, size)
+  local silent = 0
+  for _ = 1, 8 + self.retries do
+    local number, why = send(self, size)
+    local second = send(self, self.low)
+    local deadline, heard = core.fd.clock() + self.timeout, false
+    while number do
+      local got = self.echoes:next(deadline)
+      if not got then
+        break
+      elseif got.number == number then
+        return self.answered(got) or got
+      end
+      heard = heard or got.number == second
+    end
+    silent = silent + (heard and 1 or 0)
+    if why or silent > self.retries then
+      return why
+    elseif not heard then
+      socket.wait(self.echoes.fd, "r", core.fd.clock() + 1)
     end
   end
-  return false
 end
 
 -- Send echo requests of some sizes, each again while it is silent; by size: true, an error, or nothing.
 local function round(self, sizes)
   local out, numbers, open = {}, {}, #sizes
-  for try = 0, self.retries do
-    if try > 0 and self.udp and self.low > 0 and not heard(self) then
-      break
-    end
+  if self.udp and self.low > 0 then
+    return { [sizes[1]] = one(self, sizes[1]) }
+  end
+  for _ = 0, self.retries do
     for _, size in ipairs(sizes) do
       if out[size] == nil then
-        self.number = self.number % echoes.MOST + 1
-        numbers[self.number] = size
-        local why = self.echoes:send(self.number, size - self.header)
-        if why then
+        local number, why = send(self, size)
+        if number then
+          numbers[number] = size
+        else
           out[size], open = why, open - 1
         end
       end

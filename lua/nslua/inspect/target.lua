@@ -44,7 +44,7 @@ end
 ---@param handle nslua.Netns  who asks
 ---@param call string
 ---@param target any
----@param family? "inet"|"inet6"
+---@param family? string
 ---@return string
 local function text_of(handle, call, target, family)
   if type(target) == "table" and type(target.address_of) == "function" then
