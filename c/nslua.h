@@ -48,7 +48,7 @@ int nslua_open_tun(lua_State *L);       /* tun.c */
 int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_census(lua_State *L);    /* census.c */
 int nslua_open_packet(lua_State *L);    /* packet.c, datagram.c */
-int nslua_open_echo(lua_State *L);      /* echo.c */
+int nslua_open_echo(lua_State *L);      /* echo.c, ping.c, pingloop.c */
 
 NSLUA_EXPORT int luaopen_nslua_core(lua_State *L); /* core.c */
 

@@ -5,6 +5,7 @@ local helper = require "spec.helper"
 local ns = require "nslua"
 local probe = require "spec.probe_helper"
 local rtnl = require "spec.rtnl_helper"
+local servers = require "spec.probe_servers"
 
 describe("a:ping", function()
   local why = probe.cannot()
@@ -13,7 +14,7 @@ describe("a:ping", function()
       pending(why)
     end)
   end
-  after_each(probe.close)
+  after_each(servers.close)
 
   local function both(row, fn)
     fn("10.0.%d.%d", "inet", row)
@@ -169,6 +170,28 @@ describe("a:ping", function()
     for _, p in ipairs(r.pairs) do
       assert.equal(0, p.duplicates)
     end
+  end)
+
+  it("counts answers that come twice, and does not take one that was made up", function()
+    local row = probe.row(2)
+    -- answers each request once more, and before that something that only looks like an answer
+    servers.child(row[2]:socket("inet", "raw", "icmp"), function(fd)
+      core.fd.poll { { fd, "r" } }
+      local got = core.packet.receive(fd)
+      if got and got.data:byte(21) == 8 then
+        for _, rest in ipairs { got.data:sub(25, 28) .. ("?"):rep(#got.data - 28), got.data:sub(25) } do
+          local bytes = "\0\0\0\0" .. rest
+          core.packet.send(fd, "\0\0" .. string.pack(">I2", core.packet.checksum(bytes)) .. rest, got.from)
+        end
+      end
+    end)
+    row[2]:sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+    local p = row[1]:ping("10.0.1.2", { count = 3, interval = 0.2, timeout = 5 })
+    assert.same({ 3, 3, 0 }, { p.sent, p.received, p.duplicates })
+    row[2]:sysctl("net.ipv4.icmp_echo_ignore_all", 0)
+    p = row[1]:ping("10.0.1.2", { count = 3, interval = 0.2, timeout = 5 })
+    assert.same({ 3, 3 }, { p.sent, p.received })
+    assert.is_true(p.duplicates >= 2 and p.replies[1].duplicates == 1)
   end)
 
   it("teaches what is wrong with a call", function()
