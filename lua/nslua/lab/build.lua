@@ -119,6 +119,27 @@ local function waiting(self)
   return out
 end
 
+-- The group by which a neighbour with that address is asked for: ff02::1:ff00:0/104 and its last three bytes. RFC 4291, 2.7.1
+local function solicited(address)
+  local low = core.inet.bytes(address):sub(14):gsub(".", function(c)
+    return ("%02x"):format(c:byte())
+  end)
+  return "ff0200000000000000000001ff" .. low
+end
+
+-- Whether an address of IPv6 answers: the kernel joins the group of one without DAD a moment after it has it.
+local function deaf(self)
+  local groups
+  for _, interface in ipairs(self.plan.interfaces) do
+    if interface.inet6 then
+      groups = groups or self:read "/proc/net/igmp6"
+      if not groups:find(solicited(interface.inet6), 1, true) then
+        return interface.dev
+      end
+    end
+  end
+end
+
 ---Wait until every link has a carrier and every port forwards, which the kernel sees to in the background.
 ---@param lab nslua.Lab
 ---@param seconds number
@@ -129,6 +150,7 @@ function M.settle(lab, seconds)
     local what
     for i = #nodes, 1, -1 do
       local devices = waiting(nodes[i])
+      devices[1] = devices[1] or deaf(nodes[i])
       if devices[1] then
         what = what or ("%s of %s"):format(devices[1], nodes[i].node_name)
       else
