@@ -49,6 +49,9 @@ function M.common(handle)
   end
   -- an address is its owner's at once: nobody else can have it, and waiting takes a second and a half. Links look at their own and at "all".
   out["ipv6/conf/default/accept_dad"] = "0"
+  -- nobody in a lab advertises routers, and a report that is said once is heard: of a thousand hosts on a switch each would be told all of it by all
+  out["ipv6/conf/default/router_solicitations"] = "0"
+  out["ipv6/mld_qrv"] = "1"
   return out
 end
 
