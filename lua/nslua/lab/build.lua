@@ -117,6 +117,9 @@ local function waiting(self)
       end
     end
   end
+  if self.kind == "switch" then
+    self.link:get(self.plan.bridge)
+  end
 end
 
 -- The group by which a neighbour with that address is asked for: ff02::1:ff00:0/104 and its last three bytes. RFC 4291, 2.7.1

@@ -47,11 +47,10 @@ function M.common(handle)
   if read(handle, CONGESTION) ~= algorithm then
     out[CONGESTION] = algorithm
   end
-  -- an address is its owner's at once: nobody else can have it, and waiting takes a second and a half. Links look at their own and at "all".
-  out["ipv6/conf/default/accept_dad"] = "0"
-  -- nobody in a lab advertises routers, and a report that is said once is heard: of a thousand hosts on a switch each would be told all of it by all
-  out["ipv6/conf/default/router_solicitations"] = "0"
-  out["ipv6/mld_qrv"] = "1"
+  -- an address is its owner's at once: nobody else can have it, and waiting takes a second and a half; and nobody advertises routers
+  for _, path in ipairs { "ipv6/conf/default/accept_dad", "ipv6/conf/default/router_solicitations" } do
+    out[path] = read(handle, path) and "0"
+  end
   return out
 end
 
@@ -73,15 +72,13 @@ function M.of(common, node, said)
   for path, value in pairs(common) do
     all[path] = value
   end
+  local with_ipv6 = common["ipv6/conf/default/accept_dad"]
   if node.kind == "router" then
     all["ipv4/conf/all/forwarding"], all["ipv4/conf/default/forwarding"] = "1", "1"
-    all["ipv6/conf/all/forwarding"] = "1"
-  elseif node.kind == "switch" then
-    -- what it is told by frames that pass is nobody's of it
-    all["ipv6/conf/default/disable_ipv6"] = "1"
+    all["ipv6/conf/all/forwarding"] = with_ipv6 and "1"
   end
-  if node.kind ~= "switch" and not node.inet6 then
-    all["ipv6/conf/default/disable_ipv6"] = "1"
+  if not node.inet6 then -- nor has a switch any
+    all["ipv6/conf/default/disable_ipv6"] = with_ipv6 and "1"
   end
   for name, value in pairs(said or {}) do
     if type(value) == "boolean" then
