@@ -50,6 +50,7 @@ build = {
         "c/json.c",
         "c/keeper.c",
         "c/kernel.c",
+        "c/limits.c",
         "c/merge.c",
         "c/misuse.c",
         "c/mount.c",

@@ -241,6 +241,7 @@ int spawn_run(void *plan)
 		p->parent_fd = -1;
 	}
 	spawn_stdio(p);
+	nslua_limits_restore();
 	sigprocmask(SIG_SETMASK, &p->mask, NULL);
 	if (p->fork)
 		return 0;

@@ -135,6 +135,7 @@ static const struct {
 	{ "errand", nslua_open_errand },
 	{ "keeper", nslua_open_keeper },
 	{ "inet", nslua_open_inet },
+	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },
 	{ "wire", nslua_open_wire },
 	{ "census", nslua_open_census },

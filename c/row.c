@@ -209,7 +209,7 @@ static int row_index(lua_State *L)
 	lua_rawget(L, lua_upvalueindex(2));
 	i = lua_tointeger(L, -1);
 	lua_settop(L, 2);
-	if (i >= LOOKUP_ENTRY) {
+	if (i > LOOKUP_ENTRY) {
 		const struct nslua_entries *es = lua_touserdata(L, lua_upvalueindex(4));
 
 		i -= LOOKUP_ENTRY;

@@ -192,6 +192,22 @@ describe("a lab", function()
     assert.is_truthy(lab.node.e1_1.route:get({ "default" }) or #lab.node.e1_1.route:list { table = "main" } > 10)
   end)
 
+  it("of many hosts has more open files than a shell's limit, and programs have that limit", function()
+    local script = os.tmpname()
+    local f = assert(io.open(script, "w"))
+    f:write [[
+      local lab <close> = ns.lab(ns.lab.star(60))
+      io.write(lab.h60:ping("h1", { timeout = 10 }).loss, " ", lab.h7:output { "sh", "-c", "ulimit -n" }, " ", ns.run({ "sh", "-c", "ulimit -n" }).stdout)
+    ]]
+    f:close()
+    local host = "build/bin/nslua"
+    local out = helper.sh(("ulimit -Sn 100; %s %s"):format(host, script))
+    os.remove(script)
+    assert.equal("0 100 100", out)
+    out = helper.sh(("ulimit -n 100; %s -e 'ns.lab(ns.lab.star(60))'"):format(host))
+    assert.is_truthy(out:find("EMFILE", 1, true) and out:find("ulimit -Hn", 1, true), out)
+  end)
+
   -- What the kernel holds of a node, as ip tells it; what two builds of the same cannot have in common is left out.
   local function state(run, switch)
     local function of(command)

@@ -14,6 +14,16 @@ local M = {}
 local PORTS = 1 -- link group of the ports of a switch, all of which come up in one request
 local AF_NETLINK, SOCK_RAW, NETLINK_ROUTE = 16, 3, 0
 
+-- Files that a node keeps open: its namespace, a socket; and views and names of those whose programs run, user namespaces, ends of wires.
+local FILES = 4
+
+local function make_room(count)
+  local ok, message, errno = core.limits.files(count * FILES + 128)
+  if not ok then
+    errors.check("lab", { detail = ("%d nodes"):format(count), hint = "open files: `ulimit -Hn`" }, ok, message, errno)
+  end
+end
+
 -- Where this script needs a user namespace for it, all are made in one errand, and so are their sockets.
 local function new_namespaces(lab, count)
   local home = lab.home
@@ -174,6 +184,7 @@ end
 ---@param topology nslua.lab.Topology
 function M.build(lab, topology)
   local plan = lab.plan
+  make_room(#plan.nodes)
   for i, handle in ipairs(new_namespaces(lab, #plan.nodes)) do
     local each = node.of(handle, lab, plan.nodes[i])
     lab.nodes[i], lab.node[each.node_name] = each, each
