@@ -23,6 +23,12 @@ local function program(rounds, command)
   return floor("exec", rounds, command)
 end
 
+-- Of a side whose rounds are parts of one thing: the time of all of it.
+local function whole(side)
+  side[2] = 1
+  return side
+end
+
 local target = ns.spawn { "sleep", "86400", unshare = "net" } -- ends with this script
 local function nsenter(tool)
   return program(100, ("%s -t %d -n true"):format(tool, target.pid))
@@ -69,6 +75,17 @@ local rows = {
   -- what mininet's own figure leaves out; C itself comes to about 21 here
   { work = "64 hosts, until the kernel is done | mininet", faster = true, needs = "mn", also = "brctl", pairs = 3,
     nslua = program(1, HOST .. " bench/works.lua star 1 teardown"), floor = program(1, MININET) },
+  { work = "lab of 64 hosts on a switch, up | C", budget = 1.3, nslua = whole(lua("lab", 64)), floor = whole(floor("lab", 64)) },
+  { work = "lab of 1,000 hosts on a switch, up | C", budget = 1.3, pairs = 5, nslua = whole(lua("lab", 1000)),
+    floor = whole(floor("lab", 1000)) },
+  { work = "1,000 hosts: taken down | built", budget = 10, faster = true, pairs = 3, nslua = whole(lua("lab-close", 1000)),
+    floor = whole(lua("lab", 1000)) },
+  { work = "lab of 64 hosts, one ping, gone | mininet", budget = 30, faster = true, needs = "mn", also = "brctl", pairs = 3,
+    nslua = program(1, WORKS .. " lab-ping 64"), floor = program(1, (MININET:gsub("test none", "test pingpair"))) },
+  { work = "line of 64 routers, one ping | mininet linear,64", budget = 20, faster = true, needs = "mn", also = "brctl", pairs = 2,
+    nslua = program(1, WORKS .. " lab-line 64"), floor = program(1, (MININET:gsub("single,64", "linear,64"))) },
+  { work = "4,032 pairs: ping_all | ping(8), each", budget = 20, faster = true, needs = "ping", pairs = 3,
+    nslua = whole(lua("lab-ping-all", 64)), floor = whole(lua("lab-ping-each", 4032)) },
   { work = "one link by name, kept socket | C", budget = 3, nslua = lua("link-get", 50000), floor = floor("link-get", 50000) },
   { work = "add 10,000 routes in a batch | C, batched", budget = 1.5, nslua = lua("routes-add", 10000), floor = floor("routes-add", 10000) },
   { work = "add 10,000 routes | ip -batch", budget = 3, faster = true, needs = "ip", batch = 10000, nslua = program(1, WORKS .. " routes-add 10000"),

@@ -267,6 +267,57 @@ works["star-ping"] = function(rounds)
   return taken
 end
 
+-- A star of so many hosts, until all is up. It is the process's end that takes it down: closing is another work.
+works["lab"] = function(hosts)
+  local lab
+  local took = timed(function()
+    lab = ns.lab(ns.lab.star(hosts))
+  end)
+  lab:close()
+  return took
+end
+
+works["lab-close"] = function(hosts)
+  local lab = ns.lab(ns.lab.star(hosts))
+  return timed(function()
+    lab:close()
+  end)
+end
+
+-- Up, one ping, down.
+works["lab-ping"] = function(hosts)
+  return timed(function()
+    local lab <close> = ns.lab(ns.lab.star(hosts))
+    assert(lab.h1:ping(lab.h2, { timeout = 5 }).loss == 0)
+  end)
+end
+
+works["lab-line"] = function(routers)
+  return timed(function()
+    local lab <close> = ns.lab(ns.lab.line(routers))
+    assert(lab.h1:ping(lab.h2, { timeout = 5 }).loss == 0)
+  end)
+end
+
+works["lab-ping-all"] = function(hosts)
+  local lab <close> = ns.lab(ns.lab.star(hosts))
+  return timed(function()
+    local r = lab:ping_all { family = "inet", timeout = 5 }
+    assert(r.loss == 0 and #r.pairs == hosts * (hosts - 1))
+  end)
+end
+
+-- The same by ping(8), one after another: of so many pairs.
+works["lab-ping-each"] = function(count)
+  local lab <close> = ns.lab(ns.lab.star(64))
+  return timed(function()
+    for i = 1, count do
+      local from, to = lab.nodes[i % 64 + 2], lab.nodes[(i * 7 + 13) % 64 + 2]
+      assert(from == to or from:run({ "ping", "-c1", "-q", to:address_of() }).ok)
+    end
+  end)
+end
+
 local name, rounds = arg[1], tonumber(arg[2])
 if not works[name] or not rounds then
   io.stderr:write("usage: nslua bench/works.lua WORK ROUNDS [ARGS]\n")

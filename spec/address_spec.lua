@@ -218,4 +218,22 @@ describe("addresses", function()
     assert.is_nil(a.address:get { "10.9.9.9/24", dev = "eth0" })
     assert.is_nil(a.address:get "10.0.0.1/25")
   end)
+
+  it("have the multicast groups that links joined, as ip maddress tells them", function()
+    a.address:add { "fd00:5::1234/64", dev = "eth0", nodad = true }
+    local joined, index = nil, a.link:get("eth0").index
+    for _ = 1, 500 do -- by a work queue
+      joined = {}
+      for _, row in ipairs(a.address:groups()) do
+        joined[row.dev_index == index and row.group or ""] = true
+      end
+      if joined["ff02::1:ff00:1234"] then
+        break
+      end
+      require("nslua").wait({}, 0.01)
+    end
+    assert.is_true(joined["ff02::1:ff00:1234"])
+    assert.is_truthy(rtnl.inside(a, "ip -6 maddr show dev eth0"):find("ff02::1:ff00:1234", 1, true))
+    assert.is_nil(joined["ff02::1:ff00:9999"])
+  end)
 end)

@@ -38,6 +38,9 @@ int64_t work_run_sys_fresh(int rounds, char **argv);
 /* star.c */
 int64_t work_star(int rounds, char **argv);
 
+/* lab.c */
+int64_t work_lab(int hosts, char **argv);
+
 /* census.c */
 int64_t work_census(int rounds, char **argv);
 int64_t work_crowd(int rounds, char **argv);

@@ -17,6 +17,7 @@ static const struct {
 	{ "run-sys", work_run_sys },
 	{ "run-sys-fresh", work_run_sys_fresh },
 	{ "star", work_star },
+	{ "lab", work_lab },
 	{ "link-get", work_link_get },
 	{ "routes-add", work_routes_add },
 	{ "routes-list", work_routes_list },

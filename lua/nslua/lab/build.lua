@@ -117,11 +117,12 @@ end
 -- A device that is not what it shall be yet. One by one: since Linux 6.9 who asks for a single link has the kernel look at its carrier at once,
 -- while of what happened to many links it works off a hundred a second in the background (net/core/link_watch.c).
 local function waiting(self)
+  local slow = self.kind == "switch" and self.lab.plan:in_ring(self.node_name) -- STP takes its time; without it ports with a carrier forward
   for _, at in ipairs(self.plan.ports or self.plan.interfaces) do
     if not at.parent then
       local row = self.link:get(at.dev)
       local up = row.operstate == "up" or row.operstate == "unknown" and row.carrier -- a TAP's is not known
-      local port = up and self.kind == "switch" and row.port
+      local port = up and slow and row.port
       if not up or port and port.state ~= "forwarding" and port.state ~= "blocking" then
         return at.dev
       end
@@ -134,19 +135,21 @@ end
 
 -- The group by which a neighbour with that address is asked for: ff02::1:ff00:0/104 and its last three bytes. RFC 4291, 2.7.1
 local function solicited(address)
-  local low = core.inet.bytes(address):sub(14):gsub(".", function(c)
-    return ("%02x"):format(c:byte())
-  end)
-  return "ff0200000000000000000001ff" .. low
+  return core.inet.text(core.inet.bytes "ff02::1:ff00:0":sub(1, 13) .. core.inet.bytes(address):sub(14))
 end
 
 -- Whether an address of IPv6 answers: the kernel joins the group of one without DAD a moment after it has it.
 local function deaf(self)
-  local groups
+  local joined
   for _, interface in ipairs(self.plan.interfaces) do
     if interface.inet6 then
-      groups = groups or self:read "/proc/net/igmp6"
-      if not groups:find(solicited(interface.inet6), 1, true) then
+      if not joined then
+        joined = {}
+        for _, row in ipairs(self.address:groups()) do
+          joined[row.group] = true
+        end
+      end
+      if not joined[solicited(interface.inet6)] then
         return interface.dev
       end
     end
@@ -192,7 +195,7 @@ function M.build(lab, topology)
   if not lab.nodes[1] then
     return
   end
-  local common, writes = settings.common(lab.nodes[1]), {}
+  local common, writes = settings.common(lab.nodes[1], plan), {}
   lab.common = common
   for i, each in ipairs(lab.nodes) do
     writes[i] = { each, settings.of(common, each.plan, topology.nodes[i].sysctl) }

@@ -32,10 +32,13 @@ local function congestion(handle)
   return allowed:find(" cubic ", 1, true) and "cubic" or "reno"
 end
 
+local FAR = 60 -- routers: with more of them in a row packets would not live long enough
+
 ---What every namespace of a lab needs to be told, as one of them is when it is new.
 ---@param handle nslua.Netns  a new one
+---@param plan nslua.lab.Plan
 ---@return table<string, string>
-function M.common(handle)
+function M.common(handle, plan)
   local out = {}
   for path, value in pairs(baseline) do
     local has = read(handle, path)
@@ -46,6 +49,13 @@ function M.common(handle)
   local algorithm = congestion(handle)
   if read(handle, CONGESTION) ~= algorithm then
     out[CONGESTION] = algorithm
+  end
+  local routers = 0
+  for _, node in ipairs(plan.nodes) do
+    routers = routers + (node.kind == "router" and 1 or 0)
+  end
+  if routers >= FAR then
+    out["ipv4/ip_default_ttl"], out["ipv6/conf/default/hop_limit"] = "255", read(handle, "ipv6/conf/default/hop_limit") and "255"
   end
   -- an address is its owner's at once: nobody else can have it, and waiting takes a second and a half; and nobody advertises routers
   for _, path in ipairs { "ipv6/conf/default/accept_dad", "ipv6/conf/default/router_solicitations" } do

@@ -400,4 +400,17 @@ function methods:delete(key, options)
   netlink.remove(self, call, S:encode(message), detail_of(words), absent, key)
 end
 
+local GET_MULTICAST = 58 -- RTM_GETMULTICAST: of IPv6 alone, until Linux 6.14
+
+---The multicast groups of IPv6 that links of the namespace have joined: ip maddress.
+---@return { group: string, dev_index: integer }[]
+function methods:groups()
+  local S = address.schema or verbs.schema(address)
+  local dump, out = netlink.dump(self.handle, "address.groups", "address", S, GET_MULTICAST, S:encode { family = 10 }), {}
+  for row in dump:each(S) do
+    out[#out + 1] = { group = row.multicast, dev_index = row.dev_index }
+  end
+  return out
+end
+
 return verbs.object(address)
