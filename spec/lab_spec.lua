@@ -197,7 +197,8 @@ describe("a lab", function()
     local f = assert(io.open(script, "w"))
     f:write [[
       local lab <close> = ns.lab(ns.lab.star(60))
-      io.write(lab.h60:ping("h1", { timeout = 10 }).loss, " ", lab.h7:output { "sh", "-c", "ulimit -n" }, " ", ns.run({ "sh", "-c", "ulimit -n" }).stdout)
+      io.write(lab.h60:ping("h1", { timeout = 10 }).loss, " ", lab.h7:output { "sh", "-c", "ulimit -n" }, " ")
+      io.write(ns.run({ "sh", "-c", "ulimit -n" }).stdout)
     ]]
     f:close()
     local host = "build/bin/nslua"

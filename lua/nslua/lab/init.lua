@@ -101,6 +101,43 @@ function methods:to_shell(options)
   end, options)
 end
 
+local function draw(topology, plan, down, options)
+  check.options("lab.draw", options or {}, { format = "string", columns = "integer", ascii = "boolean", addresses = "boolean" })
+  options = options or {}
+  local format = options.format or "text"
+  local all = { columns = options.columns, ascii = options.ascii, addresses = options.addresses, plan = plan, down = down }
+  if format == "text" then
+    return require("nslua.lab.picture").draw(topology, all)
+  elseif format == "svg" then
+    return require("nslua.lab.svg").draw(topology, all)
+  elseif format == "dot" or format == "mermaid" then
+    return require("nslua.lab.graph")[format](topology, all)
+  elseif format == "json" then
+    return require("nslua.lab.graph").json(topology, plan, all)
+  end
+  errors.misuse("lab.draw: %s", check.unknown("format", format, { "text", "svg", "dot", "mermaid", "json" }))
+end
+
+---The lab as a picture: text for a terminal, SVG, DOT, Mermaid, JSON.
+---@param options? { format: "text"|"svg"|"dot"|"mermaid"|"json", columns: integer, ascii: boolean, addresses: boolean }
+---@return string
+function methods:draw(options)
+  local down = {}
+  for _, link in pairs(self.link_of) do
+    down[link.number] = link.is_down
+  end
+  return draw(self.topology, self.plan, down, options)
+end
+
+---The same of what is not built.
+---@param said string|nslua.lab.Said
+---@param options? table
+---@return string
+function M.draw(said, options)
+  local topology = M.topology(said)
+  return draw(topology, addressing.plan(topology), nil, options)
+end
+
 ---Whether it is still there.
 ---@return boolean
 function methods:isopen()
