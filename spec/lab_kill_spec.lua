@@ -76,7 +76,7 @@ describe("kill -9 of a script with a lab", function()
         plan.uid, plan.gid, plan.groups = id_of(user, "u"), id_of(user, "g"), {}
       end
       local p <close> = ns.spawn(plan)
-      ns.wait({}, random(80) / 1000)
+      ns.wait({}, random(200) / 1000)
       p:kill "KILL"
       p:wait(10)
       reached = reached + ((p.stdout:read "a" or ""):find "built" and 1 or 0)
