@@ -23,8 +23,8 @@
 
 #define ERRAND_STACK (256 * 1024) /* newuidmap's argv and a PATH search; only what is touched costs */
 
-enum step_kind { STEP_JOIN, STEP_NEW, STEP_USER, STEP_SOCKET, STEP_OPEN, STEP_WRITE };
-static const char *const step_names[] = { "join", "new", "user", "socket", "open", "write", NULL };
+enum step_kind { STEP_JOIN, STEP_NEW, STEP_USER, STEP_SOCKET, STEP_OPEN, STEP_WRITE, STEP_HOSTNAME };
+static const char *const step_names[] = { "join", "new", "user", "socket", "open", "write", "hostname", NULL };
 
 struct maps {
 	struct nslua_idmap uid, gid;
@@ -35,7 +35,7 @@ struct step {
 	enum step_kind kind;
 	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol; open: flags */
 	const char *path; /* new: where the new one is opened; open, write */
-	const char *text;
+	const char *text; /* write, hostname */
 	size_t len;
 	struct maps *maps;
 	struct nslua_fd *result;
@@ -144,6 +144,9 @@ static int do_step(const struct step *s, char *detail, size_t size)
 		close(fd);
 		errno = n < 0 ? en : EIO;
 		return n == (ssize_t)s->len ? 0 : -1;
+	case STEP_HOSTNAME:
+		snprintf(detail, size, "sethostname");
+		return sethostname(s->text, s->len);
 	}
 	return 0;
 }
@@ -271,6 +274,9 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 		s->path = string_field(L, 2, NULL);
 		s->text = string_field(L, 3, &s->len);
 		return;
+	case STEP_HOSTNAME:
+		s->text = string_field(L, 2, &s->len);
+		return;
 	}
 	s->result = nslua_newfd(L);
 	lua_rawseti(L, 3, ++*results);
@@ -278,7 +284,7 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 
 /*
  * errand.run(steps, private) -> list of the fds its steps gave, in order; or nil, "what: reason", errno, the step's number.  Steps:
- * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text }.
+ * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text }, { "hostname", text }.
  */
 static int errand_run(lua_State *L)
 {

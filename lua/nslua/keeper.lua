@@ -108,7 +108,7 @@ end
 ---@param hostname string
 ---@return nslua.fd
 function M.uts(userns_fd, hostname)
-  return errand("hostname", nil, userns_fd, { { "new", core.namespace.flags.uts }, { "write", "/proc/sys/kernel/hostname", hostname } })[1]
+  return errand("hostname", nil, userns_fd, { { "new", core.namespace.flags.uts }, { "hostname", hostname } })[1]
 end
 
 ---Open sockets in network namespaces of a user namespace, all in one errand.
