@@ -134,6 +134,7 @@ static const struct {
 	{ "idmap", nslua_open_idmap },
 	{ "errand", nslua_open_errand },
 	{ "keeper", nslua_open_keeper },
+	{ "running", nslua_open_running },
 	{ "inet", nslua_open_inet },
 	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },

@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "hold.h"
 #include "nslua.h"
 #include "servant.h"
 
@@ -62,7 +63,6 @@ static void stop(int sock, const char *step)
 static void keeper_main(int sock, int host)
 {
 	static const char *const names[NS_COUNT] = { "/proc/self/ns/pid", "/proc/self/ns/mnt", "/proc/self/ns/user" };
-	struct pollfd p[2] = { { host, POLLIN, 0 }, { sock, POLLIN, 0 } };
 	struct hello h = { 0 };
 	int fds[NS_COUNT];
 
@@ -82,9 +82,7 @@ static void keeper_main(int sock, int host)
 	say(sock, &h, fds, NS_COUNT);
 	for (int i = 0; i < NS_COUNT; i++)
 		close(fds[i]);
-	/* The script says nothing more: the end of the socket is the end. */
-	while (poll(p, 2, -1) <= 0)
-		;
+	nslua_hold(sock, host);
 }
 
 /* Receive hello and the fds; 0, or -1 and the reason in *h.  Its end alone is not waited for as EOF: another thread's fork may hold a copy. */
@@ -150,6 +148,78 @@ static int keeper_pid(lua_State *L)
 	return 1;
 }
 
+static int ask(struct nslua_servant *k, enum nslua_hold_op op, const int *fds, int n)
+{
+	struct nslua_hold_request q = { HOLD_MAGIC, op, 0 };
+	struct nslua_hold_answer a;
+	struct pollfd p[2] = { { k->sock, POLLIN, 0 }, { k->pidfd, POLLIN, 0 } };
+	union nslua_hold_control control;
+	struct iovec iov = { &q, sizeof(q) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	errno = ESRCH;
+	/* A forked child would take the answers to its parent's requests. */
+	if (!nslua_servant_alive(k))
+		return -1;
+	nslua_hold_attach(&m, &control, fds, n);
+	if (sendmsg(k->sock, &m, MSG_NOSIGNAL) < 0)
+		return -1;
+	while (poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	errno = ESRCH;
+	if (recv(k->sock, &a, sizeof(a), MSG_DONTWAIT) != (ssize_t)sizeof(a))
+		return -1;
+	errno = a.en;
+	return a.en ? -1 : 0;
+}
+
+/* keeper:take({ fd, ... }) -> true: it has copies of them, behind those that it got before, for who asks (running.c). */
+static int keeper_take(lua_State *L)
+{
+	struct nslua_servant *k = luaL_checkudata(L, 1, KEEPER);
+	int fds[HOLD_FDS], n = 0;
+	lua_Integer count;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	count = (lua_Integer)lua_rawlen(L, 2);
+	for (lua_Integer i = 1; i <= count; i++) {
+		lua_rawgeti(L, 2, i);
+		fds[n++] = nslua_checkfd(L, -1);
+		lua_pop(L, 1);
+		if (n < HOLD_FDS && i < count)
+			continue;
+		if (ask(k, HOLD_TAKE, fds, n) < 0)
+			return nslua_fail(L, "hold");
+		n = 0;
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* keeper:serve(fd of running.bind) -> true: who asks there is answered from now on. */
+static int keeper_serve(lua_State *L)
+{
+	struct nslua_servant *k = luaL_checkudata(L, 1, KEEPER);
+	int fd = nslua_checkfd(L, 2);
+
+	if (ask(k, HOLD_SERVE, &fd, 1) < 0)
+		return nslua_fail(L, "listen");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* keeper:keep() -> true: it outlives the script from now on, and close() only lets go of it. */
+static int keeper_keep(lua_State *L)
+{
+	struct nslua_servant *k = luaL_checkudata(L, 1, KEEPER);
+
+	if (ask(k, HOLD_KEEP, NULL, 0) < 0)
+		return nslua_fail(L, "keep");
+	k->kept = 1;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /*
  * keeper.start([userfd]) -> keeper, pid namespace, mount namespace, user namespace (fds), errno of mounting /proc (0: mounted);
  * or nil, "step: reason", errno.  It is made in the user namespace `userfd`, else in the caller's own.
@@ -182,7 +252,8 @@ static int core_start(lua_State *L)
 }
 
 static const luaL_Reg keeper_methods[] = {
-	{ "close", keeper_close }, { "alive", keeper_alive }, { "pid", keeper_pid }, { NULL, NULL },
+	{ "close", keeper_close }, { "alive", keeper_alive }, { "pid", keeper_pid },
+	{ "take", keeper_take }, { "serve", keeper_serve }, { "keep", keeper_keep }, { NULL, NULL },
 };
 static const luaL_Reg keeper_meta[] = {
 	{ "__gc", keeper_gc }, { NULL, NULL },

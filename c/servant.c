@@ -139,7 +139,7 @@ static int make(struct maker *m)
 
 void nslua_servant_init(struct nslua_servant *s)
 {
-	s->pid = 0;
+	s->pid = s->kept = 0;
 	s->pidfd = s->sock = -1;
 	s->mine = NULL;
 }
@@ -234,12 +234,12 @@ int nslua_servant_close(struct nslua_servant *s)
 	int gone = 1;
 
 	if (s->sock >= 0) {
-		if (nslua_servant_mine(s))
+		if (nslua_servant_mine(s) && !s->kept)
 			shutdown(s->sock, SHUT_RDWR); /* reaches it also where a forked child holds a copy of this end */
 		close(s->sock);
 		s->sock = -1;
 	}
-	if (s->pidfd >= 0 && nslua_servant_mine(s))
+	if (s->pidfd >= 0 && nslua_servant_mine(s) && !s->kept)
 		gone = reap(s->pidfd, 20);
 	if (gone)
 		nslua_servant_forget(s);

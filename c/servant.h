@@ -12,6 +12,7 @@
 struct nslua_servant {
 	pid_t pid;
 	int pidfd, sock; /* -1: closed */
+	int kept; /* it was told to outlive the script: close only lets go of it */
 	int *mine; /* a page that the kernel clears in a forked child: there the servant is somebody else's */
 };
 

@@ -226,6 +226,18 @@ static int wires_remove(lua_State *L)
 	return answer_true(L, &q, NULL);
 }
 
+/* wires:keep() -> true: the process outlives the script from now on, and close() only lets go of it. */
+static int wires_keep(lua_State *L)
+{
+	struct wires *w = self(L);
+	struct nslua_wire_request q = { .op = WIRE_KEEP };
+	int rc = answer_true(L, &q, NULL);
+
+	if (rc == 1)
+		w->servant.kept = 1;
+	return rc;
+}
+
 static void push_counters(lua_State *L, const struct nslua_wire_counters *c)
 {
 	const struct {
@@ -394,7 +406,7 @@ static int wire_corrupt(lua_State *L)
 static const luaL_Reg wires_methods[] = {
 	{ "add", wires_add },     { "change", wires_change }, { "carrier", wires_carrier }, { "remove", wires_remove },
 	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "mine", wires_mine },
-	{ "pid", wires_pid }, { NULL, NULL },
+	{ "pid", wires_pid }, { "keep", wires_keep }, { NULL, NULL },
 };
 static const luaL_Reg wires_meta[] = {
 	{ "__gc", wires_gc }, { NULL, NULL },

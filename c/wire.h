@@ -5,7 +5,8 @@
 
 #include "impair.h"
 
-enum nslua_wire_op { WIRE_ADD, WIRE_CHANGE, WIRE_CARRIER, WIRE_REMOVE, WIRE_COUNTERS };
+enum nslua_wire_op { WIRE_ADD, WIRE_CHANGE, WIRE_CARRIER, WIRE_REMOVE, WIRE_COUNTERS,
+	WIRE_KEEP /* outlive the script */ };
 
 /* Of one direction.  taken + duplicated = sent + lost + limited + down + queued. */
 struct nslua_wire_counters {

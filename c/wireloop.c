@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -48,6 +49,7 @@ struct wire {
 
 struct loop {
 	int epoll, timer, sock;
+	int host; /* -1: the script is told to be outlived */
 	uint64_t armed; /* what the timer is set to; 0: not */
 	struct wire *wires;
 	struct nslua_wirequeue queue;
@@ -364,6 +366,18 @@ static int set_up(struct loop *l, struct wire *w, int up, const char **step)
 	return 0;
 }
 
+/* From here on it ends with its pid namespace, whose keeper is told of it next (hold.c). */
+static int keep(struct loop *l, const char **step)
+{
+	*step = "keep";
+	if (prctl(PR_SET_PDEATHSIG, 0) < 0 || (l->host >= 0 && epoll_ctl(l->epoll, EPOLL_CTL_DEL, l->host, NULL) < 0))
+		return -1;
+	if (l->host >= 0)
+		close(l->host);
+	l->host = -1;
+	return 0;
+}
+
 static int serve(struct loop *l, const struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a, const char **step)
 {
 	struct wire *w;
@@ -372,6 +386,8 @@ static int serve(struct loop *l, const struct nslua_wire_request *q, const int *
 	errno = ENOENT;
 	if (q->op == WIRE_ADD)
 		return add_wire(l, q, fds, step);
+	if (q->op == WIRE_KEEP)
+		return keep(l, step);
 	w = find(l, q->id);
 	if (!w)
 		return -1;
@@ -394,6 +410,7 @@ static int serve(struct loop *l, const struct nslua_wire_request *q, const int *
 		a->counters[1] = w->way[1].count;
 		return 0;
 	case WIRE_ADD:
+	case WIRE_KEEP:
 		break;
 	}
 	return -1;
@@ -471,7 +488,7 @@ static void serve_device(struct loop *l, struct direction *d, uint32_t events)
 		epoll_ctl(l->epoll, EPOLL_CTL_DEL, d->in, NULL);
 }
 
-static int prepare(struct loop *l, int host)
+static int prepare(struct loop *l)
 {
 	struct rlimit r;
 
@@ -486,15 +503,15 @@ static int prepare(struct loop *l, int host)
 	l->spare = l->buf + NSLUA_FRAME_MAX;
 	if (l->epoll < 0 || l->timer < 0 || l->buf == MAP_FAILED)
 		return -1;
-	return watch(l, l->sock, &l->sock) < 0 || watch(l, l->timer, &l->timer) < 0 || watch(l, host, l) < 0 ? -1 : 0;
+	return watch(l, l->sock, &l->sock) < 0 || watch(l, l->timer, &l->timer) < 0 || watch(l, l->host, l) < 0 ? -1 : 0;
 }
 
 void nslua_wireloop(int sock, int host)
 {
-	struct loop l = { .sock = sock };
+	struct loop l = { .sock = sock, .host = host };
 	struct epoll_event events[64];
 
-	if (prepare(&l, host) < 0)
+	if (prepare(&l) < 0)
 		return; /* the script finds that it has ended */
 	for (;;) {
 		int n, asked = 0;
@@ -514,7 +531,11 @@ void nslua_wireloop(int sock, int host)
 			else
 				serve_device(&l, what, events[i].events);
 		}
-		if (asked && !converse(&l))
-			return;
+		if (asked && !converse(&l)) {
+			if (l.host >= 0)
+				return;
+			epoll_ctl(l.epoll, EPOLL_CTL_DEL, l.sock, NULL);
+			close(l.sock);
+		}
 	}
 }

@@ -292,16 +292,27 @@ local function start(userns)
   return self
 end
 
+-- The user namespace that a keeper is in: nil for a script with rights.
+local function home_of(userns)
+  if M.needed() then
+    return userns or M.home()
+  end
+end
+
+---One more keeper, for what has an end of its own: a lab.
+---@param userns? nslua.Namespace  as of M.get
+---@return nslua.Keeper
+function M.new(userns)
+  sweep()
+  return start(home_of(userns))
+end
+
 ---The keeper of this process: started on first need; started anew where it died or where this process is a forked child, which has none of
 ---its parent's. For a script with rights it is in the script's own user namespace, else in `userns` (default: M.home()).
 ---@param userns? nslua.Namespace  only looked at for a script without rights
 ---@return nslua.Keeper
 function M.get(userns)
-  if M.needed() then
-    userns = userns or M.home()
-  else
-    userns = nil
-  end
+  userns = home_of(userns)
   local key = userns and ("%s:%s"):format(tostring(userns.device), tostring(userns.inode)) or "own"
   local k = keepers[key]
   if k and k:alive() then

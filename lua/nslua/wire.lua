@@ -57,13 +57,13 @@ local function sweep()
 end
 
 ---A process that carries the wires made with it; for a lab. It ends by close(), and with the script.
----@param options? { seed: integer }  default 1
+---@param options? { seed: integer, keeper: nslua.Keeper }  default 1; the one that it ends with, where that is not the script's own
 ---@return nslua.WireHub
 function M.hub(options)
   options = options or {}
-  check.options("wire.hub", options, { seed = "integer|string" })
+  check.options("wire.hub", options, { seed = "integer|string", keeper = "table" })
   sweep()
-  local home = keeper.get()
+  local home = options.keeper or keeper.get()
   local process, message, errno = core.wire.start(home.pid.fd, home.user and home.user.fd)
   errors.check("wire.hub", { hint = privilege.hint(errno, {}) }, process, message, errno)
   return setmetatable({ process = process, pid = process:pid(), seed = options.seed or 1, made = 0, open = 0, closed = false,
@@ -85,6 +85,14 @@ function Hub:close()
 end
 
 Hub.__close = Hub.close
+
+---Let it outlive the script: it ends with its keeper, and close() leaves it and its wires alone from now on.
+---@return true
+function Hub:keep()
+  errors.check("wire.hub", { detail = "keep" }, self.process:keep())
+  self.kept = true
+  return true
+end
 
 ---Whether it runs, as this process's own.
 ---@return boolean
@@ -146,6 +154,12 @@ local function let_go(state)
   state.gone = true
   local hub = state.hub
   hub.open = hub.open - 1
+  if hub.kept then
+    for _, device in ipairs(state.devices) do
+      pcall(wireend.let_go, device)
+    end
+    return
+  end
   if state.id and hub:alive() then
     hub.process:remove(state.id)
   end

@@ -182,6 +182,17 @@ function M.carrier(device, up)
   end
 end
 
+---Close what this process holds of it.
+---@param device nslua.WireDevice
+function M.let_go(device)
+  if device.fd then
+    device.fd:close()
+  end
+  if device.handle then
+    device.handle:close()
+  end
+end
+
 ---Take away what does not go with the fd.
 ---@param device nslua.WireDevice
 function M.close(device)

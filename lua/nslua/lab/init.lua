@@ -7,8 +7,10 @@ local errors = require "nslua.error"
 local generate = require "nslua.lab.generate"
 local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
+local nodes = require "nslua.lab.node"
 local nodename = require "nslua.lab.nodename"
 local notation = require "nslua.lab.notation"
+local running = require "nslua.lab.running"
 local settings = require "nslua.lab.settings"
 local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
@@ -22,11 +24,14 @@ local M = {}
 ---@field plan nslua.lab.Plan
 ---@field topology nslua.lab.Topology
 ---@field home nslua.Namespace?               the user namespace that all of it is in, for a script without rights
+---@field name string                         other processes find it by; the pid of the script where none was said
+---@field kept boolean                        it outlives its script
+---@field keeper nslua.Keeper?                holds it, and is pid 1 of what runs in it; nil where another process built the lab
 local Lab = { __name = "nslua.Lab" }
 local methods = {}
 M.methods = methods
 
-local optional = { hub = true, common = true, home = true, closed = true, resolv_conf = true }
+local optional = { hub = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true }
 
 function Lab:__index(key)
   local method = methods[key]
@@ -58,24 +63,24 @@ end
 ---@param options? nslua.PingManyOptions  besides: `nodes`, a list of those to ask and be asked
 ---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `from` and `to` are nodes
 function methods:ping_all(options)
-  local nodes, rest, list = {}, {}, {}
+  local asked, rest, list = {}, {}, {}
   for key, value in pairs(options or {}) do
     rest[key] = value
   end
   for _, each in ipairs(rest.nodes or {}) do
-    nodes[#nodes + 1] = type(each) == "table" and each or self.node[nodename.of(each, "lab.ping_all")]
+    asked[#asked + 1] = type(each) == "table" and each or self.node[nodename.of(each, "lab.ping_all")]
       or errors.misuse("lab.ping_all: %s", check.unknown("node", each, self.node))
   end
   rest.nodes = nil
   for _, kind in ipairs { "host", "router" } do
-    for _, node in ipairs(nodes[1] and {} or self.nodes) do
-      nodes[#nodes + 1] = node.kind == kind and node or nil
+    for _, node in ipairs(asked[1] and {} or self.nodes) do
+      asked[#asked + 1] = node.kind == kind and node or nil
     end
   end
   for _, family in ipairs(rest.family and { rest.family } or { "inet", "inet6" }) do
-    for i, one in ipairs(nodes) do
-      for k = i + 1, #nodes do
-        local other = nodes[k]
+    for i, one in ipairs(asked) do
+      for k = i + 1, #asked do
+        local other = asked[k]
         if one.plan[family] and other.plan[family] then
           -- both ways behind each other: who was asked knows its neighbour
           list[#list + 1] = { from = one, to = other, family = family }
@@ -144,7 +149,8 @@ function methods:isopen()
   return not self.closed
 end
 
----Take it down: programs end, namespaces are the kernel's to free. Idempotent.
+---Take it down: programs end, namespaces are the kernel's to free. A lab that is kept, and one of another process (ns.lab.open), lives on: only
+---what this process holds of it is closed. Idempotent.
 ---@return true
 function methods:close()
   if rawget(self, "closed") then
@@ -155,9 +161,14 @@ function methods:close()
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
   end
-  for _, node in ipairs(self.nodes) do
-    local ok, e = pcall(node.close, node)
+  for _, each in ipairs(self.nodes) do
+    local ok, e = pcall(each.close, each)
     failed = failed or not ok and e
+  end
+  if rawget(self, "keeper") then
+    self.keeper:close()
+  elseif rawget(self, "is_open_copy") and rawget(self, "home") then
+    self.home:close()
   end
   if failed then
     error(failed, 0)
@@ -201,15 +212,54 @@ for name, fn in pairs(generate) do
   M[name] = fn
 end
 
----Build a lab.
+---@class nslua.LabOptions
+---@field name? string          other processes find the lab by: ns.lab.open, `nslua lab enter`. At most 64 bytes; one lab of a user has it at a time
+---@field keep? string|boolean  the lab outlives its script, under that name (true: under `name`), until ns.lab.destroy or `nslua lab destroy`
+
+local option_words = { name = "string", keep = "string|boolean" }
+
+-- The name that was said, and whether the lab is kept.
+local function name_of(options)
+  local keep = options.keep or false
+  local name = options.name or keep ~= true and keep or nil
+  if keep and not name then
+    errors.misuse "lab: keep = true needs a name"
+  elseif type(keep) == "string" and keep ~= name then
+    errors.misuse("lab: it cannot be named %q and kept as %q", name, keep)
+  end
+  return name and running.check_name("lab", name), keep ~= false
+end
+
+local function new(topology, fields)
+  fields.topology, fields.plan = topology, addressing.plan(topology)
+  fields.node, fields.nodes, fields.link_of, fields.foreign_port, fields.wires = {}, {}, {}, {}, {}
+  return setmetatable(fields, Lab)
+end
+
+---Build a lab. Other processes of this user can open it while it runs, by its name.
 ---@param said string|nslua.lab.Said
+---@param options? nslua.LabOptions  a table may say these itself
 ---@return nslua.Lab
-function M.new(said)
+function M.new(said, options)
+  check.options("lab", options or {}, option_words)
   local topology = M.topology(said)
-  local self = setmetatable({ topology = topology, plan = addressing.plan(topology), node = {},
-    nodes = {}, link_of = {}, foreign_port = {}, wires = {},
-    home = keeper.home() }, Lab)
-  local ok, e = pcall(build.build, self, topology)
+  local all = {}
+  for word in pairs(option_words) do
+    all[word] = options and options[word]
+    if all[word] == nil and type(said) == "table" then
+      all[word] = said[word]
+    end
+  end
+  local name, keep = name_of(all)
+  local self = new(topology, { home = keeper.home(), kept = keep })
+  local socket
+  self.name, socket = running.claim(name)
+  local ok, e = pcall(function()
+    self.keeper = keeper.new(self.home)
+    build.build(self, topology)
+    running.publish(self, socket, keep)
+  end)
+  socket:close()
   if not ok then
     pcall(self.close, self)
     error(e, 0)
@@ -217,8 +267,42 @@ function M.new(said)
   return self
 end
 
+---Open a lab that another process built, or that outlived its script: its nodes work as there. close() drops what was opened, and no more.
+---@param name string  "name", or "1000/name" for root: another user's
+---@return nslua.Lab
+function M.open(name)
+  local said, nets, home, kept = running.fetch(name)
+  if home and keeper.needed() then
+    keeper.trust(home.fd) -- this user's own
+  end
+  local ok, self = pcall(function()
+    local lab = new(M.topology(said.topology), { home = home, kept = kept, name = said.name, is_open_copy = true })
+    for i, each in ipairs(lab.plan.nodes) do
+      if each.name ~= said.nodes[i] then
+        errors.raise { call = "lab.open", message = "its description does not fit its nodes", detail = name }
+      end
+      nets[i].userns = home and home:copy()
+      lab.nodes[i] = nodes.of(nets[i], lab, each)
+      lab.node[each.name] = lab.nodes[i]
+    end
+    return lab
+  end)
+  if not ok then
+    for _, handle in ipairs(nets) do
+      handle:close()
+    end
+    if home then
+      home:close()
+    end
+    error(self, 0)
+  end
+  return self
+end
+
+M.list, M.destroy = running.list, running.destroy
+
 return setmetatable(M, {
-  __call = function(_, said)
-    return M.new(said)
+  __call = function(_, ...)
+    return M.new(...)
   end,
 })

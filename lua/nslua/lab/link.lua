@@ -83,7 +83,9 @@ end
 
 local function wire_of(self, call)
   local wire = self.lab.wires[self.number]
-  if not wire then
+  if not wire and self.lab.is_open_copy then
+    errors.misuse("link.%s: %s is impaired by the process that built the lab, which alone can ask it", call, tostring(self))
+  elseif not wire then
     errors.misuse("link.%s: %s was built without anything that impairs it; a link that shall be later begins with --0ms--", call, tostring(self))
   end
   return wire

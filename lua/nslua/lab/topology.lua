@@ -14,6 +14,8 @@ local M = {}
 ---@field ipv4? boolean
 ---@field ipv6? boolean
 ---@field multipath? boolean
+---@field name? string           other processes find it by
+---@field keep? string|boolean   it outlives its script, under that name (true: under `name`)
 
 local node_words = { "string", name = "string", kind = "string", sysctl = "table", addresses = "string|table|false", ipv4 = "boolean",
   ipv6 = "boolean" }
@@ -23,7 +25,8 @@ local link_words = { "string|table", "string|table", to = "table|false", from = 
   mtu = "integer", cost = "integer", ends = "table" }
 M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table" }
 
-local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean" }
+local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean",
+  name = "string", keep = "string|boolean" } -- these two are of the lab, not of its topology
 
 ---Words of an impairment that are read as numbers; the others are taken as they are.
 local scales = { delay = units.duration, jitter = units.duration, rate = units.rate, limit_bytes = units.size }

@@ -24,7 +24,7 @@ function M.add(lab, topology)
   for i, link in ipairs(topology.links) do
     if M.needed(link) then
       if not lab.hub and not netem.available() then
-        lab.hub = wire.hub { seed = topology.seed }
+        lab.hub = wire.hub { seed = topology.seed, keeper = lab.keeper }
       end
       local ends = lab.plan.links[i].ends
       lab.wires[i] = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,

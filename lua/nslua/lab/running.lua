@@ -1,0 +1,277 @@
+-- Labs that run: each has a keeper that answers on an abstract socket, @nslua/UID/NAME, and hands out what the lab is made of. The socket is the
+-- name's only trace: nothing is left of it when the keeper is gone, and two cannot have one. unix(7)
+
+local carry = require "nslua.carry"
+local check = require "nslua.check"
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local namespace = require "nslua.namespace"
+
+local M = {}
+
+local E = core.errno
+local VERSION = 1 -- of the description
+local LONGEST = 64 -- bytes of a name; with "nslua/4294967295/" it fits sun_path
+local LISTENS, SEQPACKET = "00010000", "0005" -- __SO_ACCEPTCON and SOCK_SEQPACKET, as /proc/net/unix has them
+
+local function own_uid()
+  return (core.idmap.who())
+end
+
+-- What may be a name: text that a terminal and /proc/net/unix show as it is; "/" stands between a user and a name.
+local function is_name(name)
+  return #name > 0 and #name <= LONGEST and utf8.len(name) ~= nil and not name:find "[%c/]" and not name:find "^[-%s]" and not name:find "%s$"
+    and not name:find "\xc2[\x80-\x9f]"
+end
+
+---A name that a lab may have, or misuse.
+---@param call string
+---@param name string
+---@return string
+function M.check_name(call, name)
+  if not is_name(name) then
+    errors.misuse("%s: %q is no name of a lab: at most %d bytes of text, no control characters, no \"/\", no \"-\" or blank before it", call, name,
+      LONGEST)
+  end
+  return name
+end
+
+local function address(uid, name)
+  return ("nslua/%d/%s"):format(uid, name)
+end
+
+-- A lab that is being built ------------------------------------------------------------------------------------------------------------
+
+---Take a name: nobody else of this user can have it as long as the fd is open. Nobody answers there yet.
+---@param name? string  (default: the pid of this process, with a number where it has several)
+---@return string name
+---@return nslua.fd socket
+function M.claim(name)
+  local uid = own_uid()
+  local base, number = name or core.file.readlink "/proc/self" or "lab", 1
+  while true do
+    local try = number == 1 and base or ("%s.%d"):format(base, number)
+    local fd, message, errno = core.running.bind(address(uid, try))
+    if fd then
+      return try, fd
+    elseif errno ~= E.EADDRINUSE then
+      errors.check("lab", { detail = "name = " .. try }, fd, message, errno)
+    elseif name then
+      errors.raise { call = "lab", errno = E.EEXIST, message = ("a lab named %q runs already"):format(name),
+        hint = ("`nslua lab list` shows it, ns.lab.open(%q) opens it, ns.lab.destroy(%q) ends it where it is kept"):format(name, name) }
+    end
+    number = number + 1
+  end
+end
+
+---Let a lab's keeper hold what it is made of and answer on its socket; the last step of building it.
+---@param lab nslua.Lab
+---@param socket nslua.fd  of M.claim
+---@param keep boolean     it outlives the script
+function M.publish(lab, socket, keep)
+  local names, fds = {}, {}
+  for i, node in ipairs(lab.nodes) do
+    names[i], fds[i + 1] = node.node_name, node.fd
+  end
+  local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = os.time(), nodes = names,
+    topology = lab.topology, userns = lab.home ~= nil })
+  fds[1] = errors.check("lab", nil, core.running.describe(text))
+  fds[#fds + 1] = lab.home and lab.home.fd
+  local process = lab.keeper.process
+  local ok, message, errno = process:take(fds)
+  fds[1]:close()
+  errors.check("lab", { detail = "hold the namespaces", hint = errno == E.EMFILE and "RLIMIT_NOFILE (`ulimit -Hn`)" or nil }, ok, message, errno)
+  errors.check("lab", { detail = lab.name }, process:serve(socket))
+  if keep then
+    if rawget(lab, "hub") then
+      lab.hub:keep() -- it still ends with the keeper, where this is the last that the script does
+    end
+    errors.check("lab", { detail = lab.name }, process:keep())
+  end
+end
+
+-- Labs of others -----------------------------------------------------------------------------------------------------------------------
+
+-- Names that somebody listens on, of a user (nil: of all): { uid, name }, sorted.
+local function names_of(uid)
+  local out = {}
+  local f = io.open("/proc/thread-self/net/unix", "r")
+  for line in f and f:lines() or function() end do
+    local flags, type, id, name = line:match "^%x+: %x+ %x+ (%x+) (%x+) %x+%s+%d+ @nslua/(%d+)/(.+)$"
+    if flags == LISTENS and type == SEQPACKET and is_name(name) and #id <= 10 and (not uid or tonumber(id) == uid) then
+      out[#out + 1] = { uid = tonumber(id), name = name }
+    end
+  end
+  if f then
+    f:close()
+  end
+  table.sort(out, function(a, b)
+    return a.uid < b.uid or a.uid == b.uid and a.name < b.name
+  end)
+  return out
+end
+
+-- Its description, checked as far as it is used: it is another process's word.
+local function read_description(fd)
+  local text, message = core.running.read(fd)
+  local ok, values = pcall(carry.unpack, text or "")
+  local said = ok and values[1]
+  if type(said) ~= "table" or said.version ~= VERSION or type(said.nodes) ~= "table" or type(said.topology) ~= "table" then
+    errors.raise { call = "lab.open", errno = E.EPROTO, message = message or "what answers there is no lab of this version of nslua" }
+  end
+  return said
+end
+
+local function close_all(fds)
+  for _, fd in pairs(fds) do
+    fd:close()
+  end
+end
+
+-- The fds from the first to the last that are wanted (default: all), and whether it is kept.
+local function fetch(conversation, most)
+  local all = {}
+  while true do
+    local fds, total, is_kept = conversation:get(#all)
+    if not fds then
+      close_all(all)
+      return nil, total, is_kept
+    end
+    table.move(fds, 1, #fds, #all + 1, all)
+    if #all >= total or #all >= (most or total) or #fds == 0 then
+      return all, is_kept
+    end
+  end
+end
+
+---@class nslua.RunningLab
+---@field name string
+---@field uid integer       whose it is
+---@field nodes string[]    their names
+---@field pid integer?      of its keeper; nil where that is in a pid namespace that cannot be seen from here
+---@field script integer    pid of the script that built it, as that saw it
+---@field since integer     when it was built; as of os.time
+---@field kept boolean      it outlives its script
+
+local function row_of(found)
+  local conversation <close> = core.running.connect(address(found.uid, found.name), found.uid)
+  local fds, kept
+  if conversation then
+    fds, kept = fetch(conversation, 1)
+  end
+  if not fds then
+    return nil -- it has gone meanwhile, or is not what its name says
+  end
+  local ok, said = pcall(read_description, fds[1])
+  close_all(fds)
+  if not ok then
+    return nil
+  end
+  local pid = conversation:pid()
+  return { name = found.name, uid = found.uid, nodes = said.nodes, pid = pid > 0 and pid or nil, script = tonumber(said.script),
+    since = tonumber(said.since), kept = kept }
+end
+
+---The labs that run in the network namespace of this process: this user's, and for root those of all users.
+---@return nslua.RunningLab[]
+function M.list()
+  local uid = own_uid()
+  local out = {}
+  for _, found in ipairs(names_of(uid ~= 0 and uid or nil)) do
+    out[#out + 1] = row_of(found)
+  end
+  return out
+end
+
+local function not_there(call, name)
+  local known = {}
+  for _, row in ipairs(M.list()) do
+    known[#known + 1] = row.name
+  end
+  errors.raise { call = call, errno = E.ENOENT, message = ("no lab named %q runs here"):format(name),
+    hint = known[1] and "there are " .. table.concat(known, ", ") or nil }
+end
+
+-- A conversation with the keeper of a lab: "name", or "1000/name" for another user's.
+local function connect(call, name)
+  check.argument(call, "name", name, "string")
+  local said, rest = name:match "^(%d+)/(.*)$"
+  local uid = tonumber(said) or own_uid()
+  M.check_name(call, rest or name)
+  local conversation, message, errno = core.running.connect(address(uid, rest or name), uid)
+  if not conversation and errno == E.ECONNREFUSED and not said and uid == 0 then
+    local others = {}
+    for _, found in ipairs(names_of()) do
+      if found.name == name and found.uid ~= 0 then
+        others[#others + 1] = ("%d/%s"):format(found.uid, name)
+      end
+    end
+    if others[2] then
+      errors.raise { call = call, errno = E.ENOTUNIQ, message = ("several users have a lab named %q"):format(name),
+        hint = table.concat(others, ", ") }
+    elseif others[1] then
+      return connect(call, others[1])
+    end
+  end
+  if not conversation and errno == E.ECONNREFUSED then
+    not_there(call, name)
+  end
+  return errors.check(call, { detail = name }, conversation, message, errno)
+end
+
+local function refused(call, name, message, errno)
+  local hint = (errno == E.EACCES or errno == E.EPERM) and "it is another user's; root may" or nil
+  errors.check(call, { detail = name, hint = hint }, nil, message, errno)
+end
+
+---What a running lab is made of. The fds are the caller's.
+---@param name string
+---@return table said           its description
+---@return nslua.Namespace[] nets  in the order of said.nodes
+---@return nslua.Namespace? userns
+---@return boolean kept
+function M.fetch(name)
+  local conversation <close> = connect("lab.open", name)
+  local fds, kept, errno = fetch(conversation)
+  if not fds then
+    refused("lab.open", name, kept, errno)
+  end
+  local nets, userns, said = {}, nil, nil
+  local ok, e = pcall(function()
+    said = read_description(fds[1])
+    for i = 1, #said.nodes do
+      nets[i] = namespace.open(fds[i + 1], "net", "lab.open") -- a copy, known to be one
+    end
+    userns = said.userns and namespace.open(fds[#said.nodes + 2], "user", "lab.open") or nil
+  end)
+  close_all(fds)
+  if not ok then
+    close_all(nets)
+    error(e, 0)
+  end
+  return said, nets, userns, kept
+end
+
+---End a lab that is kept, with its wires and services; its namespaces go with the last program in them.
+---@param name string  "name", or "1000/name" for root: another user's
+---@return true
+function M.destroy(name)
+  local conversation <close> = connect("lab.destroy", name)
+  local pid = conversation:pid()
+  local pidfd = pid > 0 and core.namespace.pidfd(pid) or nil
+  local ok, message, errno = conversation:finish()
+  if ok and pidfd then
+    core.fd.poll({ { pidfd, "r" } }, 2) -- it may wait for who has to reap what was in it
+  end
+  if pidfd then
+    pidfd:close()
+  end
+  if errno == E.EBUSY then
+    errors.raise { call = "lab.destroy", errno = errno, message = ("lab %q is not kept: it ends with its script"):format(name) }
+  elseif not ok then
+    refused("lab.destroy", name, message, errno)
+  end
+  return true
+end
+
+return M
