@@ -192,6 +192,27 @@ describe("a lab", function()
     assert.is_truthy(lab.node.e1_1.route:get({ "default" }) or #lab.node.e1_1.route:list { table = "main" } > 10)
   end)
 
+  it("is expected to be so, or never", function()
+    lab = ns.lab "h1 --5ms-- r1 -- h2"
+    assert.is_true(lab:expect({ "h1", "h2", timeout = 5 }).rtt.min >= 0.01)
+    local function fails(verb, t)
+      local ok, e = pcall(lab[verb], lab, t)
+      assert.is_false(ok)
+      return tostring(e)
+    end
+    assert.is_truthy(fails("expect", { "h1", "h2", rtt = "1ms" }):find("the median round trip is 1", 1, true))
+    assert.is_truthy(fails("expect", { "h1", "h2", tcp = 80 }):find("h1 does not reach h2 (tcp 80: ECONNREFUSED)", 1, true))
+    assert.is_truthy(fails("never", { "h1", "h2", timeout = 5 }):find("h1 reaches h2", 1, true))
+    assert.is_truthy(fails("expect", { "h1", "h9" }):find("unknown node 'h9'", 1, true))
+    lab:link("r1", "h2"):down()
+    lab:never { "h1", "h2", timeout = "50ms", during = "200ms" }
+    local began = ns.clock()
+    assert.is_truthy(fails("expect", { "h1", "h2", timeout = "20ms", within = "100ms" }):find("within 0.1 seconds", 1, true))
+    assert.is_true(ns.clock() - began >= 0.1)
+    lab:link("r1", "h2"):up()
+    lab:expect { "h1", "h2", family = "inet6", within = 5 }
+  end)
+
   it("of many hosts has more open files than a shell's limit, and programs have that limit", function()
     local script = os.tmpname()
     local f = assert(io.open(script, "w"))

@@ -40,6 +40,7 @@ local functions = {
   connect = { "nslua.connect", "connect" },
   monitor = { "nslua.monitor", "monitor" },
   transaction = { "nslua.transaction", "transaction" },
+  eventually = { "nslua.eventually", "eventually" },
 }
 
 ---Seconds of the monotonic clock.

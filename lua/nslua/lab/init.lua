@@ -4,6 +4,7 @@ local addressing = require "nslua.lab.addressing"
 local check = require "nslua.check"
 local build = require "nslua.lab.build"
 local errors = require "nslua.error"
+local expectation = require "nslua.lab.expectation"
 local generate = require "nslua.lab.generate"
 local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
@@ -104,6 +105,19 @@ function methods:to_shell(options)
     end
     return out
   end, options)
+end
+
+---Raise unless one node reaches another, or does so within a time: `lab:expect{ "h1", "h2", rtt = "30ms", within = 5 }`.
+---@param t nslua.lab.Expectation
+---@return table result  of the probe that was as expected
+function methods:expect(t)
+  return expectation.expect(self, t)
+end
+
+---Raise if one node reaches another, now or at any time while it is looked at: `lab:never{ "h1", "h2", tcp = 80, during = 1 }`.
+---@param t nslua.lab.Expectation
+function methods:never(t)
+  expectation.never(self, t)
 end
 
 local function draw(topology, plan, down, options)
