@@ -109,6 +109,7 @@ build = {
     ["nslua.command.cli.width"] = "lua/nslua/command/cli/width.lua",
     ["nslua.command.help"] = "lua/nslua/command/help.lua",
     ["nslua.command"] = "lua/nslua/command/init.lua",
+    ["nslua.command.lab"] = "lua/nslua/command/lab.lua",
     ["nslua.command.lab.prompt"] = "lua/nslua/command/lab/prompt.lua",
     ["nslua.command.link"] = "lua/nslua/command/link.lua",
     ["nslua.command.list.json"] = "lua/nslua/command/list/json.lua",

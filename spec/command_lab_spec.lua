@@ -1,0 +1,87 @@
+-- nslua lab: a network from a text, its prompt, and labs that stay.
+
+local helper = require "spec.helper"
+local rtnl = require "spec.rtnl_helper"
+
+describe("nslua lab", function()
+  local why = rtnl.cannot()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  local function lab(args, input)
+    return helper.sh(("printf '%%s' '%s' | build/bin/nslua lab %s"):format((input or ""):gsub("'", "'\\''"), args))
+  end
+
+  it("builds what is said, and reads commands and Lua", function()
+    local out, ok = lab("-e 'h1 --5ms-- r1 -- h2'", [[
+h1 hostname
+h1 echo a b | tr a x
+nodes
+links
+pingall 4
+link h1 r1 down
+link h1 r1 up
+link h1 r1 delay 1ms
+h1:address_of()
+x = lab.h2:ping("h1", { timeout = 5 })
+x.loss
+h1 sh -c "exit 3"
+nosuch word
+exit
+]])
+    assert(ok, out)
+    assert.equal("h1 10.0.1.1 ──5ms 10.0.1.0/24── r1 ──10.0.2.0/24── h2 10.0.2.2", out:match "^[^\n]+")
+    for _, text in ipairs { "lab> h1\n", "lab> x b\n", "h2           host    eth0 10.0.2.2/24 fd00:2::2/64", "5ms", "2 of 2 pairs answer, 0 % lost", "(down)",
+      "lab> 10.0.1.1\n", "lab> 0.0\n", "(status 3)", "syntax error near 'word'" } do
+      assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
+    end
+  end)
+
+  it("reads files, of text and of Lua, and draws without building", function()
+    local path = os.tmpname()
+    local function write(name, text)
+      local f = assert(io.open(name, "w"))
+      f:write(text)
+      f:close()
+    end
+    write(path, "h1 -- (sw) -- h2\n")
+    write(path .. ".lua", "return ns.lab.star(2)\n")
+    assert.equal("h1 ─── (sw) ─── h2", (lab("-d " .. path)))
+    assert.is_truthy(lab("-d -f svg " .. path):find("^<svg"))
+    assert.is_truthy(lab("-d -f dot " .. path .. ".lua"):find('"h1" -- "sw"', 1, true))
+    assert.is_truthy(lab("-f shell " .. path):find("\nip netns add h1\n", 1, true))
+    assert.is_truthy(lab("-q " .. path, "h1 hostname\n"):find("lab> h1\n", 1, true))
+    os.remove(path)
+    os.remove(path .. ".lua")
+  end)
+
+  it("keeps a lab, lists, uses and ends it", function()
+    local name = "spec" .. io.open("/proc/self/stat"):read "n"
+    local out, ok = lab(("--keep %s -q -e 'h1 -- h2'"):format(name))
+    assert(ok, out)
+    assert.is_truthy(lab("list"):find(name .. " +2 ", 1))
+    assert.is_truthy(lab("list -j"):find('"name":"' .. name .. '"', 1, true))
+    assert.equal("h2", (lab(("exec %s h2 hostname"):format(name))))
+    assert.equal(7, select(3, lab(("exec %s h1 sh -c \"exit 7\""):format(name))))
+    out, ok = lab(("--keep %s -q -e 'h1 -- h2'"):format(name))
+    assert.is_false(ok)
+    assert.is_truthy(out:find(name, 1, true), out)
+    out, ok = lab("destroy " .. name)
+    assert(ok, out)
+    assert.is_nil(lab("list"):find(name, 1, true))
+    out, ok = lab("destroy " .. name)
+    assert.is_true(not ok and out:find(name, 1, true) ~= nil, out)
+  end)
+
+  it("says what is wrong with a text, and how it is used", function()
+    local out, ok = lab("-e 'h1 --10xs-- h2'")
+    assert.is_false(ok)
+    assert.is_truthy(out:find("line 1, column 6", 1, true) and out:find("\n       ^", 1, true), out)
+    assert.is_truthy(lab(""):find("a file, -e <text>, or one of list", 1, true))
+    assert.is_truthy(lab("enter"):find("usage: nslua lab enter", 1, true))
+    assert.is_truthy(lab("--help"):find("destroy", 1, true))
+  end)
+end)
