@@ -34,7 +34,8 @@ exit
 ]])
     assert(ok, out)
     assert.equal("h1 10.0.1.1 ──5ms 10.0.1.0/24── r1 ──10.0.2.0/24── h2 10.0.2.2", out:match "^[^\n]+")
-    for _, text in ipairs { "lab> h1\n", "lab> x b\n", "h2           host    eth0 10.0.2.2/24 fd00:2::2/64", "5ms", "2 of 2 pairs answer, 0 % lost", "(down)",
+    for _, text in ipairs { "lab> h1\n", "lab> x b\n", "h2           host    eth0 10.0.2.2/24 fd00:2::2/64", "5ms",
+      "2 of 2 pairs answer, 0 % lost", "(down)",
       "lab> 10.0.1.1\n", "lab> 0.0\n", "(status 3)", "syntax error near 'word'" } do
       assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
     end

@@ -54,8 +54,8 @@ function verbs.list(o)
     io.write(require("nslua.schema").json(lab().list()), "\n")
     return 0
   end
-  columns.print("labs", { { name = "NAME" }, { name = "NODES", right = true }, { name = "PID", right = true }, { name = "KEPT" }, { name = "SINCE" } },
-    rows, {})
+  columns.print("labs", { { name = "NAME" }, { name = "NODES", right = true }, { name = "PID", right = true }, { name = "KEPT" },
+    { name = "SINCE" } }, rows, {})
   return 0
 end
 
@@ -113,8 +113,8 @@ local function read(path)
 end
 
 local function terminal_width()
-  local _, columns = core.process.winsize(1)
-  return host.is_terminal(1) and columns and columns > 0 and columns or 80
+  local _, limit = core.process.winsize(1)
+  return host.is_terminal(1) and limit and limit > 0 and limit or 80
 end
 
 local function draw(o, said)
