@@ -261,6 +261,9 @@ describe("the words of a trace", function()
       "tc qdisc add dev v0 root netem loss state 1% 2% 3% 4% 5% rate 40gbit", "tc qdisc add dev v0 root netem loss gemodel 1% 2% 3% 4%",
       "tc qdisc add dev v0 clsact", "tc qdisc add dev v0 ingress", "tc qdisc del dev v0 root", "tc qdisc del dev v0 clsact",
       "tc qdisc del dev v0 parent 1:2 handle 5:",
+      "tc qdisc add dev v0 root stab overhead 18 linklayer ethernet pfifo limit 5", "tc qdisc add dev v0 root stab mpu 64 overhead -4 pfifo",
+      "tc qdisc add dev v0 root handle 1: stab mtu 9000 tsize 1024 overhead 40 linklayer adsl htb default 10",
+      "tc qdisc add dev v0 ingress_block 22 ingress", "tc qdisc add dev v0 ingress_block 22 egress_block 23 clsact",
       "tc class add dev v0 parent 1: classid 1:10 htb rate 5mbit ceil 10mbit burst 5k cburst 6k prio 3 quantum 3000 mtu 1500",
       "tc class replace dev v0 parent 1:1 classid 1:11 htb rate 40gbit", "tc class del dev v0 classid 1:10",
     }

@@ -85,7 +85,11 @@ end
 M.linklayers = { unaware = 0, ethernet = 1, atm = 2 } -- linux/pkt_sched.h, TC_LINKLAYER_*
 M.linklayer_names = { [0] = "unaware", "ethernet", "atm" }
 
--- An ATM cell carries 48 bytes in 53.
+---What a packet takes on the wire: an ATM cell carries 48 bytes in 53.
+---@param bytes integer
+---@param mpu integer
+---@param linklayer integer
+---@return integer
 local function on_wire(bytes, mpu, linklayer)
   bytes = math.max(bytes, mpu)
   if linklayer == M.linklayers.atm then
@@ -93,6 +97,8 @@ local function on_wire(bytes, mpu, linklayer)
   end
   return bytes
 end
+
+M.on_wire = on_wire
 
 ---@class nslua.RateOptions
 ---@field mpu? integer         bytes the smallest packet takes

@@ -6,6 +6,7 @@ local handle = require "nslua.rtnl.handle"
 local kinds = require "nslua.rtnl.qdisc_kind"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
+local stab = require "nslua.rtnl.stab"
 local tcm = require "nslua.rtnl.tcm"
 local verbs = require "nslua.rtnl.verbs"
 
@@ -31,15 +32,30 @@ local FIRST = 0xffff0000 -- the handle these two have
 ---@field stats table        bytes packets drops overlimits requeues backlog qlen; bps and pps where the kernel estimates
 ---@field xstats table?      what its kind counts besides
 ---@field ingress_block integer?  the shared block of filters; `egress_block`
+---@field stab table?       what packets count as: mtu, tsize, mpu, overhead, linklayer
 ---@field hw_offload boolean?
 
 local qdisc = { name = "qdisc", noun = "kind", new = NEW, del = DEL, get = GET, echoes_get = true, methods = {},
   none = { [ENOENT] = "no such qdisc" }, missing = ENOENT }
 
-qdisc.writers = { true, kind = true, dev = true, parent = true, handle = true, ingress_block = true, egress_block = true }
+qdisc.writers = { true, kind = true, dev = true, parent = true, handle = true, ingress_block = true, egress_block = true,
+  stab = true }
 qdisc.matchers = tcm.matchers "qdisc"
 for _, word in ipairs { "root", "ingress_block", "egress_block", "hw_offload" } do
   qdisc.matchers[word] = true
+end
+qdisc.matchers.stab = function(_, value, call)
+  if type(value) == "table" then
+    stab.write(call, value) -- raises where a word is misspelt
+  elseif type(value) ~= "boolean" then
+    errors.misuse("%s: stab must be a table of its words, true or false, got %s", call, type(value))
+  end
+  return function(row)
+    if value == true then
+      return row.stab ~= nil
+    end
+    return stab.same(call, value, row.stab)
+  end
 end
 
 local computed = tcm.computed("qdisc", kinds.kinds)
@@ -48,6 +64,9 @@ computed.handle = function(row)
 end
 computed.root = function(row)
   return row.parent_number == handle.ROOT or nil
+end
+computed.stab = function(row)
+  return stab.read(schema.raw(row, "stab"))
 end
 tcm.kinds(qdisc, kinds.kinds, computed)
 
@@ -60,6 +79,12 @@ qdisc.class = schema.class {
       and schema.rowset(a).handle == schema.rowset(b).handle
   end,
 }
+
+-- The kernel tells of a size table what it was made of, and wants the table.
+function qdisc.restored(message)
+  local sizes = stab.read(message.stab)
+  message.stab = sizes and stab.write("qdisc.restore", sizes) or nil
+end
 
 qdisc.detail = tcm.describer { 1, "kind", "dev", "parent", "handle" }
 
@@ -108,16 +133,26 @@ end
 
 local unknown_kind = { ["Specified qdisc kind is unknown"] = true, ["Specified qdisc not found"] = true, ["Unknown qdisc"] = true }
 
+-- Words of `stab` are a table, or false where a change takes them away.
+local function check_stab(call, t, changing)
+  local words = t.stab
+  if words ~= nil and type(words) ~= "table" and not (changing and words == false) then
+    errors.misuse("%s: stab must be a table of its words, got %s", call, tostring(words))
+  end
+end
+
 -- `bare`: without the options.
 local function message_of(self, call, t, bare)
   verbs.options(call, t, qdisc.writers)
+  check_stab(call, t)
   local kind, options = tcm.kind(call, t, kinds.kinds)
   if not kind then
     errors.misuse("%s: the kind at [1] is needed: \"htb\", \"fq_codel\", ...", call)
   end
   return { kind = kind, dev_index = tcm.dev(self, t, call), parent_number = place(t, call, kind),
     handle_number = tcm.handle(t, "handle", call) or INGRESS[kind] and FIRST or nil,
-    options = not bare and tcm.options(call, kinds.kinds[kind], options) or nil, ingress_block = t.ingress_block, egress_block = t.egress_block }
+    options = not bare and tcm.options(call, kinds.kinds[kind], options) or nil, ingress_block = t.ingress_block, egress_block = t.egress_block,
+    stab = t.stab and stab.write(call, t.stab) or nil }
 end
 
 local function send(self, call, flags, message, t, asked)
@@ -133,7 +168,9 @@ local methods = qdisc.methods
 ---Add a queueing discipline. rtnetlink(7), RTM_NEWQDISC.
 ---
 ---`t`: the kind at [1] (or `kind`), dev, parent ("root" is the default; "1:10"; ingress and clsact have their own), handle ("1:"; the kernel
----chooses one), ingress_block, egress_block, and a table named after the kind:
+---chooses one), ingress_block and egress_block (of ingress and clsact: a number; links with the same one share its filters, see filter.add),
+---`stab = { overhead =, linklayer = "ethernet" | "atm" | "adsl", mpu =, mtu =, tsize = }` (what packets count as, tc-stab(8)), and a table named
+---after the kind:
 ---`netem = { delay = "10ms", jitter = "1ms", correlation = "25%", distribution = "normal", loss = "1%", duplicate =, reorder =, gap =, corrupt =,
 ---rate = "10mbit", packet_overhead =, cell_size =, cell_overhead =, limit = 1000, ecn =, slot = { min =, max =, packets =, bytes = }, seed = }`
 ---(`loss_correlation` and so on; `loss = { gemodel = { p =, r =, h =, k = } }` and `{ state = { p13 =, ... } }` are losses in bursts),
@@ -161,6 +198,8 @@ local function update(self, call, row, t, options, asked)
   local kind = kinds.kinds[row.kind]
   local message = { kind = row.kind, dev_index = row.dev_index, parent_number = row.parent_number,
     handle_number = row.handle_number > 0 and row.handle_number or nil, ingress_block = t.ingress_block, egress_block = t.egress_block }
+  local sizes = stab.merge(row.stab, t.stab) -- a change without a table takes it away
+  message.stab = sizes and stab.write(call, sizes) or nil
   if kind then
     message.options = kinds.write(call, kind, kinds.merge(kind, row[row.kind] or {}, options or {}, true))
   end
@@ -173,6 +212,7 @@ end
 function methods:change(key, t)
   local call = "qdisc.change"
   verbs.options(call, t, qdisc.writers)
+  check_stab(call, t, true)
   local row = type(key) == "userdata" and qdisc.find(self, call, key) or verbs.existing(self, call, key)
   local kind, options = tcm.kind(call, t, kinds.kinds)
   if kind and kind ~= row.kind then
@@ -196,9 +236,15 @@ function methods:ensure(t)
     errors.raise { call = call, netns = self.handle:describe(), errno = core.errno.EEXIST, detail = qdisc.detail(t),
       message = ("there is %s %s"):format(row.kind, row.handle) }
   end
+  for _, word in ipairs { "ingress_block", "egress_block" } do
+    if t[word] ~= nil and t[word] ~= row[word] then
+      errors.raise { call = call, netns = self.handle:describe(), errno = core.errno.EEXIST, detail = qdisc.detail(t),
+        message = ("its %s is %s, which cannot be changed"):format(word, tostring(row[word])) }
+    end
+  end
   local _, options = tcm.kind(call, t, kinds.kinds)
   local kind = kinds.kinds[row.kind]
-  if not kind or not options or tcm.same(qdisc, kind, options, row, call) then
+  if (not kind or not options or tcm.same(qdisc, kind, options, row, call)) and stab.same(call, t.stab, row.stab) then
     return row
   end
   update(self, call, row, t, options)

@@ -9,6 +9,7 @@ local kinds = require "nslua.rtnl.qdisc_kind"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
+require "nslua.rtnl.stab" -- the type of one attribute
 
 local M = {}
 
@@ -27,13 +28,6 @@ schema.struct("gnet_queue", { c = "struct gnet_stats_queue", header = gen_stats_
 ]])
 schema.struct("gnet_rate", { c = "struct gnet_stats_rate_est", header = gen_stats_h, prefix = "" }, [[ bps u32  pps u32 ]])
 schema.struct("gnet_rate64", { c = "struct gnet_stats_rate_est64", header = gen_stats_h, prefix = "" }, [[ bps u64  pps u64 ]])
-schema.struct("tc_sizespec", { c = "struct tc_sizespec", header = sched_h, prefix = "" }, [[
-  cell_log u8  size_log u8  cell_align s16  overhead s32  linklayer u32  mpu u32  mtu u32  tsize u32
-]])
-schema.set("tc_stab", { header = sched_h, prefix = "TCA_STAB_" }, [[
-  1  BASE  base  struct(tc_sizespec)
-  2  DATA  data  array(u16)
-]])
 
 local stats_set = [[
   1  BASIC       basic     struct(gnet_basic)

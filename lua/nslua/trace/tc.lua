@@ -206,6 +206,19 @@ local function one(add, kind, word, unit, value, wire)
   end
 end
 
+-- A size table, in words of tc-stab(8): of the sizes only what they are made of.
+local function sizes(add, found)
+  local words = require("nslua.rtnl.stab").read(found) or {}
+  words.overhead = words.overhead or next(words) == nil and 0 or nil
+  add "stab"
+  for _, word in ipairs { "mtu", "tsize", "mpu", "overhead", "linklayer" } do
+    local value = words[word]
+    if value then
+      add(word, type(value) == "number" and whole(value) or value)
+    end
+  end
+end
+
 -- Options as words; what they leave out; false where they cannot be told.
 local function options(add, known, m, own)
   local wire = m.options
@@ -279,6 +292,9 @@ local function family(object, word, known, own)
         add(pair[2], whole(m[pair[1]]))
       end
     end
+    if m.stab then
+      sizes(add, m.stab)
+    end
     if m.kind then
       add(m.kind)
     end
@@ -286,7 +302,7 @@ local function family(object, word, known, own)
     if left == false then
       return nil, ("%s, which has options that tc(8) works out of others"):format(table.concat(words, " "))
     end
-    return words, left or m.stab and "stab" or m.estimator and "estimator" or nil
+    return words, left or m.estimator and "estimator" or nil
   end
 
   function self.delete(context, m)
