@@ -295,6 +295,7 @@ describe("the words of a trace", function()
       "tc filter add dev v0 ingress protocol ip flower ip_proto icmp type 8 code 0",
       "tc filter add dev v0 egress bpf bytecode '1,6 0 0 4294967295' flowid 1:1",
       "tc filter add dev v0 egress bpf da bytecode '4,40 0 0 12,21 0 1 2048,6 0 0 0,6 0 0 1'",
+      "tc filter add block 22 protocol ip pref 3 matchall action drop", "tc filter del block 22 pref 3 protocol ip",
       "tc filter replace dev v0 ingress pref 5 matchall action drop", "tc filter del dev v0 ingress",
       "tc filter del dev v0 ingress pref 5 protocol ip", "tc filter del dev v0 parent 1: pref 5 protocol ip handle 800::800 u32",
     }

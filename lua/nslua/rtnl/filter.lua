@@ -24,6 +24,7 @@ tcm.message("filter", "TFILTER", 44)
 local NEW, DEL, GET = 44, 45, 46
 local ENOENT, EINVAL = core.errno.ENOENT, core.errno.EINVAL
 local ANY = 3 -- ETH_P_ALL
+local BLOCK = -1 -- TCM_IFINDEX_MAGIC_BLOCK: no link, but the block whose number stands in the place of the parent
 local SKIP_HW, SKIP_SW, IN_HW = 1, 2, 4 -- TCA_CLS_FLAGS_*
 
 -- linux/if_ether.h, ETH_P_*
@@ -37,8 +38,9 @@ protocol_names[0x0800], protocol_names[0x8100] = "ip", "802.1Q"
 
 ---@class nslua.Filter  a row
 ---@field kind string        "u32", "bpf", "matchall", "flower"
----@field dev string         `dev_index`
----@field parent string      "ingress", "egress", "1:", "1:10"; `parent_number`
+---@field dev string?        `dev_index`
+---@field parent string?     "ingress", "egress", "1:", "1:10"; `parent_number`
+---@field block integer?     the block that qdiscs share (`ingress_block`, `egress_block`); it has no dev and no parent
 ---@field pref integer       what is asked first has the lowest
 ---@field protocol string|integer  "ip", "ipv6", "arp", "802.1Q", "all"
 ---@field handle string|integer    "800::800" of u32, a number of others; `handle_number`
@@ -50,8 +52,8 @@ protocol_names[0x0800], protocol_names[0x8100] = "ip", "802.1Q"
 local filter = { name = "filter", noun = "kind", new = NEW, del = DEL, get = GET, methods = {},
   none = { [ENOENT] = "no such filter", [EINVAL] = "no such filter" }, missing = ENOENT }
 
-filter.writers = { true, kind = true, dev = true, parent = true, pref = true, protocol = true, handle = true, chain = true, classid = true,
-  action = true, skip_hw = true, skip_sw = true }
+filter.writers = { true, kind = true, dev = true, block = true, parent = true, pref = true, protocol = true, handle = true, chain = true,
+  classid = true, action = true, skip_hw = true, skip_sw = true }
 filter.matchers = tcm.matchers "filter"
 
 -- The two halves of `info`: the preference, and the protocol in network order.
@@ -91,6 +93,19 @@ end
 
 local computed = tcm.computed("filter", known)
 computed.xstats, computed.stats = nil, nil
+computed.block = function(row)
+  return schema.raw(row, "dev_index") == BLOCK and schema.raw(row, "parent_number") or nil
+end
+-- What a filter of a block has not: the wire has the block there.
+for _, word in ipairs { "dev_index", "parent_number" } do
+  computed[word] = function(row)
+    return schema.raw(row, "dev_index") ~= BLOCK and schema.raw(row, word) or nil
+  end
+end
+local parent_text = computed.parent
+computed.parent = function(row)
+  return row.block == nil and parent_text(row) or nil
+end
 computed.pref = function(row)
   return math.floor(row.info / 65536)
 end
@@ -149,6 +164,28 @@ local function flag(t, call, word, bit)
   return t[word] and bit or 0
 end
 
+local function check_block(value, call)
+  if type(value) ~= "number" or value < 1 or value > 4294967295 or value % 1 ~= 0 then
+    errors.misuse("%s: block must be a number from 1, got %s", call, tostring(value))
+  end
+  return value
+end
+
+-- Index and parent of where words are, as the wire has them.
+local function place_of(self, t, call)
+  if t.block == nil then
+    if t.dev == nil then
+      errors.misuse("%s: dev or block is needed", call)
+    end
+    return tcm.dev(self, t, call), tcm.handle(t, "parent", call, "filter")
+  elseif t.dev ~= nil then
+    errors.misuse("%s: dev and block cannot both be said", call)
+  elseif t.parent ~= nil then
+    errors.misuse("%s: a block has no parent: qdiscs name it by ingress_block and egress_block", call)
+  end
+  return BLOCK, check_block(t.block, call)
+end
+
 -- The message of words. `place`: without what is done.
 local function message_of(self, call, t, place)
   verbs.options(call, t, filter.writers)
@@ -158,7 +195,8 @@ local function message_of(self, call, t, place)
   end
   local protocol = t.protocol ~= nil and protocol_number(t.protocol, call) or not place and ANY or 0
   local pref = t.pref ~= nil and preference(t.pref, call) or 0
-  local message = { kind = kind, dev_index = tcm.dev(self, t, call), parent_number = tcm.handle(t, "parent", call, "filter"), chain = t.chain,
+  local index, parent = place_of(self, t, call)
+  local message = { kind = kind, dev_index = index, parent_number = parent, chain = t.chain,
     handle_number = t.handle ~= nil and handle_number(kind, t.handle, call) or nil, info = pref * 65536 + swap(protocol) }
   local form = known[kind]
   if place then
@@ -227,6 +265,19 @@ end
 local matchers = filter.matchers
 matchers.chain, matchers.in_hw, matchers.skip_hw, matchers.skip_sw, matchers.protocol_number = true, true, true, true, true
 matchers.pref = true
+-- The kernel is asked about the blocks of a link or parent, and tells their filters without either.
+for _, word in ipairs { "dev", "parent" } do
+  local matcher = matchers[word]
+  matchers[word] = function(self, value, call)
+    local field, wanted = matcher(self, value, call)
+    return function(row)
+      return row.block ~= nil or row[field] == wanted
+    end
+  end
+end
+matchers.block = function(_, value, call)
+  return "block", check_block(value, call)
+end
 matchers.protocol = function(_, value, call)
   return "protocol_number", protocol_number(value, call)
 end
@@ -281,34 +332,42 @@ filter.class = schema.class {
   computed = computed,
   hidden = hidden,
   same = function(a, b)
-    return a.dev_index == b.dev_index and a.parent_number == b.parent_number and a.info == b.info and a.handle_number == b.handle_number
-      and a.chain == b.chain and schema.rowset(a).handle == schema.rowset(b).handle
+    return a.block == b.block and a.dev_index == b.dev_index and a.parent_number == b.parent_number and a.info == b.info
+      and a.handle_number == b.handle_number and a.chain == b.chain and schema.rowset(a).handle == schema.rowset(b).handle
   end,
 }
-filter.detail = tcm.describer { 1, "kind", "dev", "parent", "pref", "protocol", "handle", "chain" }
+filter.detail = tcm.describer { 1, "kind", "dev", "block", "parent", "pref", "protocol", "handle", "chain" }
 
--- Where filters can be on a link: the kernel tells of one place at a time.
+-- Where filters can be on a link: the kernel tells of one place at a time. A block is one place, however many share it.
 local PLACES = { clsact = { "ingress", "egress" }, ingress = { "ingress" } }
-local function parents(self, index)
+local function parents(self, index, wanted)
   local collection = require("nslua.rtnl").collection
-  local out = {}
+  local out, blocks, classful = {}, {}, {}
+  local function place(dev, parent, block)
+    if wanted and parent ~= wanted or block and blocks[block] then
+      return
+    elseif block then
+      blocks[block] = true
+      dev, parent = BLOCK, block
+    end
+    out[#out + 1] = { dev, parent }
+  end
   for row in collection(self.handle, "qdisc"):each(index and { dev = index } or nil) do
     local kind, dev = row.kind, row.dev_index
-    for _, place in ipairs(PLACES[kind] or {}) do
-      out[#out + 1] = { dev, handle.number(place, "filter.list", "parent", "filter") }
+    for _, name in ipairs(PLACES[kind] or {}) do
+      place(dev, handle.number(name, "filter.list", "parent", "filter"), row[name .. "_block"])
     end
     if row.handle_number > 0 and not PLACES[kind] and kind ~= "mq" and (kinds.classes[kind] or not kinds.kinds[kind]) then
-      out[#out + 1] = { dev, row.handle_number }
+      place(dev, row.handle_number)
       if kind == "htb" then
-        out.classful = out.classful or {}
-        out.classful[dev] = true
+        classful[dev] = true
       end
     end
   end
-  for dev in pairs(out.classful or {}) do
+  for dev in pairs(classful) do
     for class in collection(self.handle, "class"):each { dev = dev } do
       if class.kind == "htb" then
-        out[#out + 1] = { dev, class.classid_number }
+        place(dev, class.classid_number)
       end
     end
   end
@@ -317,34 +376,37 @@ end
 
 function filter.payloads(self, words, call)
   local S = filter.schema or verbs.schema(filter)
-  local index = words.dev and tcm.dev(self, words, call) or words.dev_index
-  if index and words.parent then
-    return { S:encode { dev_index = index, parent_number = tcm.handle(words, "parent", call, "filter"), chain = words.chain or nil } }
+  local index, parent
+  if words.block ~= nil then
+    index, parent = place_of(self, words, call)
+  else
+    index = words.dev and tcm.dev(self, words, call) or words.dev_index
+    parent = words.parent and tcm.handle(words, "parent", call, "filter")
   end
   local payloads = {}
-  for _, place in ipairs(parents(self, index)) do
-    payloads[#payloads + 1] = S:encode { dev_index = place[1], parent_number = place[2], chain = words.chain or nil }
+  for i, place in ipairs(index and parent and { { index, parent } } or parents(self, index, parent)) do
+    payloads[i] = S:encode { dev_index = place[1], parent_number = place[2], chain = words.chain or nil }
   end
   return payloads
 end
 
 -- Finding one ---------------------------------------------------------------------------------------------------------------------
 
-local KEY = { dev = true, parent = true, pref = true, handle = true, kind = true, protocol = true, chain = true, [1] = true }
+local KEY = { dev = true, block = true, parent = true, pref = true, handle = true, kind = true, protocol = true, chain = true, [1] = true }
 
 local function key_words(call, key)
   local kind = type(key)
   if kind == "userdata" then
-    return { dev = key.dev_index, parent = key.parent_number, pref = key.pref, handle = key.handle_number, kind = key.kind,
+    return { dev = key.dev_index, block = key.block, parent = key.parent_number, pref = key.pref, handle = key.handle_number, kind = key.kind,
       protocol = key.protocol_number, chain = key.chain }
   elseif kind == "table" then
     verbs.options(call .. ": key", key, KEY)
-    if key.dev == nil then
-      errors.misuse("%s: dev is needed", call)
+    if key.dev == nil and key.block == nil then
+      errors.misuse("%s: dev or block is needed", call)
     end
     return key
   end
-  errors.misuse("%s: a filter is named by { dev =, parent =, pref =, ... } or its row, got %s", call, kind)
+  errors.misuse("%s: a filter is named by { dev =, parent =, pref =, ... }, { block =, pref =, ... } or its row, got %s", call, kind)
 end
 filter.key_words = key_words
 
@@ -355,6 +417,7 @@ end
 -- Verbs ---------------------------------------------------------------------------------------------------------------------------
 
 local unknown_kind = { ["TC classifier not found"] = true, ["Specified filter kind is unknown"] = true }
+local SHARED = "This filter block is shared. Please use the block index to manipulate the filters"
 local unknown_action = { ["Failed to load TC action module"] = true }
 
 local function send(self, call, flags, message, words, asked, none)
@@ -366,6 +429,9 @@ local function send(self, call, flags, message, words, asked, none)
         names[i] = "act_" .. act.kind
       end
       return ("this kernel has not all of these actions: `modprobe -a %s`, or a kernel that has them"):format(table.concat(names, " "))
+    end
+    if extack == SHARED then
+      return "its filters are those of a block: say block = the qdisc's ingress_block or egress_block, and neither dev nor parent"
     end
     if errno == core.errno.EEXIST and flags == 0 and message.kind == "matchall" then
       return "a matchall cannot be changed: delete it and add it"
@@ -386,7 +452,7 @@ local function made(self, call, flags, t)
     return row
   end
   -- older kernels (6.1) echo a matchall as the place it is at
-  local rows = verbs.list(self, { dev = message.dev_index, parent = row and row.parent_number or t.parent, kind = message.kind,
+  local rows = verbs.list(self, { dev = t.dev, block = t.block, parent = row and row.parent_number or t.parent, kind = message.kind,
     pref = row and row.pref or t.pref, chain = t.chain or 0, handle = t.handle })
   return rows[#rows]
 end
@@ -395,9 +461,9 @@ local methods = filter.methods
 
 ---Add a filter. rtnetlink(7), RTM_NEWTFILTER.
 ---
----`t`: the kind at [1], dev, parent ("ingress" and "egress" of a clsact or ingress qdisc, "1:", "1:10"; the link's root qdisc), pref (the
----kernel chooses one below those there are), protocol ("ip", "ipv6", "arp", "802.1Q"; "all" is the default), handle, chain, classid (where
----its packets go), action, skip_hw, skip_sw, and a table named after the kind:
+---`t`: the kind at [1], dev (or `block`: of all qdiscs with that `ingress_block` or `egress_block`), parent ("ingress" and "egress" of a clsact
+---or ingress qdisc, "1:", "1:10"; the link's root qdisc), pref (the kernel chooses one below those there are), protocol ("ip", "ipv6", "arp",
+---"802.1Q"; "all" is the default), handle, chain, classid (where its packets go), action, skip_hw, skip_sw, and a table named after the kind:
 ---`u32 = { match = "ip dst 10.0.0.0/8" | { value, mask, off } | a list of these }` (words of tc-u32(8)),
 ---`flower = { ip_proto = "tcp", dst_port = 80, src_ip =, dst_ip =, src_mac =, dst_mac =, vlan_id =, tcp_flags =, ip_tos =, ip_ttl =, ... }`,
 ---`bpf = { fd = | ops = { { code, jt, jf, k }, ... }, name =, direct_action = }`, `matchall`.
@@ -421,7 +487,7 @@ end
 -- Words of a row, with others in their place.
 local function update(self, call, row, t, options, asked)
   local form = known[row.kind]
-  local words = { row.kind, dev = row.dev_index, parent = row.parent_number, pref = row.pref, protocol = row.protocol_number,
+  local words = { row.kind, dev = row.dev_index, block = row.block, parent = row.parent_number, pref = row.pref, protocol = row.protocol_number,
     handle = row.handle_number, chain = row.chain, classid = row.classid, action = row.action, skip_hw = row.skip_hw, skip_sw = row.skip_sw }
   for _, word in ipairs { "classid", "action", "skip_hw", "skip_sw" } do
     if t[word] ~= nil then
@@ -436,7 +502,7 @@ end
 
 ---Change what a filter does; what is not said stays as it is, `false` takes away. A program given by `fd` must be given again; a matchall
 ---cannot be changed (EEXIST).
----@param key table  { dev =, parent =, pref =, handle =, kind =, protocol = } or a row
+---@param key table  { dev = | block =, parent =, pref =, handle =, kind =, protocol = } or a row
 ---@param t table
 function methods:change(key, t)
   local call = "filter.change"
@@ -446,7 +512,7 @@ function methods:change(key, t)
   if kind and kind ~= row.kind then
     errors.misuse("%s: it is of kind %s: replace it", call, row.kind)
   end
-  for _, word in ipairs { "dev", "parent", "pref", "protocol", "chain", "handle" } do
+  for _, word in ipairs { "dev", "block", "parent", "pref", "protocol", "chain", "handle" } do
     if t[word] ~= nil then
       errors.misuse("%s: %s cannot be changed", call, word)
     end
@@ -460,7 +526,7 @@ end
 function methods:ensure(t)
   local call = "filter.ensure"
   local message, options = message_of(self, call, t)
-  local rows = verbs.list(self, { dev = message.dev_index, parent = t.parent, kind = message.kind, pref = t.pref, chain = t.chain or 0 })
+  local rows = verbs.list(self, { dev = t.dev, block = t.block, parent = t.parent, kind = message.kind, pref = t.pref, chain = t.chain or 0 })
   for _, row in ipairs(rows) do
     if (not message.handle_number or message.handle_number == row.handle_number) and same(self, message, options, row) then
       return row
@@ -476,7 +542,7 @@ function methods:ensure(t)
 end
 
 ---Delete a filter; without a handle in the key, all those of its pref.
----@param key table  with dev and pref, or a row
+---@param key table  with dev (or block) and pref, or a row
 ---@param options? { absent: "ok" }
 function methods:delete(key, options)
   local call = "filter.delete"
@@ -485,7 +551,7 @@ function methods:delete(key, options)
   if words.pref == nil then
     errors.misuse("%s: pref is needed: without it every filter would go", call)
   end
-  if words.parent == nil then
+  if words.parent == nil and words.block == nil then
     local row = verbs.existing(self, call, words, absent)
     if not row then
       return

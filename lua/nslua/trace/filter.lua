@@ -132,7 +132,9 @@ end
 
 -- Where the filter is, and which it is.
 local function place(add, context, row, m)
-  if m.dev_index and m.dev_index ~= 0 then
+  if row.block then
+    add("block", whole(row.block))
+  elseif m.dev_index and m.dev_index ~= 0 then
     add("dev", context.link(m.dev_index))
   end
   local parent = row.parent
