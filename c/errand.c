@@ -175,7 +175,6 @@ static int errand_main(void *p)
 
 static int go(struct errand *e)
 {
-	int flags = CLONE_FILES | (e->private ? 0 : CLONE_VM | CLONE_VFORK);
 	/* Not on ours: Lua may run in a thread with little. */
 	char *stack = mmap(NULL, ERRAND_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	sigset_t all, old;
@@ -190,7 +189,10 @@ static int go(struct errand *e)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
-	pid = clone(errand_main, stack + ERRAND_STACK, flags, e);
+	if (e->private)
+		pid = clone(errand_main, stack + ERRAND_STACK, CLONE_FILES, e);
+	else
+		pid = nslua_vfork(errand_main, stack + ERRAND_STACK, CLONE_FILES, e, 0);
 	if (pid < 0) {
 		e->out->en = errno;
 		snprintf(e->out->detail, sizeof(e->out->detail), "clone");

@@ -46,7 +46,7 @@ static int write_file(pid_t pid, const char *name, const char *text, size_t len,
 struct helper {
 	const char *const *argv;
 	int err; /* the write end of a pipe: its stderr */
-	int en;  /* why exec failed; shared memory */
+	int en;  /* why exec failed */
 };
 
 static int helper_main(void *p)
@@ -107,7 +107,7 @@ static int run_helper(const char *program, pid_t pid, const struct nslua_idmap *
 		return fail_at(detail, size, program);
 	h.err = p[1];
 	/* No exit signal: nobody else's wait() sees it, and an ignored SIGCHLD does not reap it. */
-	child = clone(helper_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK, &h);
+	child = nslua_vfork(helper_main, stack + sizeof(stack), 0, &h, sizeof(h));
 	close(p[1]);
 	if (child < 0) {
 		int en = errno;

@@ -141,7 +141,7 @@ static int open_there(int mntns, const char *path)
 		return -1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = clone(look_there, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES, &t); /* no exit signal */
+	pid = nslua_vfork(look_there, stack + sizeof(stack), CLONE_FILES, &t, sizeof(t)); /* no exit signal */
 	while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

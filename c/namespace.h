@@ -72,12 +72,6 @@ extern const luaL_Reg nslua_pidfd_functions[];
 
 /* visit.c: lo of that socket's namespace goes up; 0, or -1/errno. */
 int nslua_lo_up(int socket);
-/*
- * Run work(arg) in the network namespace `nsfd` (-1: in a new one) and come back.  All signals are blocked meanwhile and no
- * Lua runs.  Where this thread could go but not come back, a child that shares memory and fd table goes instead, so work() may only make
- * system calls and write to *arg.  Returns what work() does, with its errno; -1 also where the visit itself failed.
- */
-int nslua_visit(int nsfd, int (*work)(void *arg), void *arg);
 extern const luaL_Reg nslua_visit_functions[];
 void nslua_visit_classes(lua_State *L);
 

@@ -4,6 +4,7 @@
 #define NSLUA_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include "compat.h"
 
 #define NSLUA_EXPORT __attribute__((visibility("default")))
@@ -23,6 +24,13 @@ struct nslua_fd *nslua_newfd(lua_State *L);
 int nslua_checkfd(lua_State *L, int arg);
 /* Closes every fd but these two, in a child: servant.c. */
 void nslua_close_except(unsigned int lo, unsigned int hi);
+
+/*
+ * vfork.c: fn(arg) in a child that shares memory, on a stack that ends at `top`; this thread sleeps until it has ended or is another program.
+ * Its pid, or -1 and errno; it is to be waited for.  `flags`: CLONE_FILES, or 0.  What fn() leaves for the caller is in the `size` bytes at
+ * arg, nowhere else: where the kernel lets no memory be shared, only these are.
+ */
+pid_t nslua_vfork(int (*fn)(void *), char *top, int flags, void *arg, size_t size);
 
 /* A u64: an integer where Lua has 64-bit integers, else a number up to 2^53 and a decimal string above. */
 void nslua_pushu64(lua_State *L, uint64_t v);

@@ -126,7 +126,7 @@ static int make(struct maker *m)
 	m->step = "clone";
 	m->en = EINTR;
 	/* No exit signal, and so none for the servant: nobody else's wait() sees either. */
-	pid = clone(maker_main, stacks + MAKER_STACK, CLONE_VM | CLONE_VFORK | CLONE_FILES, m);
+	pid = nslua_vfork(maker_main, stacks + MAKER_STACK, CLONE_FILES, m, sizeof(struct maker));
 	if (pid < 0) {
 		m->en = errno;
 	} else {

@@ -32,10 +32,12 @@ static void leave(int own)
 	}
 }
 
+#define VISIT_ARG 64 /* bytes of an argument of work(), at most */
+
 struct errand {
 	int nsfd, rc, en;
 	int (*work)(void *arg);
-	void *arg;
+	_Alignas(16) char arg[VISIT_ARG];
 };
 
 static int run_errand(void *p)
@@ -50,16 +52,19 @@ static int run_errand(void *p)
 }
 
 /* Go by a child that shares memory and fds.  No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
-static int visit_by_child(int nsfd, int (*work)(void *), void *arg)
+static int visit_by_child(int nsfd, int (*work)(void *), void *arg, size_t size)
 {
 	_Alignas(16) char stack[32768];
-	struct errand e = { nsfd, -1, EINTR, work, arg };
-	pid_t pid = clone(run_errand, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES, &e);
+	struct errand e = { nsfd, -1, EINTR, work, { 0 } };
+	pid_t pid;
 
+	memcpy(e.arg, arg, size);
+	pid = nslua_vfork(run_errand, stack + sizeof(stack), CLONE_FILES, &e, sizeof(e));
 	if (pid < 0)
 		return -1;
 	while (waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
 		;
+	memcpy(arg, e.arg, size);
 	errno = e.en;
 	return e.rc;
 }
@@ -71,7 +76,7 @@ static int is_here(int own, int nsfd)
 	return nsfd >= 0 && fstat(own, &a) == 0 && fstat(nsfd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static int visit(int nsfd, int (*work)(void *), void *arg)
+static int visit(int nsfd, int (*work)(void *), void *arg, size_t size)
 {
 	int own = nslua_thread_ns(net_type()), rc, en;
 
@@ -91,7 +96,7 @@ static int visit(int nsfd, int (*work)(void *), void *arg)
 		else if (is_here(own, nsfd)) /* no right is needed to be where one is */
 			rc = work(arg);
 		else
-			rc = visit_by_child(nsfd, work, arg);
+			rc = visit_by_child(nsfd, work, arg, size);
 	}
 	en = errno;
 	close(own);
@@ -99,14 +104,19 @@ static int visit(int nsfd, int (*work)(void *), void *arg)
 	return rc;
 }
 
-int nslua_visit(int nsfd, int (*work)(void *), void *arg)
+/*
+ * Run work(arg) in the network namespace `nsfd` (-1: in a new one) and come back.  All signals are blocked meanwhile and no Lua runs.
+ * Where this thread could go but not come back, a child goes instead, so work() may only make system calls and write to the `size` bytes
+ * at arg.  Returns what work() does, with its errno; -1 also where the visit itself failed.
+ */
+static int go_and_return(int nsfd, int (*work)(void *), void *arg, size_t size)
 {
 	sigset_t all, old;
 	int rc, en;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = visit(nsfd, work, arg);
+	rc = visit(nsfd, work, arg, size);
 	en = errno;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = en;
@@ -128,7 +138,7 @@ static int ns_new_net(lua_State *L)
 	int fd = -1;
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (nslua_visit(-1, open_own, &fd) < 0)
+	if (go_and_return(-1, open_own, &fd, sizeof(fd)) < 0)
 		return nslua_fail(L, "unshare");
 	h->fd = fd;
 	return 1;
@@ -155,7 +165,7 @@ static int ns_socket(lua_State *L)
 	};
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (nslua_visit(nsfd, open_socket, &s) < 0)
+	if (go_and_return(nsfd, open_socket, &s, sizeof(s)) < 0)
 		return nslua_fail(L, "socket");
 	h->fd = s.fd;
 	return 1;
@@ -167,6 +177,7 @@ struct file_errand {
 	int fd;
 	int flags;
 };
+_Static_assert(sizeof(struct file_errand) <= VISIT_ARG && sizeof(struct socket_errand) <= VISIT_ARG, "an argument of work() fits");
 
 static int open_file(void *arg)
 {
@@ -193,7 +204,7 @@ static int ns_read(lua_State *L)
 	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, lua_isnoneornil(L, 3) ? O_RDONLY : O_RDWR };
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (nslua_visit(nsfd, open_file, &f) < 0)
+	if (go_and_return(nsfd, open_file, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.path);
 	h->fd = f.fd;
 	return 1;
@@ -206,7 +217,7 @@ static int ns_write(lua_State *L)
 	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, O_WRONLY };
 
 	f.text = luaL_checklstring(L, 3, &f.len);
-	if (nslua_visit(nsfd, open_file, &f) < 0)
+	if (go_and_return(nsfd, open_file, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.path);
 	lua_pushboolean(L, 1);
 	return 1;
