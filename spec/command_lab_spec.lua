@@ -82,7 +82,7 @@ exit
     assert.is_false(ok)
     assert.is_truthy(out:find("line 1, column 6", 1, true) and out:find("\n       ^", 1, true), out)
     assert.is_truthy(lab(""):find("a file, -e <text>, or one of list", 1, true))
-    assert.is_truthy(lab("enter"):find("usage: nslua lab enter", 1, true))
+    assert.is_truthy(lab("enter"):find("the name of a lab is missing", 1, true))
     assert.is_truthy(lab("--help"):find("destroy", 1, true))
   end)
 end)

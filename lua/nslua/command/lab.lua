@@ -4,7 +4,6 @@
 -- link h1 r1 down, and Lua. Leaving it takes the lab down, unless --keep NAME says otherwise. A file ending in .lua is a script that
 -- returns what ns.lab takes.
 
-local columns = require "nslua.command.cli.columns"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local host = require "nslua.host"
@@ -21,13 +20,13 @@ local declaration = options.declare {
     help = "of the drawing; shell: a script of ip(8) that builds the same" },
   { "a", "addresses", help = "draw addresses too" },
   { "q", "quiet", help = "do not draw it at the beginning" },
-  { "j", "json", help = "list: print JSON" },
   commands = {
-    { "list", help = "labs that run" },
-    { "enter", usage = "<name> [<node>]", help = "a shell on a node (by default the first host)" },
-    { "exec", usage = "<name> <node> <program> ...", help = "run a program on a node" },
-    { "destroy", usage = "<name>", help = "end a lab and all that runs in it" },
+    { "list", usage = "[-j|-q]", help = "the labs that run" },
+    { "enter", usage = "<name> [<node>]", operands = "lab", help = "a shell on a node, the first host if none is said" },
+    { "exec", usage = "<name> <node> <program> ...", operands = "lab", help = "run a program on a node" },
+    { "destroy", usage = "<name>...", operands = "lab", help = "end labs that are kept" },
   },
+  notes = "nslua lab <command> --help tells more of a command.",
   examples = {
     { "nslua lab -e 'h1 --10ms-- r1 -- h2'", "two hosts and a router between them, and a prompt" },
     { "nslua lab -d -f svg net.lab > net.svg", "a picture of what a file says" },
@@ -37,66 +36,6 @@ local declaration = options.declare {
 
 local function lab()
   return require("nslua").lab
-end
-
-local verbs = {}
-
-function verbs.list(o)
-  for i = 2, #o do
-    o.json = o.json or o[i] == "-j" or o[i] == "--json" or errors.misuse "usage: nslua lab list [-j]"
-  end
-  local rows = {}
-  for i, each in ipairs(lab().list()) do
-    rows[i] = { NAME = each.name, NODES = tostring(#each.nodes), PID = each.pid and tostring(each.pid) or "", KEPT = each.kept and "kept" or "",
-      SINCE = os.date("%Y-%m-%d %H:%M:%S", each.since) }
-  end
-  if o.json then
-    io.write(require("nslua.schema").json(lab().list()), "\n")
-    return 0
-  end
-  columns.print("labs", { { name = "NAME" }, { name = "NODES", right = true }, { name = "PID", right = true }, { name = "KEPT" },
-    { name = "SINCE" } }, rows, {})
-  return 0
-end
-
-local function node_of(opened, name)
-  if not name then
-    for _, node in ipairs(opened.nodes) do
-      if node.kind == "host" then
-        return node
-      end
-    end
-    return opened.nodes[1]
-  end
-  local node = opened.node[name]
-  if not node then
-    errors.misuse("%s", require("nslua.check").unknown("node", name, opened.node))
-  end
-  return node
-end
-
-function verbs.enter(o)
-  if not o[2] or o[4] then
-    errors.misuse "usage: nslua lab enter <name> [<node>]"
-  end
-  local opened <close> = lab().open(o[2])
-  return node_of(opened, o[3]):shell()
-end
-
-function verbs.exec(o)
-  if not o[4] then
-    errors.misuse "usage: nslua lab exec <name> <node> <program> [<argument>...]"
-  end
-  local opened <close> = lab().open(o[2])
-  return node_of(opened, o[3]):shell(table.move(o, 4, #o, 1, {}))
-end
-
-function verbs.destroy(o)
-  if not o[2] or o[3] then
-    errors.misuse "usage: nslua lab destroy <name>"
-  end
-  lab().destroy(o[2])
-  return 0
 end
 
 -- What a file says: a text, or what a script returns.
@@ -148,9 +87,18 @@ local function run(o)
   return require "nslua.command.lab.prompt".run(built)
 end
 
+local function is_command(word)
+  for _, sub in ipairs(declaration.commands) do
+    if sub[1] == word then
+      return true
+    end
+  end
+  return false
+end
+
 return function(args)
-  return declaration:run(args, function(o)
-    local verb = not o.execute and verbs[o[1]]
-    return verb and verb(o) or not verb and run(o)
-  end)
+  if is_command(args[1]) then
+    return require("nslua.command.lab." .. args[1])(table.move(args, 2, #args, 1, {}))
+  end
+  return declaration:run(args, run)
 end

@@ -290,7 +290,7 @@ function M.open(name)
     keeper.trust(home.fd) -- this user's own
   end
   local ok, self = pcall(function()
-    local lab = new(M.topology(said.topology), { home = home, kept = kept, name = said.name, is_open_copy = true })
+    local lab = new(M.topology(said.topology), { home = home, kept = kept, name = said.name, common = said.common, is_open_copy = true })
     for i, each in ipairs(lab.plan.nodes) do
       if each.name ~= said.nodes[i] then
         errors.raise { call = "lab.open", message = "its description does not fit its nodes", detail = name }

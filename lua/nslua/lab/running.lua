@@ -74,7 +74,7 @@ function M.publish(lab, socket, keep)
     names[i], fds[i + 1] = node.node_name, node.fd
   end
   local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = os.time(), nodes = names,
-    topology = lab.topology, userns = lab.home ~= nil })
+    topology = lab.topology, common = lab.common, userns = lab.home ~= nil })
   fds[1] = errors.check("lab", nil, core.running.describe(text))
   fds[#fds + 1] = lab.home and lab.home.fd
   local process = lab.keeper.process

@@ -13,6 +13,7 @@ local kinds = {
   signame = 'compgen -A signal -- "$cur"',
   ["uid|name"] = 'compgen -u -- "$cur"',
   ["gid|name"] = 'compgen -g -- "$cur"',
+  lab = 'compgen -W "$(nslua lab list -q 2>/dev/null)" -- "$cur"',
   schema = 'compgen -W "$(nslua schema -n | cut -d" " -f1)" -- "$cur"',
 }
 
