@@ -11,6 +11,8 @@
 #define RETRIES 10
 #define CHUNK (512 * 1024)
 
+static const char gone[] = "this dump has been gone through, or collected";
+
 /* Datagrams as they came, one behind the other. */
 struct chunk {
 	struct chunk *next;
@@ -24,6 +26,8 @@ struct dump {
 	size_t count;
 	bool interrupted; /* the objects changed while the kernel wrote: after every retry */
 	bool filtered;    /* the kernel says that it applied the filter of the request */
+	uint32_t turn;    /* changes with every step: rows of the one before have expired */
+	uint32_t life;    /* changes when the chunks are freed or given to `rows`: nobody else may go through them then */
 	/* where message number `index` is, for those who step through */
 	const struct chunk *chunk;
 	size_t offset, index;
@@ -32,6 +36,7 @@ struct dump {
 struct cursor {
 	const struct chunk *chunk;
 	size_t offset;
+	uint32_t life;
 };
 
 static void reset(struct dump *d)
@@ -49,6 +54,8 @@ static void reset(struct dump *d)
 	d->filtered = false;
 	d->chunk = NULL;
 	d->index = 0;
+	d->turn++;
+	d->life++;
 }
 
 static struct chunk *room(struct dump *d)
@@ -207,7 +214,7 @@ static void record(lua_State *L, const struct nlmsghdr *h)
 static const struct nlmsghdr *at(lua_State *L, struct dump *d, int arg)
 {
 	lua_Integer i = luaL_checkinteger(L, arg);
-	struct cursor c = { d->chunk, d->offset };
+	struct cursor c = { d->chunk, d->offset, d->life };
 	const struct nlmsghdr *h = NULL;
 
 	luaL_argcheck(L, i >= 1 && (size_t)i <= d->count, arg, "no message of that number");
@@ -278,7 +285,7 @@ static void forget(struct dump *d, const struct chunk *until)
 static int dump_rows(lua_State *L)
 {
 	struct dump *d = check(L, 1);
-	struct cursor c = { d->first, 0 };
+	struct cursor c = { d->first, 0, 0 };
 	const struct nlmsghdr *h;
 	int n = 0, borrow = 0, family = (int)luaL_optinteger(L, 6, 0);
 	bool filter;
@@ -295,6 +302,8 @@ static int dump_rows(lua_State *L)
 	d->count = 0; /* nobody finds one by its number any more */
 	d->chunk = NULL;
 	d->index = 0;
+	c.life = ++d->life;
+	d->turn++;
 	while ((h = step(d, &c))) {
 		const void *p = NLMSG_DATA(h);
 		size_t len = NLMSG_PAYLOAD(h, 0);
@@ -305,15 +314,15 @@ static int dump_rows(lua_State *L)
 			continue;
 		if (filter) {
 			bool wanted;
-			void *row = nslua_row_borrow(L, borrow, p, len);
 
 			lua_pushvalue(L, 5);
-			lua_pushvalue(L, -2);
+			nslua_row_borrow(L, borrow, p, len, &d->turn);
 			lua_call(L, 1, 1);
 			wanted = lua_toboolean(L, -1);
 			lua_pop(L, 1);
-			nslua_row_expire(row);
-			lua_pop(L, 1);
+			d->turn++;
+			if (c.life != d->life)
+				luaL_error(L, "%s", gone);
 			if (!wanted)
 				continue;
 		}
@@ -324,30 +333,26 @@ static int dump_rows(lua_State *L)
 	return 1;
 }
 
-/* The iterator of each.  Upvalues: dump, context, the row it gave last, its cursor, the family. */
+/* The iterator of each.  Upvalues: dump, context, its cursor, the family. */
 static int each_next(lua_State *L)
 {
 	struct dump *d = lua_touserdata(L, lua_upvalueindex(1));
-	void *last = lua_touserdata(L, lua_upvalueindex(3));
-	struct cursor *c = lua_touserdata(L, lua_upvalueindex(4));
+	struct cursor *c = lua_touserdata(L, lua_upvalueindex(3));
 	const struct nlmsghdr *h;
 
-	if (last)
-		nslua_row_expire(last);
+	if (c->life != d->life)
+		return luaL_error(L, "%s", gone);
+	d->turn++;
 	lua_settop(L, 0);
 	do
 		h = step(d, c);
-	while (h && !of_family(h, (int)lua_tointeger(L, lua_upvalueindex(5))));
+	while (h && !of_family(h, (int)lua_tointeger(L, lua_upvalueindex(4))));
 	if (!h) {
-		lua_pushnil(L);
-		lua_replace(L, lua_upvalueindex(3));
 		lua_pushnil(L);
 		return 1;
 	}
 	record(L, h);
-	nslua_row_borrow(L, lua_upvalueindex(2), NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
-	lua_pushvalue(L, -1);
-	lua_replace(L, lua_upvalueindex(3));
+	nslua_row_borrow(L, lua_upvalueindex(2), NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0), &d->turn);
 	return 1;
 }
 
@@ -363,12 +368,12 @@ static int dump_each(lua_State *L)
 	nslua_row_context(L, 2, 3, 4, 1);
 	lua_pushvalue(L, 1);
 	lua_pushvalue(L, 5);
-	lua_pushnil(L);
 	c = lua_newuserdatauv(L, sizeof(*c), 0);
 	c->chunk = d->first;
 	c->offset = 0;
+	c->life = d->life;
 	lua_pushinteger(L, family);
-	lua_pushcclosure(L, each_next, 5);
+	lua_pushcclosure(L, each_next, 4);
 	return 1;
 }
 

@@ -14,15 +14,24 @@ struct row {
 static const char expired[] = "this row lived until the next step of each: call decode() to keep it";
 static const char mark; /* its address in CTX_ROW: a metatable of rows */
 
-static const uint8_t **elsewhere(struct row *r)
+/* Of a borrowed row: where its bytes are, as long as *turn is what it was. */
+struct loan {
+	const uint8_t *p;
+	const uint32_t *turn;
+	uint32_t at;
+};
+
+static struct loan *loan(struct row *r)
 {
-	return (const uint8_t **)(void *)r->data;
+	return (struct loan *)(void *)r->data;
 }
 
 /* Its bytes; NULL: it expired. */
 static const uint8_t *bytes(struct row *r)
 {
-	return r->borrowed ? *elsewhere(r) : r->data;
+	if (!r->borrowed)
+		return r->data;
+	return *loan(r)->turn == loan(r)->at ? loan(r)->p : NULL;
 }
 
 static struct row *test(lua_State *L, int arg)
@@ -75,20 +84,14 @@ void nslua_row_push(lua_State *L, int context, const uint8_t *p, size_t n)
 	r->n = (uint32_t)n;
 }
 
-/* A row over bytes that the context keeps alive, until nslua_row_expire. */
-void *nslua_row_borrow(lua_State *L, int context, const uint8_t *p, size_t n)
+/* A row over bytes that are there until *turn changes; the context keeps what that is in. */
+void nslua_row_borrow(lua_State *L, int context, const uint8_t *p, size_t n, const uint32_t *turn)
 {
-	struct row *r = new_row(L, context, sizeof(p));
+	struct row *r = new_row(L, context, sizeof(struct loan));
 
+	*loan(r) = (struct loan){ p, turn, *turn };
 	r->borrowed = true;
-	*elsewhere(r) = p;
 	r->n = (uint32_t)n;
-	return r;
-}
-
-void nslua_row_expire(void *row)
-{
-	*elsewhere(row) = NULL;
 }
 
 /* S:row(bytes [, class [, rowset]]) -> row. */

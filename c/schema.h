@@ -236,8 +236,7 @@ bool nslua_raw_push(struct nslua_reader *r, int32_t lookup);
 void nslua_row_context(lua_State *L, int schema, int cls, int rowset, int keep);
 void nslua_row_seal(lua_State *L, int context);                                 /* row.c: the metamethods */
 void nslua_row_push(lua_State *L, int context, const uint8_t *p, size_t n);
-void *nslua_row_borrow(lua_State *L, int context, const uint8_t *p, size_t n);
-void nslua_row_expire(void *row);
+void nslua_row_borrow(lua_State *L, int context, const uint8_t *p, size_t n, const uint32_t *turn);
 
 /* Text that grows in a userdata at a fixed stack slot: nothing is lost if Lua raises (json.c). */
 struct nslua_out {
