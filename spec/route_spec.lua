@@ -268,21 +268,32 @@ describe("routes", function()
     local shown = rtnl.inside(a, "ip route show 10.1.0.0/16")
     for _, text in ipairs { "mtu lock 1400", "rtt lock 300ms", "rttvar 100ms", "rto_min lock 200ms", "quickack 1", "initcwnd 10", "initrwnd 20",
       "ssthresh 5", "cwnd 6", "window 7000", "reordering 4", "features ecn", "congctl reno", "fastopen_no_cookie 1", "hoplimit 9", "advmss 1300" } do
-      if text ~= "rto_min lock 200ms" then
-        assert.is_truthy(shown:find(text, 1, true), text .. " in " .. shown)
-      end
+      assert.is_truthy(shown:find(text, 1, true), text .. " in " .. shown)
     end
     for word, value in pairs(t) do
       if word ~= 1 then
-        assert.same(word == "rttvar" and 0.1 or value, row[word], tostring(word))
+        assert.same(word == "rttvar" and 0.1 or word == "lock" and { "mtu", "rto_min", "rtt" } or value, row[word], tostring(word))
       end
     end
+    assert.equal(1, #a.route:list { lock = { "rtt", "mtu", "rto_min" } })
+    assert.equal(0, #a.route:list { lock = { "mtu", "rto_min" } })
     assert.equal(1, #a.route:list { rtt = "300ms", quickack = true, features = "ecn", lock = { "rtt", "mtu" } })
     assert.is_true(a.route:ensure(t) == row)
     a.route:change(row, { quickack = false, rtt = false, lock = "mtu" })
     row = a.route:get "10.1.0.0/16"
-    assert.same({ nil, { "mtu" }, 0.2 }, { row.rtt, row.lock, row.rto_min })
+    assert.same({ nil, { "mtu", "rto_min" }, 0.2 }, { row.rtt, row.lock, row.rto_min })
     assert.is_falsy(row.quickack)
+    a.route:change(row, { rto_min = false, lock = { "mtu", "hoplimit" } })
+    row = a.route:get "10.1.0.0/16"
+    assert.same({ { "hoplimit", "mtu" } }, { row.lock, row.rto_min })
+  end)
+
+  it("whose least timeout of TCP is set lock it, for TCP heeds no other", function()
+    assert.same({ "rto_min" }, a.route:add({ "10.1.0.0/16", dev = "eth0", rto_min = "50ms" }).lock)
+    a.route:change("10.1.0.0/16", { mtu = 1300 })
+    assert.same({ "rto_min" }, a.route:get("10.1.0.0/16").lock)
+    a.route:change("10.1.0.0/16", { rto_min = false })
+    assert.is_nil(a.route:get("10.1.0.0/16").lock)
   end)
 
   it("of tables above 255 say so where the header has no room", function()

@@ -33,7 +33,7 @@ local ESRCH, ENOENT, ENETUNREACH = core.errno.ESRCH, core.errno.ENOENT, core.err
 ---@field nexthops table[]?  { via =, dev =, dev_index =, weight =, onlink = } of a multipath route
 ---@field mtu integer?       and the other metrics: advmss window rtt rttvar rto_min (seconds) ssthresh cwnd initcwnd initrwnd hoplimit quickack
 ---congctl features ...
----@field lock string[]?     metrics that path MTU discovery and TCP may not change
+---@field lock string[]?     metrics that path MTU discovery and TCP may not change; rto_min is locked wherever it is set, as TCP heeds no other
 ---@field encap nslua.Encap?  what its packets are wrapped in
 ---@field as string?         labels that an MPLS route puts in place of its own ("200/300")
 ---@field nhid integer?      its nexthop object
@@ -198,7 +198,20 @@ matchers.metric = function(_, value)
   end
 end
 matchers.lock = function(_, value, call)
-  return "lock", routewords.locked(routewords.lock_mask(value, call))
+  local wanted = routewords.locked(routewords.lock_mask(value, call))
+  local named = table.concat(wanted, " "):find("rto_min", 1, true)
+  return function(row)
+    local at = 0
+    for _, metric in ipairs(row.lock or {}) do
+      if named or metric ~= "rto_min" then -- which is locked wherever it is set
+        at = at + 1
+        if metric ~= wanted[at] then
+          return false
+        end
+      end
+    end
+    return at == #wanted
+  end
 end
 -- It counts down: one of the asked length or less is as it should be.
 matchers.expires = function(_, value, call)

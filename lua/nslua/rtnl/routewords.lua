@@ -42,6 +42,8 @@ end
 M.metrics = { mtu = 2, window = 3, rtt = 4, rttvar = 5, ssthresh = 6, cwnd = 7, advmss = 8, reordering = 9, hoplimit = 10, initcwnd = 11,
   features = 12, rto_min = 13, initrwnd = 14, quickack = 15, congctl = 16, fastopen_no_cookie = 17 }
 
+local RTO_MIN_LOCKED = 2 ^ M.metrics.rto_min
+
 -- Words that may be false: the others are left out, or removed by `change`.
 M.yes_no = { onlink = true, pervasive = true, ttl_propagate = true, quickack = true, fastopen_no_cookie = true }
 
@@ -362,6 +364,10 @@ function M.message(handle, call, t, deleting)
       how(message, value, call, handle, family)
     end
   end
+  local metrics = message.metrics
+  if metrics and metrics.rto_min and math.floor((metrics.lock or 0) / RTO_MIN_LOCKED) % 2 == 0 then
+    metrics.lock = (metrics.lock or 0) + RTO_MIN_LOCKED -- TCP heeds no other; so does ip(8)
+  end
   if not deleting or family == AF_MPLS then
     message.type = message.type or types.unicast
   end
@@ -395,6 +401,10 @@ function M.all_of_row(row)
   end
   for metric in pairs(M.metrics) do
     words[metric] = row[metric]
+  end
+  if words.lock and words.rto_min then -- its lock comes and goes with it
+    local mask = M.lock_mask(words.lock, "route")
+    words.lock = M.locked(mask - math.floor(mask / RTO_MIN_LOCKED) % 2 * RTO_MIN_LOCKED)
   end
   if words.family == "inet" then
     words.pref = nil
