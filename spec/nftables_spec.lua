@@ -15,6 +15,7 @@ table inet t {
   }
   chain d {
     tcp dport { 80, 443 } log prefix "x" reject
+    return
   }
 }
 ]]
@@ -78,6 +79,8 @@ describe("nftables", function()
     local e = rules[1].expressions
     assert.same({ "l4proto", "transport", "\0\22", "accept" }, { e[1].data.key, e[3].data.base, e[4].data.data.value, e[6].data.data.verdict.code })
     assert.equal("d", rules[2].expressions[#rules[2].expressions].data.data.verdict.chain)
+    local last = a.nftables:rules({ table = "t", chain = "d" })[2]
+    assert.equal("return", last.expressions[1].data.data.verdict.code)
     assert.equal("fib", rules[3].expressions[1].name)
     assert.is_string(rules[3].expressions[1].data)
   end)

@@ -65,7 +65,7 @@ local function object(row, _, o)
     local from, to = row.realms >> 16, row.realms & 0xffff
     out:add("flow_from", from ~= 0 and ("%d"):format(from) or nil):add("flow_to", ("%d"):format(to))
   end
-  if row.action == "goto_" then
+  if row.action == "goto" then
     out:add("goto", row.goto_):add("unresolved", flags.unresolved and null)
   elseif row.action == "nop" then
     out:add("nop", null)
@@ -103,7 +103,7 @@ local function action(row)
     return "lookup l3mdev-table"
   elseif row.action == "lookup" then
     return "lookup " .. tostring(row.table)
-  elseif row.action == "goto_" then
+  elseif row.action == "goto" then
     return ("goto %d"):format(row.goto_)
   end
   return tostring(row.action)

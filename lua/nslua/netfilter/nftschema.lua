@@ -25,8 +25,7 @@ flags("element_flag", "NFT_SET_ELEM_", { interval_end = 1, catchall = 2 })
 book:enum("policy", { header = "linux/netfilter.h", prefix = "NF_" }, { drop = 0, accept = 1 })
 -- the words of nft(8)
 book:enum("verdict", {}, { drop = 0, accept = 1, stolen = 2, queue = 3, continue = 4294967295,
-  break_ = 4294967294, jump = 4294967293, goto_ = 4294967292,
-  return_ = 4294967291 })
+  ["break"] = 4294967294, jump = 4294967293, ["goto"] = 4294967292, ["return"] = 4294967291 })
 enum("cmp_op", "NFT_CMP_", { eq = 0, neq = 1, lt = 2, lte = 3, gt = 4, gte = 5 })
 book:enum("payload_base", { header = header, prefix = "NFT_PAYLOAD_", c = { link = "NFT_PAYLOAD_LL_HEADER", network = "NFT_PAYLOAD_NETWORK_HEADER",
   transport = "NFT_PAYLOAD_TRANSPORT_HEADER", inner = "NFT_PAYLOAD_INNER_HEADER" } }, { link = 0, network = 1, transport = 2, inner = 3 })

@@ -11,8 +11,8 @@ require "nslua.rtnl.address" -- enum inet_family
 
 local header = "linux/fib_rules.h"
 
-schema.enum("rule_action", { header = header, prefix = "FR_ACT_", c = { lookup = "FR_ACT_TO_TBL", goto_ = "FR_ACT_GOTO" } }, {
-  unspec = 0, lookup = 1, goto_ = 2, nop = 3, blackhole = 6, unreachable = 7, prohibit = 8 })
+schema.enum("rule_action", { header = header, prefix = "FR_ACT_", c = { lookup = "FR_ACT_TO_TBL" } }, {
+  unspec = 0, lookup = 1, ["goto"] = 2, nop = 3, blackhole = 6, unreachable = 7, prohibit = 8 })
 schema.flags("rule_flags", { header = header, prefix = "FIB_RULE_", c = { ["not"] = "FIB_RULE_INVERT" } }, {
   permanent = 1, ["not"] = 2, unresolved = 4, iif_detached = 8, oif_detached = 16, find_saddr = 0x10000 })
 schema.struct("fib_rule_hdr", { c = "struct fib_rule_hdr", header = header, prefix = "" }, [[
@@ -232,7 +232,7 @@ local function message_of(call, t, deleting)
   elseif not deleting then
     message.proto_number = PROTO_BOOT
   end
-  local action = t.action == "goto" and "goto_" or t.action
+  local action = t.action
   if action == nil then
     action = t.goto_ and GOTO or (not deleting or t.table ~= nil) and LOOKUP or nil
   end
@@ -250,12 +250,9 @@ end
 
 local matchers = {}
 rule.matchers = matchers
-for _, word in ipairs { "priority", "iif", "oif", "goto_", "tos", "l3mdev", "tun_id", "realms", "suppress_prefixlength", "suppress_ifgroup",
+for _, word in ipairs { "priority", "iif", "oif", "action", "goto_", "tos", "l3mdev", "tun_id", "realms", "suppress_prefixlength", "suppress_ifgroup",
   "not_", "table_number", "proto_number" } do
   matchers[word] = true
-end
-matchers.action = function(_, value)
-  return "action", value == "goto" and "goto_" or value
 end
 matchers.table, matchers.proto, matchers.family = verbs.matchers.table, verbs.matchers.proto, verbs.matchers.family
 local function side_matcher(key)
@@ -447,7 +444,7 @@ function methods:change(key, t)
       words[word] = row[word]
     end
   end
-  words.action = row.action ~= "goto_" and row.action or nil
+  words.action = row.action ~= "goto" and row.action or nil
   words.tos = row.tos ~= 0 and row.tos or nil
   for word, value in pairs(t) do
     words[word] = value or nil

@@ -59,7 +59,7 @@ local function rule_words(m, words, deleting)
     if number and number ~= 0 and not (m.action == "unspec" and deleting and number == MAIN) then
       add("lookup", names.name("table", number))
     end
-  elseif m.action == "goto_" then
+  elseif m.action == "goto" then
     add("goto", m.goto_)
   elseif m.action then
     add(m.action)
