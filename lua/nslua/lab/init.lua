@@ -5,6 +5,7 @@ local check = require "nslua.check"
 local build = require "nslua.lab.build"
 local errors = require "nslua.error"
 local expectation = require "nslua.lab.expectation"
+local fault = require "nslua.lab.fault"
 local generate = require "nslua.lab.generate"
 local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
@@ -118,6 +119,14 @@ end
 ---@param t nslua.lab.Expectation
 function methods:never(t)
   expectation.never(self, t)
+end
+
+---Break something, as it breaks in life: `lab:fault("no_forwarding", "r1")`. fault:mend() repairs it, and so does leaving its block (<close>).
+---@param name "no_forwarding"|"rp_filter"|"no_default_route"|"link_down"|"duplicate_address"|"wrong_neighbour"|"mtu_black_hole"|"icmp_blocked"
+---@param node string|nslua.lab.Node
+---@return nslua.lab.Fault
+function methods:fault(name, node)
+  return fault.make(self, name, node)
 end
 
 local function draw(topology, plan, down, options)

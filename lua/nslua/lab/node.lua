@@ -88,4 +88,25 @@ function methods:link_to(other, number)
   return self.lab:link(self, other, number)
 end
 
+---Translate addresses as routers at the edge do. "home": what goes out has the router's address, nothing comes in that was not asked for; "cgnat":
+---the same, with ports drawn at random; "full_cone": `host` has the outside address to itself, both ways. Needs nft(8).
+---@param preset "home"|"cgnat"|"full_cone"
+---@param options { out: string, host: string? }  `out`: the device or the neighbour that is outside
+function methods:nat(preset, options)
+  require("nslua.lab.firewall").nat(self, preset, options)
+end
+
+---Filter packets. "block_frag_needed": no ICMP says that a packet is too large; "block_icmp": echo requests are dropped; "stateful": nothing begins
+---from elsewhere. Needs nft(8).
+---@param preset "block_frag_needed"|"block_icmp"|"stateful"
+function methods:firewall(preset)
+  require("nslua.lab.firewall").firewall(self, preset)
+end
+
+---Take a preset of nat or firewall away, or all of them.
+---@param preset? string
+function methods:clear(preset)
+  require("nslua.lab.firewall").clear(self, preset)
+end
+
 return M
