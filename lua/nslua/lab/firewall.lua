@@ -73,7 +73,8 @@ function M.nat(node, preset, options)
       to[#to + 1] = address and ('iifname "%s" dnat %s to %s;'):format(out, family == "inet" and "ip" or "ip6", address) or nil
     end
   end
-  M.load(node, call, "table inet nslua_nat\ndelete table inet nslua_nat\n" .. rules:gsub("%$(%a+)", { out = out, to = table.concat(to, " ") }) .. "\n")
+  rules = rules:gsub("%$(%a+)", { out = out, to = table.concat(to, " ") })
+  M.load(node, call, "table inet nslua_nat\ndelete table inet nslua_nat\n" .. rules .. "\n")
 end
 
 local filters = {
