@@ -117,6 +117,33 @@ describe("sockets", function()
     assert.is_true(n >= 7)
   end)
 
+  it("of TCP count marks of ECN and the bytes that have them, where the kernel tells", function()
+    a:sysctl("net.ipv4.tcp_ecn", 1)
+    local peers = a:spawn { "python3", "-c", [[
+import socket, struct, sys
+l = socket.create_server(("127.0.0.1", 9090))
+c = socket.create_connection(("127.0.0.1", 9090))
+s, _ = l.accept()
+c.sendall(b"x" * 5000)
+n = 0
+while n < 5000: n += len(s.recv(5000))
+info = s.getsockopt(socket.SOL_TCP, socket.TCP_INFO, 1000)
+print(*(struct.unpack_from("7I", info, 248) if len(info) >= 276 else ["none"]), flush=True)
+sys.stdin.read()
+]], stdin = "pipe", stdout = "pipe" }
+    local theirs = peers.stdout:read()
+    local t = a.sockets:list({ sport = 9090, state = "established" })[1].tcp_info
+    peers:close()
+    assert.is_true(t.options.ecn)
+    local ours = {}
+    for _, word in ipairs { "received_ce", "delivered_e1_bytes", "delivered_e0_bytes", "delivered_ce_bytes", "received_e1_bytes",
+      "received_e0_bytes", "received_ce_bytes" } do
+      ours[#ours + 1] = t[word] and ("%d"):format(t[word])
+    end
+    assert.equal(theirs, ours[1] and table.concat(ours, " ") or "none")
+    assert.equal(ours[1] and 5000, t.received_e0_bytes)
+  end)
+
   it("are found by what a filter asks of the kernel", function()
     local s = a.sockets
     local function n(filter)

@@ -53,7 +53,9 @@ book:struct("tcp_info", {}, [[
   delivery_rate u64  busy_time u64  rwnd_limited u64  sndbuf_limited u64
   delivered u32  delivered_ce u32  bytes_sent u64  bytes_retrans u64  dsack_dups u32  reord_seen u32
   rcv_ooopack u32  snd_wnd u32  rcv_wnd u32  rehash u32  total_rto u16  total_rto_recoveries u16  total_rto_time u32
-]])
+  received_ce u32  delivered_e1_bytes u32  delivered_e0_bytes u32  delivered_ce_bytes u32
+  received_e1_bytes u32  received_e0_bytes u32  received_ce_bytes u32
+]]) -- a word of AccECN follows, which Linux 6.18 and 7.0 lay out in two ways; its size does not tell which
 book:struct("bbr", { c = "struct tcp_bbr_info", header = inet, prefix = "bbr_" }, "bw_lo u32  bw_hi u32  min_rtt u32  pacing_gain u32  cwnd_gain u32")
 book:struct("dctcp", { c = "struct tcp_dctcp_info", header = inet, prefix = "dctcp_" },
   "enabled u16  ce_state u16  alpha u32  ab_ecn u32  ab_tot u32")
