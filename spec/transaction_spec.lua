@@ -336,4 +336,34 @@ describe("a transaction that is ended from outside", function()
     left_of "ns.run { 'sh', '-c', 'kill -INT $PPID' } while true do end"
     left_of "pcall(function() ns.run { 'sh', '-c', 'kill -TERM $PPID' } while true do end end)"
   end)
+
+  it("by a signal that comes when the kernel has done it, and before that is noted", function()
+    helper.needs_root(pending)
+    local late = [[
+      local netlink = require "nslua.netlink"
+      local write = netlink.write
+      netlink.write = function(request)
+        netlink.write = write
+        local replies = write(request)
+        ns.run { "sh", "-c", "kill -INT $PPID" }
+        return replies
+      end
+      a.address:add { "10.2.0.7/24", dev = "v0" }
+      while true do end]]
+    left_of(late)
+    left_of("a:transaction(function() " .. late .. " end)")
+  end)
+
+  it("by a signal while it is taken back", function()
+    helper.needs_root(pending)
+    left_of [[
+      local netlink = require "nslua.netlink"
+      local exchange = netlink.exchange
+      netlink.exchange = function(request)
+        netlink.exchange = exchange
+        ns.run { "sh", "-c", "kill -INT $PPID" }
+        return exchange(request)
+      end
+      error "wrong"]]
+  end)
 end)

@@ -1,6 +1,7 @@
 -- All or nothing: what a function writes in some namespaces is taken back where it fails, the last first.
 
 local check = require "nslua.check"
+local core = require "nslua.core"
 local errors = require "nslua.error"
 local inverse = require "nslua.rtnl.inverse"
 local netlink = require "nslua.netlink"
@@ -45,6 +46,9 @@ local function roll_back(self, from)
   return failed
 end
 
+-- A signal in the middle of these would leave something that nobody takes back.
+local hold, release = core.process.hold, core.process.release
+
 local function note(self, call, fn)
   self.undo[#self.undo + 1] = { call = call, fn = fn }
   local guard = {} -- younger than every handle and socket: finalizers run from the youngest to the oldest
@@ -54,6 +58,21 @@ local function note(self, call, fn)
     end
   end)
   self.guard = guard
+end
+
+-- Run a verb, and note what takes it back. undo: of use also where it failed, as of several requests some may have been carried out.
+local function carry_out(self, call, undo, useful, fn, ...)
+  local results = within(self, fn, ...)
+  if not results[1] then
+    if undo and useful then
+      within(self, undo, nil)
+    end
+  elseif undo then
+    note(self, call, function()
+      undo(results[2])
+    end)
+  end
+  return results
 end
 
 ---A verb of a collection, while a transaction runs.
@@ -79,20 +98,35 @@ function Transaction:verb(object, verb, fn, collection, ...)
   if not before[1] then
     error(before[2], 0)
   end
-  local results = within(self, fn, collection, ...)
-  local undo = before[2]
+  local results = hold(carry_out, self, call, before[2], before[3], fn, collection, ...)
   if results[1] then
-    if undo then
-      note(self, call, function()
-        undo(results[2])
-      end)
-    end
     return unpack(results, 2, results.n)
   end
-  if undo and before[3] then
-    within(self, undo, nil) -- of several requests some may have been carried out
-  end
   error(results[2], 0)
+end
+
+local function expected(self, handle, call)
+  if not self.handles[handle] then
+    errors.misuse("%s: %s is not among the namespaces of this transaction", call, handle:describe())
+  end
+end
+
+---Something else that is done in a transaction's namespace, by `fn`, and what takes it back.
+---@param handle table
+---@param call string
+---@param undo fun()
+---@param fn fun(...): any
+---@return any ...  what it returns
+function Transaction:doing(handle, call, undo, fn, ...)
+  if self.busy then
+    return fn(...)
+  end
+  expected(self, handle, call)
+  return hold(function(...)
+    local results = pack(fn(...))
+    self:note(handle, call, undo)
+    return unpack(results, 1, results.n)
+  end, ...)
 end
 
 ---Something else that is done in a transaction's namespace, and what takes it back.
@@ -102,9 +136,9 @@ end
 function Transaction:note(handle, call, fn)
   if self.busy then
     return
-  elseif not self.handles[handle] then
-    errors.misuse("%s: %s is not among the namespaces of this transaction", call, handle:describe())
-  elseif not fn then
+  end
+  expected(self, handle, call)
+  if not fn then
     errors.misuse("%s has no inverse: it cannot stand in a transaction", call)
   end
   note(self, call, fn)
@@ -152,6 +186,28 @@ local function told(e, failed)
   return e
 end
 
+-- The transaction from its begin to its end, while signals wait: they come in `fn`.
+local function run(self, fn)
+  local set, outer = self.handles, self.outer
+  netlink.transaction = self
+  for handle in pairs(set) do
+    rawset(handle, "transaction_running", self)
+  end
+  local results = pack(pcall(release, contained, self, fn)) -- here: an interrupted script goes on where nslua caught it
+  local failed = results[1] and {} or self.rollback or roll_back(self, 0)
+  self.guard = nil
+  netlink.transaction = outer
+  for handle in pairs(set) do
+    rawset(handle, "transaction_running", outer)
+  end
+  if results[1] and outer then
+    for _, step in ipairs(self.undo) do
+      note(outer, step.call, step.fn)
+    end
+  end
+  return results, failed
+end
+
 ---Run a function; where it raises, or a signal ends it, what its writes on these namespaces did is taken back, the last first, and the error
 ---goes on (with `.rollback = { { call, error }, ... }` where something could not be). Writes are sent one by one, also those of a `batch` in it.
 ---What has no inverse (link.delete, set_nsid) raises when it is called, and so does a write on another namespace. A transaction in another one
@@ -177,24 +233,9 @@ function M.transaction(handles, fn)
   for handle in pairs(outer and outer.handles or {}) do
     set[handle] = true
   end
-  local self = setmetatable({ handles = set, undo = {}, outer = outer }, Transaction)
-  netlink.transaction = self
-  for handle in pairs(set) do
-    rawset(handle, "transaction_running", self)
-  end
-  local results = pack(pcall(contained, self, fn)) -- here: an interrupted script goes on where nslua caught it
-  local failed = results[1] and {} or self.rollback or roll_back(self, 0)
-  self.guard = nil
-  netlink.transaction = outer
-  for handle in pairs(set) do
-    rawset(handle, "transaction_running", outer)
-  end
+  local results, failed = hold(run, setmetatable({ handles = set, undo = {}, outer = outer }, Transaction), fn)
   if not results[1] then
     error(told(results[2], failed), 0)
-  elseif outer then
-    for _, step in ipairs(self.undo) do
-      note(outer, step.call, step.fn)
-    end
   end
   return unpack(results, 2, results.n)
 end

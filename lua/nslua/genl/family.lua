@@ -143,14 +143,11 @@ function methods:call(name, t, options)
   local payload, S = encode(self, c, c.set, t, call)
   local request = { self.info.family_id, flags, payload, handle = self.handle, call = call, object = c.set or c.name, schema = S,
     protocol = NETLINK_GENERIC, forbidden = forbidden(self, c), hint = hint(self, c), detail = detail(self, t), asked = { call = call, t } }
-  local replies
-  if c.reply then
-    replies = netlink.exchange(request)
-  else
-    replies = netlink.write(request)
-  end
+  local send, replies = c.reply and netlink.exchange or netlink.write, nil
   if transaction and undo then
-    transaction:note(self.handle, call, undo)
+    replies = transaction:doing(self.handle, call, undo, send, request)
+  else
+    replies = send(request)
   end
   if not (replies and replies[1]) then
     return nil
