@@ -30,7 +30,7 @@ describe("filters", function()
     { { "u32", parent = "1:", protocol = "ip", pref = 5, classid = "1:10", u32 = { match = { "ip dst 10.0.0.0/8", "ip sport 80 0xffff",
       "tcp dst 22 0xffff" } } },
       "parent 1: protocol ip pref 5 u32 match ip dst 10.0.0.0/8 match ip sport 80 0xffff match tcp dst 22 0xffff flowid 1:10" },
-    { { "u32", parent = "1:", u32 = { match = "u32 0 0 at 0" }, action = redirect },
+    { { "u32", parent = "1:", u32 = { match = "u32 0 0" }, action = redirect },
       "parent 1: u32 match u32 0 0 action mirred egress redirect dev eth1" },
     { { "u32", parent = "egress", classid = "1:3", u32 = { match = { "u8 6 ff at 9", "u16 0x1234 ffff at nexthdr+2", "mark 3 0xff" } } },
       "egress u32 match u8 6 0xff at 9 match u16 0x1234 0xffff at nexthdr+2 match mark 3 0xff classid 1:3" },

@@ -110,7 +110,7 @@ local function parse(keys, text, what)
   elseif head == "mark" then
     return { val = tonumber(field) or errors.misuse("%s: a number expected", what), mask = mask_of(w[3], 4) }
   elseif widths[head] then
-    local at, off = w[4], w[5]
+    local at, off = w[4] or "at", w[4] == nil and "0" or w[5]
     local next_header = off and off:match "^nexthdr%+(%d+)$"
     if at ~= "at" or not off then
       errors.misuse("%s: write it like \"%s VALUE MASK at OFFSET\"", what, head)
