@@ -30,6 +30,7 @@ build = {
         "c/credentials.c",
         "c/datagram.c",
         "c/decode.c",
+        "c/defer.c",
         "c/dump.c",
         "c/echo.c",
         "c/encode.c",

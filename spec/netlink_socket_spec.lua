@@ -249,43 +249,6 @@ describe("a netlink socket", function()
     assert.is_false((pcall(function() return first.dst_address end)))
   end)
 
-  it("gives no row of a dump that was collected before what a finaliser reads, or that was gone through in between", function()
-    local seen, newproxy = {}, rawget(_G, "newproxy") -- Lua 5.1 finalises no tables
-    local function abandon() -- its finaliser runs after that of the dump, which is younger
-      local proxy = newproxy and newproxy(true) or setmetatable({}, {})
-      local kept = {}
-      getmetatable(proxy).__gc = function()
-        for name, fn in pairs(kept) do
-          seen[name] = { pcall(fn) }
-        end
-      end
-      if not newproxy then
-        setmetatable(proxy, getmetatable(proxy)) -- marked when the metamethod is there
-      end
-      local step = a.link:each()
-      local row = step()
-      kept.row, kept.step = function() return row.name end, step
-    end
-    abandon()
-    collectgarbage()
-    collectgarbage()
-    assert.is_table(seen.row)
-    assert.is_false(seen.row[1])
-    assert.is_false(seen.step[1])
-
-    nl:batch(routes(3))
-    local d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
-    local step = d:each(route)
-    local row = step()
-    assert.are.equal(3, #d:rows(route))
-    assert.is_false((pcall(function() return row.dst_address end)))
-    assert.is_false((pcall(step)))
-    d = assert(nl:dump(GETROUTE, 0, routes_of(254)))
-    local ok, e = pcall(d.rows, d, route, nil, nil, function() d:rows(route) end)
-    assert.is_false(ok)
-    assert.is_truthy(e:find "gone through")
-  end)
-
   it("takes a dump of a table that is not there as empty", function()
     local d = assert(nl:dump(GETROUTE, 0, route:encode { family = "inet", table_number = 424242 }))
     assert.are.equal(0, #d)

@@ -143,7 +143,8 @@ function methods:call(name, t, options)
   local payload, S = encode(self, c, c.set, t, call)
   local request = { self.info.family_id, flags, payload, handle = self.handle, call = call, object = c.set or c.name, schema = S,
     protocol = NETLINK_GENERIC, forbidden = forbidden(self, c), hint = hint(self, c), detail = detail(self, t), asked = { call = call, t } }
-  local send, replies = c.reply and netlink.exchange or netlink.write, nil
+  local send = c.reply and netlink.exchange or netlink.write
+  local replies
   if transaction and undo then
     replies = transaction:doing(self.handle, call, undo, send, request)
   else
