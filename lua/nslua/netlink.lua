@@ -547,12 +547,15 @@ local families = {
   nlctrl = function()
     return require "nslua.genl.nlctrl"
   end,
+  seg6 = function()
+    return require "nslua.genl.seg6"
+  end,
   wireguard = function()
     return require "nslua.genl.wireguard"
   end,
 }
 ---Names of the families that are declared already: `ns.netlink.NAME` is each.
-M.families = { "ethtool", "nlctrl", "wireguard" }
+M.families = { "ethtool", "nlctrl", "seg6", "wireguard" }
 
 return setmetatable(M, {
   __index = function(t, key)

@@ -99,7 +99,7 @@ function methods:transaction(fn)
 end
 
 ---A family of generic netlink in this namespace: `a:netlink(ns.netlink.ethtool)`, its commands as methods. See ns.netlink.family.
----@param family nslua.FamilySchema|string  "ethtool", "nlctrl", "wireguard": the ones that are declared already
+---@param family nslua.FamilySchema|string  "ethtool", "nlctrl", "seg6", "wireguard": the ones that are declared already
 ---@return nslua.Family
 function methods:netlink(family)
   namespace.fd_of(self, "netns.netlink")

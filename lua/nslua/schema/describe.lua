@@ -72,9 +72,10 @@ end
 
 ---A family as a node: its commands and sets are below it.
 ---@param family nslua.FamilySchema
+---@param name? string  by which it is found, where that is not the kernel's
 ---@return nslua.schema.Node
-function M.family(family)
-  return { path = family.name, book = family.book, what = "family", family = family }
+function M.family(family, name)
+  return { path = name or family.name, book = family.book, what = "family", family = family }
 end
 
 local function fields(node)

@@ -52,7 +52,7 @@ local function roots(files)
   end
   local out = describe.objects(schema.book)
   for _, name in ipairs(netlink.families) do
-    out[name] = describe.family(netlink[name])
+    out[name] = describe.family(netlink[name], name)
   end
   for name, module in pairs(books) do
     local book = require(module)
