@@ -41,10 +41,29 @@ schema.set("bridge_vlan_entry", { header = header, prefix = "BRIDGE_VLANDB_ENTRY
   8  -             mcast_max_groups  u32
   9  -             neigh_suppress    bool
 ]])
+schema.set("bridge_vlan_global", { header = header, prefix = "BRIDGE_VLANDB_GOPTS_" }, [[
+  1   ID                         vid                            u16
+  2   RANGE                      range                          u16
+  3   MCAST_SNOOPING             mcast_snooping                 bool
+  4   MCAST_IGMP_VERSION         mcast_igmp_version             u8
+  5   MCAST_MLD_VERSION          mcast_mld_version              u8
+  6   MCAST_LAST_MEMBER_CNT      mcast_last_member_count        u32
+  7   MCAST_STARTUP_QUERY_CNT    mcast_startup_query_count      u32
+  8   MCAST_LAST_MEMBER_INTVL    mcast_last_member_interval     u64
+  10  MCAST_MEMBERSHIP_INTVL     mcast_membership_interval      u64
+  11  MCAST_QUERIER_INTVL        mcast_querier_interval         u64
+  12  MCAST_QUERY_INTVL          mcast_query_interval           u64
+  13  MCAST_QUERY_RESPONSE_INTVL mcast_query_response_interval  u64
+  14  MCAST_STARTUP_QUERY_INTVL  mcast_startup_query_interval   u64
+  15  MCAST_QUERIER              mcast_querier                  bool
+  16  MCAST_ROUTER_PORTS         mcast_router_ports             bin
+  17  MCAST_QUERIER_STATE        mcast_querier_state            nest(bridge_querier)
+  18  MSTI                       msti                           u16
+]])
 schema.set("bridge_vlan", { header = header, prefix = "BRIDGE_VLANDB_" }, [[
   1  ENTRY           entries     nest(bridge_vlan_entry)  multi
   1  DUMP_FLAGS      dump_flags  u32                      writeonly
-  2  GLOBAL_OPTIONS  globals     bin                      multi
+  2  GLOBAL_OPTIONS  globals     nest(bridge_vlan_global) multi   -- bridge_vlan_global.lua
 ]])
 schema.message("bridge_vlan", { head = "br_vlan_msg", attrs = "bridge_vlan", c = "VLAN", header = "linux/rtnetlink.h",
   new = 112, del = 113, get = 114 })
@@ -110,7 +129,7 @@ vlan.writers = { dev = true, vid = true, pvid = true, untagged = true, self = tr
   mcast_max_groups = true, neigh_suppress = true }
 local yes_no = { pvid = true, untagged = true, self = true, neigh_suppress = true }
 
--- 10, "10-20", { 10, 20 }
+-- 10, "10-20", { 10, 20 }: the first and the last
 local function range(call, key, value, most)
   local first, last
   if type(value) == "number" then
@@ -126,6 +145,8 @@ local function range(call, key, value, most)
   end
   return first, last
 end
+
+vlan.range = range
 
 local function detail_of(words)
   local vid = words.vid
@@ -229,6 +250,8 @@ function vlan.split(message, emit)
 end
 
 local hints = { EOPNOTSUPP = "this kernel's bridges filter no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)" }
+
+vlan.hints = hints
 
 local function rows_of(self, call, filter)
   return many.rows(self, call, filter, hints)

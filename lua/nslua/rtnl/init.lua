@@ -1,5 +1,5 @@
--- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb, bridge_vlan, netconf, addrlabel,
--- mdb, neighbour_table, qdisc, class, filter.
+-- The collections of a namespace: link, address, route, rule, neighbour, nexthop, fdb, bridge_vlan, bridge_vlan_global, netconf,
+-- addrlabel, mdb, neighbour_table, qdisc, class, filter.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
@@ -7,7 +7,7 @@ local errors = require "nslua.error"
 local M = {}
 
 M.names = { link = true, address = true, route = true, rule = true, neighbour = true, nexthop = true, fdb = true, bridge_vlan = true, netconf = true,
-  addrlabel = true, mdb = true, neighbour_table = true, qdisc = true, class = true, filter = true,
+  bridge_vlan_global = true, addrlabel = true, mdb = true, neighbour_table = true, qdisc = true, class = true, filter = true,
   sockets = true, conntrack = true, nftables = true }
 
 -- What is asked by other protocols than rtnetlink.

@@ -6,6 +6,7 @@ local schema = require "nslua.schema"
 local M = {}
 
 local UNSET_TUNNEL = 17 -- RTM_DELLINK: what BRIDGE_VLANDB_TINFO_CMD takes
+local DUMP_GLOBAL = 2 -- BRIDGE_VLANDB_DUMPF_GLOBAL
 local ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86dd
 
 local function adder(words)
@@ -57,8 +58,27 @@ local function entry_lines(context, m, entry, verb)
   return out
 end
 
+local GLOBAL = { "mcast_snooping", "mcast_querier", "mcast_igmp_version", "mcast_mld_version", "mcast_last_member_count",
+  "mcast_last_member_interval", "mcast_startup_query_count", "mcast_startup_query_interval", "mcast_membership_interval",
+  "mcast_querier_interval", "mcast_query_interval", "mcast_query_response_interval", "msti" }
+
+local function global_line(context, m, entry)
+  local words = { "vlan", "global", "set", "vid", span(entry.vid, entry.range), "dev", context.link(m.dev_index) }
+  local add = adder(words)
+  for _, word in ipairs(GLOBAL) do
+    local value = entry[word]
+    if value ~= nil then
+      add(word, type(value) == "boolean" and (value and "1" or "0") or ("%.0f"):format(value))
+    end
+  end
+  return words
+end
+
 local function lines(context, m, verb)
   local all = {}
+  for _, entry in ipairs(m.globals or {}) do
+    all[#all + 1] = global_line(context, m, entry)
+  end
   for _, entry in ipairs(m.entries or {}) do
     for _, words in ipairs(entry_lines(context, m, entry, verb)) do
       all[#all + 1] = words
@@ -68,7 +88,7 @@ local function lines(context, m, verb)
   if first and all[1] then
     first.also = all
   end
-  return first, not first and "no VLAN" or m.globals and "global options" or nil
+  return first, not first and "no VLAN" or nil
 end
 
 M.vlan = {
@@ -80,7 +100,12 @@ M.vlan = {
     return lines(context, m, "del")
   end,
   show = function(context, m)
-    local words = { "vlan", "show" }
+    -- a request has other attributes than an answer: the first is BRIDGE_VLANDB_DUMP_FLAGS
+    local flags = context.payload and #context.payload >= 16 and context.payload:byte(13) + context.payload:byte(16) or 0
+    local words = { "vlan", math.floor(flags / DUMP_GLOBAL) % 2 == 1 and "global" or "show" }
+    if words[2] == "global" then
+      words[3] = "show"
+    end
     if m.dev_index and m.dev_index ~= 0 then
       adder(words)("dev", context.link(m.dev_index))
     end
