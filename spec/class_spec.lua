@@ -137,6 +137,7 @@ describe("classes", function()
     end
     misuse("did you mean 'ceil'", { dev = "eth0", classid = "1:2", htb = { rate = 1, ciel = 1 } })
     misuse("is told, not set", { dev = "eth0", classid = "1:2", htb = { rate = 1, level = 1 } })
+    misuse("unknown key 'rate' (it is an option of its kind: htb = { rate = })", { dev = "eth0", classid = "1:2", rate = 1 })
     misuse("rate is needed", { dev = "eth0", classid = "1:2" })
     misuse("classid is needed", { dev = "eth0", htb = { rate = 1 } })
     misuse("the kind at [1] is needed", { dev = "eth0", classid = "7:2" })

@@ -328,6 +328,7 @@ describe("queueing disciplines", function()
       assert.is_truthy(tostring(e):find(text, 1, true), tostring(e))
     end
     misuse("did you mean 'delay'", { "netem", dev = "eth0", netem = { dely = "10ms" } })
+    misuse("unknown key 'rate' (it is an option of its kind: tbf = { rate = })", { "tbf", dev = "eth0", rate = "1mbit" })
     misuse("did you mean 'parent'", { "pfifo", dev = "eth0", parnet = "root" })
     misuse("is bytes to tc(8)", { "tbf", dev = "eth0", tbf = { rate = "1mbps", burst = 1, latency = 1 } })
     misuse("burst is needed", { "tbf", dev = "eth0", tbf = { rate = "1mbit" } })

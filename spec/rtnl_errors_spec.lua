@@ -116,6 +116,34 @@ describe("rtnetlink errors", function()
     assert.is_truthy(text:find("(" .. e.range .. ")", 1, true))
   end)
 
+  it("tell what to write where the kernel's words do not", function()
+    blue.link:add { name = "eth0", kind = "veth", up = true }
+    local function says(text, fn, ...)
+      local e, whole = fails(fn, ...)
+      assert.is_true(errors.is(e), whole)
+      assert.is_truthy(whole:find(text, 1, true), whole)
+    end
+    says("dev, via, nexthops or nhid", blue.route.add, blue.route, { "10.1.0.0/16" })
+    says("dev, via, nexthops or nhid", blue.route.replace, blue.route, { "2001:db8::/32" })
+    says('write "10.1.0.0/17"', blue.route.add, blue.route, { "10.1.127.255/17", dev = "eth0" })
+    says("default nhid 55", blue.route.add, blue.route, { "default", nhid = 55 })
+    says("mtu = 10, eth0 takes 68 to 65535", blue.link.change, blue.link, "eth0", { mtu = 10 })
+    says("mtu = 10", blue.link.add, blue.link, { name = "br0", kind = "bridge", mtu = 10 })
+    says('address = "02:00:00" has 3 bytes, not 6', blue.link.change, blue.link, "eth0", { address = "02:00:00" })
+    local e = fails(blue.batch, blue, function()
+      blue.link:change("eth0", { mtu = 10 })
+      for i = 1, 3 do
+        blue.route:add { ("10.%d.0.0/16"):format(i) }
+      end
+    end)
+    assert.equal(4, #e.errors)
+    assert.equal("mtu = 10", e.errors[1].error.hint)
+    assert.matches("nexthops or nhid", e.errors[4].error.hint)
+    -- not where it is not that
+    e = fails(blue.route.add, blue.route, { "10.1.0.0/16", via = "192.0.2.1" })
+    assert.is_nil(e.hint)
+  end)
+
   it("tell which kind the kernel lacks", function()
     ns.netlink.kind { kind = "nslua-no-such" }
     local e, text = fails(blue.link.add, blue.link, { name = "x0", kind = "nslua-no-such" })
@@ -156,7 +184,16 @@ describe("rtnetlink errors", function()
         "link.add: vxlan: unknown key 'prot' (did you mean 'port'?)" },
       { function() blue.link:add { name = "x", type = "veth" } end, "a link has a kind" },
       { function() blue.link:add { "x", kind = "veth" } end, "unknown key '1' (a link's name is written name = \"eth0\")" },
-      { function() blue.route:add { "10.0.0.0/8", gateway = "10.0.0.1" } end, "unknown key 'gateway' (a gateway is written via =" },
+      { function() blue.route:add { "10.0.0.0/8", gateway = "10.0.0.1" } end, "unknown key 'gateway' (did you mean 'via'?)" },
+      { function() blue.route:add { "10.0.0.0/8", nexthops = { { gw = "10.0.0.1" } } } end, "nexthops[1]: unknown key 'gw' (did you mean 'via'?)" },
+      { function() blue.rule:add { lookup = 5 } end, "unknown key 'lookup' (did you mean 'table'?)" },
+      { function() blue.rule:add { pref = 5 } end, "unknown key 'pref' (did you mean 'priority'?)" },
+      { function() blue.neighbour:add { "10.0.0.1", dev = "eth0", nud = "stale" } end, "unknown key 'nud' (did you mean 'state'?)" },
+      { function() blue.address:add { "10.0.0.1/8", dev = "eth0", brd = "+" } end, "unknown key 'brd' (did you mean 'broadcast'?)" },
+      { function() blue.link:change("eth0", { state = "up" }) end, "unknown key 'state' (did you mean 'up'?)" },
+      { function() blue.link:add { name = "x", kind = "vxlan", id = 5 } end,
+        "unknown key 'id' (it is an option of its kind: vxlan = { id = })" },
+      { function() blue.link:add { name = "x", kind = "nonesuch", id = 5 } end, "unknown key 'id'" },
       { function() blue.link:add { name = "x" } end, "kind is needed" },
       { function() blue.link:add { name = "x", kind = "veth", mtu = "big" } end, "mtu" },
       { function() blue.link:add { name = "x", kind = "veth", mtu = false } end, "mtu cannot be false" },
@@ -169,7 +206,8 @@ describe("rtnetlink errors", function()
       { function() blue.link:delete("eth0", { abesnt = "ok" }) end, "did you mean 'absent'" },
       { function() blue.link:get {} end, "name or index of a link" },
       { function() blue.link:list { mtuu = 5 } end, "did you mean 'mtu'" },
-      { function() blue.address:add { "10.0.0.1/33", dev = "eth0" } end, "10.0.0.1/33" },
+      { function() blue.address:add { "10.0.0.1/33", dev = "eth0" } end, "the length of a prefix is 0 to 32, not 33" },
+      { function() blue.address:add { "2001:db8::1/200", dev = "eth0" } end, "the length of a prefix is 0 to 128, not 200" },
       { function() blue.address:add { "10.0.0.1/24" } end, "dev is needed" },
       { function() blue.address:add { "10.0.0.1/24", dev = "eth0", broadcst = "+" } end, "did you mean 'broadcast'" },
       { function() blue.route:add { via = "10.0.0.1" } end, "destination at [1] is needed" },

@@ -111,7 +111,7 @@ local function failure(request, message, errno, extack)
   else
     local none = request.none and request.none[errno]
     e.message = type(none) == "string" and none or nil
-    e.hint = request.hint and request.hint(errno, extack and extack.message) or nil
+    e.hint = request.hint and request.hint(errno, extack and extack.message, request.words) or nil
   end
   if extack then
     e.extack = extack.message

@@ -131,7 +131,7 @@ local function kind_of(self, call, t, index, classid)
 end
 
 local function message_of(self, call, t, bare)
-  verbs.options(call, t, class.writers)
+  verbs.options(call, t, class.writers, kinds.classes)
   local index = tcm.dev(self, t, call)
   local classid = tcm.handle(t, "classid", call)
   if not classid then
@@ -183,7 +183,7 @@ end
 ---@param t table
 function methods:change(key, t)
   local call = "class.change"
-  verbs.options(call, t, class.writers)
+  verbs.options(call, t, class.writers, kinds.classes)
   local row = type(key) == "userdata" and class.find(self, call, key) or verbs.existing(self, call, key)
   local kind, options = tcm.kind(call, t, kinds.classes)
   if kind and kind ~= row.kind then

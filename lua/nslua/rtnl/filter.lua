@@ -188,7 +188,7 @@ end
 
 -- The message of words. `place`: without what is done.
 local function message_of(self, call, t, place)
-  verbs.options(call, t, filter.writers)
+  verbs.options(call, t, filter.writers, known)
   local kind, options = tcm.kind(call, t, known)
   if not kind and not place then
     errors.misuse("%s: the kind at [1] is needed: \"u32\", \"flower\", \"matchall\", \"bpf\"", call)
@@ -506,7 +506,7 @@ end
 ---@param t table
 function methods:change(key, t)
   local call = "filter.change"
-  verbs.options(call, t, filter.writers)
+  verbs.options(call, t, filter.writers, known)
   local row = type(key) == "userdata" and filter.find(self, call, key) or verbs.existing(self, call, key)
   local kind, options = tcm.kind(call, t, known)
   if kind and kind ~= row.kind then

@@ -20,8 +20,19 @@ local function collection(handle)
   return require("nslua.rtnl").collection(handle, "link")
 end
 
-local function hint(request)
+-- `look` gives the row of a link that is changed, where that can be asked for.
+local function hint(request, look)
   return function(errno, extack)
+    local said = request.message
+    if errno == core.errno.EINVAL and said.mtu and (extack or ""):find "^mtu " then
+      local row = look and look()
+      return ("mtu = %d%s"):format(said.mtu, row and row.max_mtu and (", %s takes %d to %d"):format(row.name, row.min_mtu, row.max_mtu) or "")
+    elseif errno == core.errno.EINVAL and said.address and not extack then
+      local bytes = select(2, said.address:gsub("%x+", ""))
+      local row = look and look()
+      local wants = row and row.address and select(2, row.address:gsub("%x+", "")) or 6
+      return bytes ~= wants and ("address = %q has %d bytes, not %d"):format(said.address, bytes, wants) or nil
+    end
     -- the kernel refuses options it was built without in the same way
     local info = request.message.linkinfo
     if errno == core.errno.EOPNOTSUPP and request.kind and (extack == "Unknown device type" or not info.data) then
@@ -35,11 +46,13 @@ local function hint(request)
 end
 
 -- A message to the kernel, with what its error would say.
-local function send(self, call, kind, flags, message, request, detail, asked)
+local function send(self, call, kind, flags, message, request, detail, asked, key)
   local S = link.schema or verbs.schema(link)
   local item = { kind, flags, S:encode(message), handle = self.handle, call = call, object = "link", schema = S, detail = detail }
   if request then
-    item.hint = request.kind and hint(request)
+    item.hint = hint(request, key ~= nil and not netlink.batching(self.handle) and function()
+      return link.find(self, call, key)
+    end)
     item.owned = request.owned
     local peer_netns = request.peer_netns ~= self.handle and request.peer_netns or nil
     item.far = request.netns or peer_netns
@@ -347,7 +360,7 @@ function methods:change(key, t)
     if t.name or t.netns then
       netlink.touch(true)
     end
-    send(self, call, NEW, 0, message, request, link.detail(asked[1]), asked)
+    send(self, call, NEW, 0, message, request, link.detail(asked[1]), asked, key)
   end
   if request.port then
     set_port(self, call, key, request.port, asked)

@@ -218,7 +218,9 @@ function M.check(call, t)
   local writers = M.writers
   for key in pairs(t) do
     if not writers[key] then
-      errors.misuse("%s: %s%s", call, check.unknown("key", key, writers), key == 1 and " (a link's name is written name = \"eth0\")" or "")
+      local kind = type(t.kind) == "string" and kinds.kinds[t.kind]
+      errors.misuse("%s: %s%s", call, names.unknown(key, writers, t.kind, kind and kind.vocabulary),
+        key == 1 and " (a link's name is written name = \"eth0\")" or "")
     end
   end
 end

@@ -1,4 +1,5 @@
--- Numbers that have names: routing tables, protocols, scopes, link groups; built in, and those of iproute2's files.
+-- Numbers that have names: routing tables, protocols, scopes, link groups; built in, and those of iproute2's files. And names that keys have
+-- elsewhere.
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
@@ -94,6 +95,32 @@ function M.name(kind, number)
     load(names)
   end
   return names[number] or number
+end
+
+-- What ip(8), tc(8), bridge(8) and other libraries call a key: what it is here, the first that is known.
+local elsewhere = {
+  gateway = { "via" }, gw = { "via" }, lookup = { "table" }, nud = { "state" }, flowid = { "classid" }, prio = { "pref", "priority", "metric" },
+  pref = { "priority", "metric" }, preference = { "priority", "pref", "metric" }, priority = { "pref", "metric" }, order = { "priority" },
+  mac = { "lladdr", "address" }, lladdr = { "address" }, interface = { "dev" }, iface = { "dev" }, brd = { "broadcast" }, state = { "up" },
+  vid = { "vlan" }, vlan = { "vid" }, nexthop = { "nexthops", "via" }, txqueuelen = { "txqlen" }, ["goto"] = { "goto_" }, ["not"] = { "not_" },
+}
+
+---What to say of a key that is not known: "unknown key 'nud' (did you mean 'state'?)".
+---@param key any
+---@param known table<string|integer, any>
+---@param kind? string            the kind of the object, where it has options in a table of that name
+---@param options? table<string, any>  their words
+---@return string
+function M.unknown(key, known, kind, options)
+  if options and options[key] then
+    return ("unknown key '%s' (it is an option of its kind: %s = { %s = })"):format(key, kind, key)
+  end
+  for _, word in ipairs(elsewhere[key] or {}) do
+    if known[word] then
+      return ("unknown key '%s' (did you mean '%s'?)"):format(key, word)
+    end
+  end
+  return check.unknown("key", key, known)
 end
 
 ---The name of the number in a field of rows, or else in another.

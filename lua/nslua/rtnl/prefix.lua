@@ -52,9 +52,28 @@ function M.split(call, key, value)
   end
   local address, length, family, written, bytes = inet_split(value)
   if not address then
+    local bare, behind = value:match "^(.-)/(%d+)$"
+    local inner = bare and inet_bytes(bare)
+    if inner then
+      errors.misuse("%s: %s: %q: the length of a prefix is 0 to %d, not %s", call, key, value, 8 * #inner, behind)
+    end
     errors.misuse("%s: %s: %q is no address, nor a prefix like \"10.0.0.0/24\"", call, key, value)
   end
   return address, length, family, written, bytes
+end
+
+---The prefix that an address with a length is in: "10.1.2.3/16" is in "10.1.0.0/16".
+---@param value string
+---@return string
+function M.network(value)
+  local _, length, _, _, bytes = M.split("prefix", "network", value)
+  local left = length
+  local network = bytes:gsub(".", function(c)
+    local bits = math.max(0, math.min(8, left))
+    left = left - 8
+    return string.char(c:byte() - c:byte() % 2 ^ (8 - bits))
+  end)
+  return inet_text(network) .. "/" .. length
 end
 
 ---The canonical text of an address or prefix ("2001:DB8::0:1" is "2001:db8::1"); other text comes back as it is.

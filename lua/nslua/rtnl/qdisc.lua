@@ -143,7 +143,7 @@ end
 
 -- `bare`: without the options.
 local function message_of(self, call, t, bare)
-  verbs.options(call, t, qdisc.writers)
+  verbs.options(call, t, qdisc.writers, kinds.kinds)
   check_stab(call, t)
   local kind, options = tcm.kind(call, t, kinds.kinds)
   if not kind then
@@ -211,7 +211,7 @@ end
 ---@param t table
 function methods:change(key, t)
   local call = "qdisc.change"
-  verbs.options(call, t, qdisc.writers)
+  verbs.options(call, t, qdisc.writers, kinds.kinds)
   check_stab(call, t, true)
   local row = type(key) == "userdata" and qdisc.find(self, call, key) or verbs.existing(self, call, key)
   local kind, options = tcm.kind(call, t, kinds.kinds)

@@ -349,12 +349,26 @@ local function detail_of(words)
   if type(words.dev) == "string" or type(words.dev) == "number" then
     text = text .. " dev " .. words.dev
   end
+  if words.nhid then
+    text = text .. " nhid " .. tostring(words.nhid)
+  end
   if words.table then
     text = text .. " table " .. tostring(words.table)
   end
   return text
 end
 route.detail = detail_of
+
+local E = core.errno
+
+-- What to do about words of the kernel that do not say it.
+function route.hint(errno, extack, words)
+  if errno == E.ENODEV and words.dev == nil and not (words.via or words.nexthops or words.nhid) then
+    return "where its packets go is missing: dev, via, nexthops or nhid"
+  elseif extack == "Invalid prefix for given prefix length" then
+    return ("bits of %s are set behind its length: write %q"):format(words[1], prefix.network(words[1]))
+  end
+end
 
 local HEADER, DST = 12, 16 -- sizeof(struct rtmsg), and where the address is: it is the first attribute
 local inet_put, inet_split = core.inet.put, core.inet.split

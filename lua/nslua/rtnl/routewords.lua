@@ -73,8 +73,7 @@ function M.check(call, t)
   end
   for key in pairs(t) do
     if M.writers[key] == nil then
-      errors.misuse("%s: %s%s", call, check.unknown("key", key, M.writers),
-        (key == "gateway" or key == "gw") and " (a gateway is written via = \"10.0.0.1\")" or "")
+      errors.misuse("%s: %s", call, names.unknown(key, M.writers))
     end
   end
 end
@@ -146,7 +145,7 @@ function M.nexthops(handle, call, list, family)
     end
     for key in pairs(hop) do
       if not hop_words[key] then
-        errors.misuse("%s: %s", where, check.unknown("key", key, hop_words))
+        errors.misuse("%s: %s", where, names.unknown(key, hop_words))
       end
     end
     local weight = hop.weight or 1

@@ -107,23 +107,38 @@ function M.link_of(field)
   end }
 end
 
+local function the_one_with(word, kinds)
+  local found
+  for name, kind in pairs(kinds) do
+    if kind.words[word] then
+      if found then
+        return nil
+      end
+      found = name
+    end
+  end
+  return found
+end
+
 ---Raise where an option is not known.
 ---@param call string
 ---@param t any
 ---@param known table
-function M.options(call, t, known)
+---@param kinds? table<string, { words: table }>  whose options stand in a table named after them
+function M.options(call, t, known, kinds)
   if type(t) ~= "table" then
     errors.misuse("%s: a table expected, got %s", call, type(t))
   end
   for key in pairs(t) do
     if known[key] == nil then
-      M.unknown(call, key, known)
+      local kind = kinds and (t[1] or t.kind or the_one_with(key, kinds))
+      M.unknown(call, key, known, kind, kind and kinds[kind] and kinds[kind].words)
     end
   end
 end
 
-function M.unknown(call, key, known)
-  errors.misuse("%s: %s", call, check.unknown("key", key, known))
+function M.unknown(call, key, known, kind, options)
+  errors.misuse("%s: %s", call, names.unknown(key, known, kind, options))
 end
 
 ---Text for the detail of an error: `name = "eth0"`.
@@ -427,7 +442,7 @@ local function form_of(self, call, S, flags)
   if not form or form.schema ~= S or form.making ~= making then
     local object = self.object
     form = { making = making, handle = self.handle, call = call, object = object.name, schema = S, describe = object.detail, plain = true,
-      none = not making and object.none or nil } -- what makes an object fails for other reasons
+      hint = object.hint, none = not making and object.none or nil } -- what makes an object fails for other reasons
     form.__index = form
     forms[call] = form
   end
