@@ -12,6 +12,8 @@ local M = {}
 local E = core.errno
 local VERSION = 1 -- of the description
 local LONGEST = 64 -- bytes of a name; with "nslua/4294967295/" it fits sun_path
+local PATIENCE = 1 -- seconds for the end of whoever had a name, who was killed a moment ago; else it is a lab that is being built
+local FILES = 4 -- that a node opens at most here
 local LISTENS, SEQPACKET = "00010000", "0005" -- __SO_ACCEPTCON and SOCK_SEQPACKET, as /proc/net/unix has them
 
 local function own_uid()
@@ -42,6 +44,16 @@ end
 
 -- A lab that is being built ------------------------------------------------------------------------------------------------------------
 
+-- Whether a lab answers there.
+local function answers(uid, name)
+  local conversation <close> = core.running.connect(address(uid, name), uid)
+  local fds = conversation and conversation:get(0)
+  for _, fd in ipairs(fds or {}) do
+    fd:close()
+  end
+  return fds ~= nil
+end
+
 ---Take a name: nobody else of this user can have it as long as the fd is open. Nobody answers there yet.
 ---@param name? string  (default: the pid of this process, with a number where it has several)
 ---@return string name
@@ -49,6 +61,7 @@ end
 function M.claim(name)
   local uid = own_uid()
   local base, number = name or core.file.readlink "/proc/self" or "lab", 1
+  local deadline = core.fd.clock() + PATIENCE
   while true do
     local try = number == 1 and base or ("%s.%d"):format(base, number)
     local fd, message, errno = core.running.bind(address(uid, try))
@@ -56,6 +69,9 @@ function M.claim(name)
       return try, fd
     elseif errno ~= E.EADDRINUSE then
       errors.check("lab", { detail = "name = " .. try }, fd, message, errno)
+    elseif name and not answers(uid, name) and core.fd.clock() < deadline then
+      core.fd.poll({}, 0.005)
+      number = 0 -- the same again
     elseif name then
       errors.raise { call = "lab", errno = E.EEXIST, message = ("a lab named %q runs already"):format(name),
         hint = ("`nslua lab list` shows it, ns.lab.open(%q) opens it, ns.lab.destroy(%q) ends it where it is kept"):format(name, name) }
@@ -138,6 +154,9 @@ local function fetch(conversation, most)
       return nil, total, is_kept
     end
     table.move(fds, 1, #fds, #all + 1, all)
+    if #all < total and not most then
+      core.limits.files(total * FILES + 128) -- where that is refused, what follows says so
+    end
     if #all >= total or #all >= (most or total) or #fds == 0 then
       return all, is_kept
     end
