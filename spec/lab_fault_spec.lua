@@ -22,7 +22,7 @@ describe("a lab's", function()
   end)
 
   local function needs_nft()
-    local a = ns.netns.new()
+    local a = helper.netns {}
     local r = helper.has "nft" and a:run { "nft", "add table inet t { chain c { type nat hook postrouting priority srcnat; } ; }" }
     a:close()
     if not (r and r.ok) then
