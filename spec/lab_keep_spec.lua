@@ -141,7 +141,9 @@ describe("a running lab", function()
       end
       assert.equal("0", (script(uid, 'local l <close> = ns.lab.open(arg[1]) io.write(("%g"):format(l.h2:ping("h1").loss))', full)))
       assert.is_truthy(row(full)) -- close() of who opened it ends nothing
-      assert.is_true(#held(inodes) == 3)
+      if helper.is_root() then -- nobody else sees what a keeper holds
+        assert.equal(3, #held(inodes))
+      end
       assert.is_true(ns.lab.destroy(address(uid, full)))
       assert.is_nil(row(full))
       assert.is_true(eventually(function()
@@ -349,26 +351,45 @@ describe("kill -9 of a script that builds labs", function()
       return out
     end
     local before, began = world(), ns.clock()
-    local kept = 0
-    math.randomseed(20261126)
-    for i = 1, times do
-      local p <close> = ns.spawn { "build/bin/nslua", "-e", i % 2 == 0 and keep or plain, uid = uid, gid = uid, groups = {}, stderr = "pipe" }
-      ns.wait({}, 0.003 + math.random() * 0.045)
-      p:kill "KILL"
-      local result = p:wait()
-      if result.signal ~= "KILL" then -- it had failed before
-        print(i, p.stderr:read("some", 0))
-      end
+    local kept, killed = 0, 0
+    local function start(code)
+      return ns.spawn { "build/bin/nslua", "-e", code, uid = uid, gid = uid, groups = {}, stderr = "pipe" }
+    end
+    -- End what is kept, until there is no lab: what is not kept goes by itself.
+    local function clear()
       local stop = ns.clock() + 10
-      while #ns.lab.list() > 0 do -- what is not kept goes by itself
-        for _, row in ipairs(ns.lab.list()) do
+      repeat
+        local rows = ns.lab.list()
+        for _, row in ipairs(rows) do
           if row.kept then
             kept = kept + 1
             ns.lab.destroy(row.uid .. "/" .. row.name)
           end
         end
         assert(ns.clock() < stop, "a lab stays")
+      until not rows[1]
+    end
+    local first = start(keep) -- how long one takes here
+    repeat
+      local row = ns.lab.list()[1]
+      ns.wait({}, 0.001)
+    until row and row.kept or ns.clock() > began + 30
+    local span = (ns.clock() - began) * 2
+    first:kill "KILL"
+    first:wait()
+    first:close()
+    clear()
+    kept = 0
+    math.randomseed(20261126)
+    while killed < times and ns.clock() < began + 100 do
+      local p <close> = start(killed % 2 == 0 and keep or plain)
+      ns.wait({}, math.random() * span)
+      p:kill "KILL"
+      killed = killed + 1
+      if p:wait().signal ~= "KILL" then -- it had failed before
+        print(killed, p.stderr:read("some", 0))
       end
+      clear()
     end
     local left
     local stop = ns.clock() + 20
@@ -376,9 +397,9 @@ describe("kill -9 of a script that builds labs", function()
       left = more(before)
       ns.wait({}, 0.02)
     until not left[1] or ns.clock() > stop
-    assert(kept > 0 and kept < times / 2, kept) -- before the commit and after it
+    assert(kept > 0 and kept < killed / 2, kept) -- before the commit and after it
     print(table.concat(left, ", "))
-    assert(ns.clock() - began < 120, "took too long")
+    assert(ns.clock() - began < 130, "took too long")
   ]]
 
   for about, uid in pairs { ["as root"] = 0, ["without rights"] = UID } do
