@@ -46,7 +46,7 @@ describe("doc/api.md", function()
         missing[#missing + 1] = name
       end
     end
-    for _, name in ipairs{ "run", "spawn", "fork", "wait", "unshare", "setns", "connect", "clock" } do
+    for _, name in ipairs{ "run", "spawn", "fork", "wait", "unshare", "setns", "connect", "clock", "monitor", "transaction", "exec" } do
       assert.equal("function", type(ns[name]), name)
       need("ns." .. name)
     end
@@ -55,6 +55,17 @@ describe("doc/api.md", function()
         if type(value) == "function" then
           need(("ns.%s.%s"):format(part, name))
         end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("has the rows, events and results that its functions give", function()
+    local text = apidoc.generate(read)
+    local missing = {}
+    for name in text:gmatch "returns `[^`]*nslua%.([%w]+)" do
+      if not text:find("### `nslua." .. name .. "`", 1, true) and not text:find("### `" .. name:lower() .. ":", 1, true) then
+        missing[name] = true
       end
     end
     assert.same({}, missing)

@@ -9,6 +9,15 @@ local privilege = require "nslua.privilege"
 
 local M = {}
 
+---@class nslua.fd  a file descriptor: closed by close(), `<close>` or when it is collected
+---@field number fun(self): integer    its number, while the handle owns it; `pollfd`, `getfd` are the same, for event loops
+---@field release fun(self): integer   its number, which the caller owns from now on
+---@field close fun(self): true        once or more often
+---@field isopen fun(self): boolean
+---@field read fun(self, bytes: integer?): string?  one read(2), of 65536 bytes at most by default: "" at the end; nil, reason, errno where it fails
+---@field write fun(self, text: string): integer?   write(2): how many bytes went
+---@field nonblock fun(self, yes: boolean): true
+
 local knamespace = core.namespace
 local ERRAND = 100 -- sockets that one errand makes at most
 

@@ -56,7 +56,7 @@ local INET = { [2] = "inet", [10] = "inet6" }
 ---@field lladdr string?     "02:00:00:00:00:02"
 ---@field state string       "reachable", "stale", "permanent", ...
 ---@field family "inet"|"inet6"
----@field proxy boolean?     this host answers for that address
+---@field proxy boolean?     this host answers for that address; only list{ proxy = true } tells of these
 ---@field router boolean?
 ---@field used number?       seconds since it was used; `confirmed`, `updated` likewise
 ---@field probes integer?

@@ -533,7 +533,7 @@ local protocols = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58, sctp = 132 }
 ---The route the kernel would take: ip route get.
 ---@param t string|table  { "8.8.8.8", from =, mark =, iif =, oif =, vrf =, uid =, tos =, ipproto =, sport =, dport =, fibmatch = };
 ---fibmatch: the route as it stands in the table
----@return nslua.Route row  raises ENETUNREACH, EHOSTUNREACH, EACCES, ... where there is none
+---@return nslua.Route row  raises where there is none: ENETUNREACH, or what its type says: EHOSTUNREACH, EACCES, EINVAL (blackhole)
 function methods:lookup(t)
   local call = "route.lookup"
   if type(t) == "string" then
