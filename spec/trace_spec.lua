@@ -233,6 +233,26 @@ a:sysctl "net.ipv4.ip_forward"
     end
   end)
 
+  it("leaves out what a change reads before", function()
+    if not able then
+      return pending(why)
+    end
+    local script = [[
+local a <close> = ns.netns.add "red"
+a.link:add{ name = "eth0", kind = "veth", up = true, peer = { name = "eth1" } }
+a.qdisc:add{ "htb", dev = "eth0", handle = "1:" }
+a.class:add{ dev = "eth0", classid = "1:1", htb = { rate = "1mbit" } }
+a.class:change({ dev = "eth0", classid = "1:1" }, { htb = { ceil = "2mbit" } })
+a.class:get{ dev = "eth0", classid = "1:1" }
+]]
+    local _, trace = traced(script)
+    assert.truthy(trace:find("class change", 1, true), trace)
+    assert.falsy(trace:find(" show ", 1, true), trace)
+    _, trace = traced(script, { all = true })
+    assert.truthy(trace:find "\n# tc %-n red class show dev eth0 classid 1:1   # [%d.]+ ms ok", trace)
+    assert.falsy(trace:find "\ntc[^\n]+ show ", trace)
+  end)
+
   it("shows programs with what they are set up by, and sh sets them up so", function()
     if not able then
       return pending(why)

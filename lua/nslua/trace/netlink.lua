@@ -225,10 +225,18 @@ local function failed(line, began, message, errno, extack)
   out.comment(line.text, ("%s %s"):format(out.time(core.fd.clock() - began), out.failure(errno, message, extack and extack.message)))
 end
 
+-- Whether a message of rtnetlink asks for one object.
+local function reads(kind, payload)
+  return select(2, meaning(kind, payload)) == "show"
+end
+
 local function request(nl, kind, flags, payload, ...)
   local space = space_of(nl)
-  local line = space and render(nl, space, nil, kind, flags, payload)
+  local line = space and render(nl, space, nil, kind, flags, payload, reads(kind, payload) or nil)
     or protocol_line(nl, kind, payload, asked and asked[3] == payload and asked or nil)
+  if space and reads(kind, payload) then
+    line.reads, line.comment = true, true -- what the kernel answers with an echo: classes, qdiscs, filters
+  end
   local began = core.fd.clock()
   local replies, message, errno, extack = raw.request(nl, kind, flags, payload, ...)
   local took = core.fd.clock() - began
