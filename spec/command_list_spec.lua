@@ -156,6 +156,31 @@ for _, nobody in ipairs(helper.is_root() and { false, true } or { true }) do
       assert.matches("^e1 +up +fd00::1/64 .* 0 .*deprecated", line_of(text, "fd00::1"))
     end)
 
+    it("print lines as ip -br does, and take its options with one dash", function()
+      a.link:add { name = "br0", kind = "bridge", up = true }
+      a.link:add { name = "t0", kind = "tun", up = true }
+      a.link:add { name = "m0", kind = "macvlan", link = "e1" }
+      a.address:add { "10.0.0.1/24", dev = "e0", metric = 7 }
+      a.address:add { "10.0.5.1/32", peer = "10.0.5.2/32", dev = "t0" }
+      a.address:add { "fd00::1/64", dev = "e1", nodad = true }
+      a.neighbour:add { "10.0.0.9", dev = "e0", lladdr = "02:00:00:00:00:09" }
+      a.neighbour:add { "fd00::9", dev = "e1", lladdr = "02:00:00:00:00:09", state = "stale" }
+      for _, command in ipairs { "link", "address", "neighbour" } do
+        for _, words in ipairs { "-br", "-brief -4", "-br -j", "-br|show dev e0", "-json -details|show dev e1", "-f inet -br", "-stat -json" } do
+          local flags, rest = words:match "^([^|]+)|?(.*)$"
+          local theirs, ok = rtnl.inside(a, ("ip %s %s %s"):format(flags, command, rest))
+          assert(ok, theirs)
+          local mine = ours(a, command, flags .. " " .. rest)
+          if flags:find "j" then
+            theirs, mine = decode(theirs), decode(mine)
+          end
+          assert.same(theirs, mine, command .. " " .. words)
+        end
+      end
+      local text = rtnl.inside(a, OURS .. "link -family inet5")
+      assert.matches("the family is inet or inet6, not inet5", text)
+    end)
+
     it("print routes as ip does", function()
       a.address:add { "10.0.0.1/24", dev = "e0" }
       a.address:add { "fd00::1/64", dev = "e1", nodad = true }
@@ -190,6 +215,10 @@ for _, nobody in ipairs(helper.is_root() and { false, true } or { true }) do
       assert.matches("^ +10.0.0.3 +e0 weight 1", line_of(text, "e0 weight 1"))
       assert.matches("^unicast +10.3.0.0/16 +fd00::5 +e1 +100 ", line_of(text, "10%.3%.0%.0"))
       assert.matches("^blackhole +10.9.0.0/16 ", line_of(text, "blackhole"))
+      local metrics = line_of(text, "10%.2%.0%.0")
+      for _, words in ipairs { "mtu lock 1400", "rto_min lock 5ms", "rtt 50ms", "quickack 1", "congctl cubic", "features ecn", "advmss 1000" } do
+        assert.truthy(metrics:find(words, 1, true), words .. " in " .. metrics)
+      end
     end)
 
     it("print rules as ip does", function()

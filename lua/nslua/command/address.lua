@@ -60,6 +60,7 @@ return run.command {
 permanent, dynamic, secondary, primary, tentative, deprecated, dadfailed, temporary, nodad, home, mngtmpaddr, noprefixroute.
 Where words choose addresses, links without one are not listed; ip -j prints empty objects for some.
 With -6 a link has the keys that it has without; ip -j has others then.]],
+  more = { { "s", "statistics", help = "with --json: the counters of links" } },
   words = known, bare = words.bare_dev,
   rows = function(handle, f, o)
     local to = f.to and words.prefix(f.to, o.family)
@@ -97,7 +98,23 @@ With -6 a link has the keys that it has without; ip -j has others then.]],
     for i, each in ipairs(row.addresses) do
       list[i] = address_of(each)
     end
-    return object:add("addr_info", list)
+    object:add("addr_info", list)
+    if o.statistics then
+      link.statistics(object, row.link)
+    end
+    return object
+  end,
+  brief = function(row, _, _, handle)
+    local text, object = link.brief(row.link, handle)
+    local list, out = {}, { text }
+    for i, each in ipairs(row.addresses) do
+      local own, length = each.address:match "^(.*)/(%d+)$"
+      local peer = each.peer and each.peer:match "^[^/]*"
+      list[i] = json.object():add("local", own):add("address", peer):add("prefixlen", math.tointeger(tonumber(length))):add("metric", each.metric)
+      out[#out + 1] = peer and ("%s peer %s "):format(own, each.peer) or each.address .. " "
+      out[#out + 1] = each.metric and ("metric %d "):format(each.metric) or nil
+    end
+    return table.concat(out), object:add("addr_info", list)
   end,
   columns = { { name = "DEV" }, { name = "STATE" }, { name = "ADDRESS" }, { name = "PEER" }, { name = "SCOPE" }, { name = "LABEL" },
     { name = "VALID", right = true }, { name = "PREFERRED", right = true }, { name = "FLAGS" } },

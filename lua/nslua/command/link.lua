@@ -13,8 +13,9 @@ end
 return run.command {
   name = "link", summary = "List links (network devices).",
   usage = "[options] [list [<words>]]",
-  notes = "Words of list: [dev] <name>, type <kind>, master <name>, nomaster, group <group>, up.",
-  more = { { "s", "statistics", help = "print counters" } },
+  notes = [[Words of list: [dev] <name>, type <kind>, master <name>, nomaster, group <group>, up.
+What they leave out is not there; ip -j prints empty objects for some.]],
+  more = { { "s", "statistics", help = "print counters: bytes received and sent, with --json all of them" } },
   words = link.words, bare = words.bare_dev,
   rows = function(handle, f)
     return link.rows(handle, f, function(name)
@@ -23,6 +24,12 @@ return run.command {
   end,
   object = function(row, _, o, handle)
     return link.object(row, o, handle)
+  end,
+  brief = function(row, _, _, handle)
+    local text, object = link.brief(row, handle)
+    local flags = link.flags(row, handle)
+    return ("%s%s<%s> "):format(text, row.address and row.address .. " " or "", table.concat(flags, ",")),
+      object:add("address", row.address):add("flags", flags)
   end,
   columns = {
     { name = "INDEX", right = true }, { name = "NAME" }, { name = "STATE" }, { name = "MTU", right = true }, { name = "ADDRESS" },

@@ -70,6 +70,11 @@ return run.command {
     return out
   end,
   object = object,
+  brief = function(row, f, _, handle)
+    local dev = not f.dev and link.name(handle, row.dev_index) or nil -- as ip has it
+    return ("%-39s %s%s"):format(row.dst, dev and ("%-16s "):format(dev) or "", row.lladdr or ""),
+      json.object():add("dst", row.dst):add("dev", dev):add("lladdr", row.lladdr)
+  end,
   columns = { { name = "DST" }, { name = "DEV" }, { name = "LLADDR" }, { name = "STATE" }, { name = "FLAGS" },
     { name = "USED", right = true, when = function(o) return o.statistics end } },
   line = function(row, _, o, handle)

@@ -51,6 +51,23 @@ local function metrics_of(row)
   return #out > 0 and { out } or nil
 end
 
+-- The metrics as ip route writes them: "mtu lock 1400", "rto_min lock 200ms".
+local function metric_words(row, out)
+  local locked = {}
+  for _, name in ipairs(row.lock or {}) do
+    locked[name] = true
+  end
+  for _, metric in ipairs(METRICS) do
+    local name = metric[1]
+    local value = row[name]
+    if value ~= nil then
+      value = type(value) == "table" and table.concat(value, " ") or metric.ms and ("%dms"):format(math.floor(value * 1000 + 0.5))
+        or value == true and 1 or value == false and 0 or value
+      out[#out + 1] = ("%s %s%s"):format(name, locked[name] and "lock " or "", value)
+    end
+  end
+end
+
 -- A whole address is told without its length.
 local function bare(text)
   return text and (text:find(":", 1, true) and text:gsub("/128$", "") or text:gsub("/32$", ""))
@@ -224,12 +241,13 @@ local function line(row, _, _, handle)
       via[i], dev[i] = hop.via or "-", ("%s weight %d"):format(link.name(handle, hop.dev_index), hop.weight)
     end
   end
-  for _, key in ipairs { "from", "tos", "nhid", "mtu", "advmss", "pref" } do
+  for _, key in ipairs { "from", "tos", "nhid", "pref" } do
     local value = row[key]
     if value and value ~= 0 and value ~= "medium" then
       more[#more + 1] = ("%s %s"):format(key, tostring(value))
     end
   end
+  metric_words(row, more)
   if row.expires then
     more[#more + 1] = ("expires %ds"):format(math.floor(row.expires))
   end

@@ -48,6 +48,22 @@ local function flags_of(row, lower)
   return out
 end
 
+---Add the counters of a link.
+---@param out nslua.list.Object
+---@param row nslua.Link
+function M.statistics(out, row)
+  local s, rx, tx = row.stats, json.object(), json.object()
+  if s then
+    for _, key in ipairs { "bytes", "packets", "errors", "dropped" } do
+      rx:add(key, s["rx_" .. key])
+      tx:add(key, s["tx_" .. key])
+    end
+    rx:add("over_errors", s.rx_over_errors):add("multicast", s.multicast)
+    tx:add("carrier_errors", s.tx_carrier_errors):add("collisions", s.collisions)
+    out:add("stats64", json.object():add("rx", rx):add("tx", tx))
+  end
+end
+
 local LINK_TYPES = { tunnel = "ipip", ipgre = "gre", ip6gre = "gre6" } -- where ip calls it otherwise
 
 ---What `ip link` and `ip address` both tell.
@@ -101,18 +117,39 @@ function M.object(row, o, handle)
     end
   end
   out:add("ifalias", (not o.address or o.details) and row.alias or nil)
-  local s = o.statistics and not o.address and row.stats
-  if s then
-    local rx, tx = json.object(), json.object()
-    for _, key in ipairs { "bytes", "packets", "errors", "dropped" } do
-      rx:add(key, s["rx_" .. key])
-      tx:add(key, s["tx_" .. key])
-    end
-    rx:add("over_errors", s.rx_over_errors):add("multicast", s.multicast)
-    tx:add("carrier_errors", s.tx_carrier_errors):add("collisions", s.collisions)
-    out:add("stats64", json.object():add("rx", rx):add("tx", tx))
+  if o.statistics and not o.address then
+    M.statistics(out, row)
   end
   return out:add("altnames", row.altnames)
+end
+
+---What `ip -br` says of a link before all else: "e0@if2          UP             ", and the same as JSON.
+---@param row nslua.Link
+---@param handle nslua.Netns
+---@return string
+---@return nslua.list.Object
+function M.brief(row, handle)
+  local out, name = json.object(), row.name
+  if row.link_index == 0 then
+    out:add("link", json.null)
+    name = name .. "@NONE"
+  elseif row.link_index and row.link_netnsid then
+    out:add("link_index", row.link_index)
+    name = ("%s@if%d"):format(name, row.link_index)
+  elseif row.link_index then
+    out:add("link", M.name(handle, row.link_index))
+    name = name .. "@" .. M.name(handle, row.link_index)
+  end
+  local state = tostring(row.operstate):upper()
+  return ("%-16s %-14s "):format(name, state), out:add("ifname", row.name):add("operstate", state)
+end
+
+---The flags of a link in ip's words.
+---@param row nslua.Link
+---@param handle nslua.Netns
+---@return string[]
+function M.flags(row, handle)
+  return flags_of(row, row.link_index and row.link_index ~= 0 and not row.link_netnsid and link_by_index(handle, row.link_index) or nil)
 end
 
 -- The other end or the lower link, with its namespace where that is another.

@@ -23,6 +23,7 @@ local M = {}
 ---@field object fun(row: any, f: table, o: table, handle: nslua.Netns): nslua.list.Object
 ---@field columns nslua.cli.Column[]
 ---@field line fun(row: any, f: table, o: table, handle: nslua.Netns): nslua.cli.Line[]
+---@field brief? fun(row: any, f: table, o: table, handle: nslua.Netns): string, nslua.list.Object  the line of ip -br, and its JSON
 
 local SAME = { show = "list", lst = "list" }
 
@@ -64,7 +65,7 @@ end
 local function objects(command, space, rows, f, o)
   local out = {}
   for i, row in ipairs(rows) do
-    out[i] = command.object(row, f, o, space.handle)
+    out[i] = o.brief and select(2, command.brief(row, f, o, space.handle)) or command.object(row, f, o, space.handle)
   end
   return o.all and { json.object():add("netns", space.name):add("inode", space.inode):add(command.name, out) } or out
 end
@@ -80,6 +81,15 @@ local function lines_of(command, space, rows, f, o)
   return out
 end
 
+-- Of all namespaces each line begins with its namespace.
+local function brief_lines(command, space, rows, f, o)
+  local out = {}
+  for i, row in ipairs(rows) do
+    out[i] = (o.all and ("%-16s "):format(columns.safe(space.name)) or "") .. (command.brief(row, f, o, space.handle))
+  end
+  return out
+end
+
 local function print_table(command, lines, f, o)
   local shown = { o.all and { name = "NETNS" } or nil }
   for _, column in ipairs(command.columns) do
@@ -91,7 +101,7 @@ local function print_table(command, lines, f, o)
 end
 
 local function list(command, o, f)
-  local render = o.json and objects or lines_of
+  local render = o.json and objects or o.brief and brief_lines or lines_of
   local out, missed, found = {}, 0, false
   for _, space in ipairs(o.all and spaces.all() or { {} }) do
     local handle <close> = o.netns and spaces.open(o.netns) or spaces.enter(space)
@@ -111,6 +121,9 @@ local function list(command, o, f)
   end
   if o.json then
     io.write(json.text(out, o.pretty), "\n")
+  elseif o.brief then
+    out[#out + 1] = ""
+    io.write(table.concat(out, "\n"))
   else
     print_table(command, out, f, o)
   end
@@ -126,6 +139,23 @@ local function explain(e)
   return e.extack and ("Error: %s."):format(e.extack) or e.errno and "RTNETLINK answers: " .. core.strerror(e.errno) or options.line(e), 2
 end
 
+-- Options that ip(8) takes with one dash, written out or nearly so; getopt_long would take their letters apart.
+local function with_two_dashes(args, declared)
+  local out = {}
+  for i, word in ipairs(args) do
+    local name = word:match "^%-(%a%a+)$"
+    for _, option in ipairs(name and declared or {}) do
+      local long = type(option) == "table" and option[2]
+      if long and (#name > 2 or name == "br") and long:sub(1, #name) == name then
+        word = "--" .. long
+        break
+      end
+    end
+    out[i] = word
+  end
+  return out
+end
+
 ---Make a listing command.
 ---@param command nslua.list.Command
 ---@return fun(args: string[]): integer
@@ -133,20 +163,27 @@ function M.command(command)
   local declared = { name = command.name, usage = command.usage, summary = command.summary, notes = command.notes, status = 255,
     operands = { "list", command.verbs and "get" or nil },
     { "n", "netns", arg = "netns", help = "look from that network namespace: a name, a path, a pid, docker:web" },
-    { "a", "all", help = "every network namespace that can be opened" },
+    { "a", "all", help = "every network namespace that can be opened; JSON is a list of them then" },
     { "j", "json", help = "print JSON, as ip -j does" },
     { "p", "pretty", help = "print JSON with lines and indents" },
-    { "d", "details", help = "print more" },
+    { "d", "details", help = "with --json: all that ip -d prints" },
     { "4", false, help = "only IPv4" },
     { "6", false, help = "only IPv6" },
+    { "f", "family", arg = "family", words = { "inet", "inet6" }, help = "inet is -4, inet6 is -6" },
     { false, "noheadings", help = "no headings" } }
-  for _, option in ipairs(command.more or {}) do
+  if command.brief then
+    table.insert(declared, 6, { false, "brief", help = "print lines as ip -br does; -br is the same" })
+  end
+  for _, option in ipairs(command.more or { { "s", "statistics", help = "taken as ip takes it: there are none here" } }) do
     declared[#declared + 1] = option
   end
   local declaration = options.declare(declared)
   return function(args)
-    return declaration:run(args, function(o)
-      o.family = o["4"] and "inet" or o["6"] and "inet6" or nil
+    return declaration:run(with_two_dashes(args, declared), function(o)
+      o.family = o["4"] and "inet" or o["6"] and "inet6" or o.family
+      if o.family and o.family ~= "inet" and o.family ~= "inet6" then
+        return declaration:wrong("the family is inet or inet6, not %s", o.family)
+      end
       o.json = o.json or o.pretty
       if o.all and o.netns then
         return declaration:wrong "-a and -n exclude each other"
