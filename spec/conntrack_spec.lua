@@ -89,6 +89,12 @@ describe("conntrack", function()
     ok, e = pcall(a.conntrack.list, a.conntrack, { status = "asured" })
     assert.is_false(ok)
     assert.matches("did you mean 'assured'", tostring(e))
+    for key, says in pairs { dport = "dport must be a port from 0 to 65535, got string", mark = "mark must be a number, got string",
+      proto = "unknown proto '80'" } do
+      ok, e = pcall(a.conntrack.list, a.conntrack, { [key] = "80" }) -- it would find nothing
+      assert.is_false(ok)
+      assert.truthy(tostring(e):find(says, 1, true), tostring(e))
+    end
   end)
 end)
 

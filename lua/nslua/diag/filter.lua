@@ -84,7 +84,7 @@ end
 
 local function port(call, key, value)
   if type(value) ~= "number" or value < 0 or value > 65535 or value % 1 ~= 0 then
-    errors.misuse("%s: %s must be a port from 0 to 65535, got %s", call, key, tostring(value))
+    errors.misuse("%s: %s must be a port from 0 to 65535, got %s", call, key, type(value) == "number" and tostring(value) or type(value))
   end
   return value
 end

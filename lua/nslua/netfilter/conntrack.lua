@@ -115,6 +115,9 @@ local function tests_of(filter, call)
         return row.orig ~= nil and inside(row.orig[key])
       end
     elseif key == "sport" or key == "dport" then
+      if type(value) ~= "number" or value < 0 or value > 65535 then
+        errors.misuse("%s: %s must be a port from 0 to 65535, got %s", call, key, type(value) == "number" and value or type(value))
+      end
       tests[#tests + 1] = function(row)
         return row.orig ~= nil and row.orig[key] == value
       end
@@ -126,6 +129,10 @@ local function tests_of(filter, call)
       tests[#tests + 1] = function(row)
         return row.status ~= nil and row.status[value] == true
       end
+    elseif key == "proto" and type(value) == "string" and not book:names "proto"[value] then
+      errors.misuse("%s: %s", call, check.unknown("proto", value, (book:names "proto")))
+    elseif (key == "mark" or key == "zone" or key == "id") and type(value) ~= "number" then
+      errors.misuse("%s: %s must be a number, got %s", call, key, type(value))
     elseif key == "state" and not (book:names "tcp_state"[value] or book:names "sctp_state"[value]) then
       errors.misuse("%s: %s", call, check.unknown("state", value, (book:names "tcp_state")))
     else
