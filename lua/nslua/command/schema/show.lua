@@ -7,6 +7,7 @@ local describe = require "nslua.schema.describe"
 local errors = require "nslua.error"
 local kinds = require "nslua.rtnl.kind"
 local netlink = require "nslua.netlink"
+local queues = require "nslua.rtnl.qdisc_kind"
 local rtnl = require "nslua.rtnl"
 local schema = require "nslua.schema"
 
@@ -147,6 +148,14 @@ end
 local function vocabulary(node)
   local kind = node.path:match "^link%.linkinfo%.data%.([^.]+)$"
   local known = kind and kinds.kinds[kind] and kinds.kinds[kind].vocabulary
+  local object, queue = node.path:match "^(%l+)%.options%.([^.]+)$"
+  if queue then
+    local form = object == "filter" and require("nslua.rtnl.filter_kind." .. queue) or queues[object == "class" and "classes" or "kinds"][queue]
+    known = {}
+    for word in pairs(form and form.words or {}) do
+      known[word] = not (form.only_read and form.only_read[word]) or nil
+    end
+  end
   if not known and rtnl.names[node.path] and not rtnl.others[node.path] then
     known = require("nslua.rtnl." .. node.path).writers
   end
