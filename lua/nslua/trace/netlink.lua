@@ -306,10 +306,10 @@ local function dump(nl, kind, flags, payload, ...)
 end
 
 -- Note what is asked for before it is sent.
-local function noted(original, reads)
+local function noted(original, is_read)
   return original and function(r, ...)
     asked = r
-    if reads then
+    if is_read then
       r.reads = true
     end
     return original(r, ...)
