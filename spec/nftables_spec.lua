@@ -63,7 +63,7 @@ describe("nftables", function()
         end
       end
     end
-    assert.same({ table = 1, chain = 2, rule = 4, set = 1 }, n)
+    assert.same({ table = 1, chain = 2, rule = 5, set = 1 }, n)
   end)
 
   it("names the expressions of rules, and keeps what it does not know", function()
