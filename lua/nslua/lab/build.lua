@@ -81,14 +81,14 @@ end
 local function set_vlans(self)
   for _, port in ipairs(self.plan.ports) do
     if port.vlan ~= 1 then
-      self.bridge_vlan:delete({ 1, dev = port.dev }, { absent = "ok" })
+      self.bridge_vlan:delete({ vid = 1, dev = port.dev }, { absent = "ok" })
     end
     if port.vlan and port.vlan ~= 1 then
-      self.bridge_vlan:add { port.vlan, dev = port.dev, pvid = true, untagged = true }
+      self.bridge_vlan:add { vid = port.vlan, dev = port.dev, pvid = true, untagged = true }
     end
     for _, id in ipairs(port.trunk or {}) do
       if id ~= port.vlan then
-        self.bridge_vlan:add { id, dev = port.dev }
+        self.bridge_vlan:add { vid = id, dev = port.dev }
       end
     end
   end
