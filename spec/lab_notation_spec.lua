@@ -73,6 +73,31 @@ describe("the text of a lab", function()
     assert.same({ "web-1 router", "db_2.x router", "sw-a switch" }, nodes(t))
   end)
 
+  it("counts an item of one direction wherever it stands", function()
+    assert.same({ { delay = 0.02 }, { delay = 0.01 } }, { of("a --10ms, >20ms-- b").links[1].to, of("a --10ms, >20ms-- b").links[1].from })
+    assert.same(of "a --10ms, >20ms-- b", of "a -->20ms, 10ms-- b")
+  end)
+
+  it("has brackets before a node too: they are of the link before it", function()
+    assert.same(of "a[x] -- b[y] [z] -- c", of "[x]a -- [y]b[z] -- c")
+  end)
+
+  it("has options of the whole lab in braces of their own, and what has blanks and commas between quotes", function()
+    local t = of [[
+      {seed=7, ipv6=off, multipath=on}   # "
+      a{net.ipv4.ip_local_reserved_ports="80,443", net.ipv4.ip_local_port_range=1000 2000} --name "a, \"b\" -- # }\010", 5ms-- b[dev "x y"]
+    ]]
+    assert.same({ 7, false, true }, { t.seed, t.ipv6, t.multipath })
+    assert.same({ ["net.ipv4.ip_local_reserved_ports"] = "80,443", ["net.ipv4.ip_local_port_range"] = "1000 2000" }, t.nodes[1].sysctl)
+    assert.same({ "a", "b", name = 'a, "b" -- # }\n', to = { delay = 0.005 }, from = { delay = 0.005 }, ends = { {}, { dev = "x y" } } }, t.links[1])
+  end)
+
+  it("has links without a subnet, and loss in bursts", function()
+    assert.is_false(of("a --subnet none-- b").links[1].subnet)
+    assert.same({ gemodel = { p = 0.01, r = 0.1, k = 1 } }, of("a --loss gemodel p 1% r 10% k 100%-- b").links[1].to.loss)
+    assert.same(of "a --loss gemodel p 1%-- b", lab.topology { links = { { "a", "b", loss = { gemodel = { p = "1%" } } } } })
+  end)
+
   it("is the table that says the same", function()
     assert.same(of "h1 --10ms, >1%-- (sw)[vlan 7]\nsolo", lab.topology { nodes = { "h1", { "sw", kind = "switch" }, "solo" },
       links = { { "h1", "sw", delay = "10ms", to = { loss = "1%" }, ends = { {}, { vlan = 7 } } } } })
@@ -98,6 +123,25 @@ describe("the text of a lab", function()
     { "h1 -->mtu 5-- h2", 1, 7, "mtu is of both directions" },
     { "h1 --loss 200%-- h2", 1, 6, "200%" },
     { "()", 1, 2, "the name of a switch expected" },
+    { "a -- b\nc --jitter 2ms-- d", 2, 3, "jitter needs a delay" },
+    { "a --10ms, 20ms-- b", 1, 11, "delay is said twice" },
+    { "a -->1%, >2%-- b", 1, 11, "loss is said twice" },
+    { "a --10.0.0.1/24-- b", 1, 5, "10.0.0.1/24 is an address in 10.0.0.0/24" },
+    { "a --10.0.0.300/24-- b", 1, 5, "is no subnet" },
+    { "a[10.0.0.300/24] -- b", 1, 3, "is no address" },
+    { "(s)[vlan 9999] -- b", 1, 10, "a VLAN is a number from 1 to 4094" },
+    { "(s)[vlan 1 vlan 2] -- b", 1, 12, "vlan is said twice" },
+    { "a --mtu 5-- b", 1, 3, "mtu must be 68-65535" },
+    { "a{kind=ruter} -- b", 1, 3, "did you mean 'router'?" },
+    { "a{kind=host} -- b\n(a) -- c", 2, 1, "a is a host already" },
+    { "a -- b[x] [y]", 1, 11, "a bracket is of a link's end" },
+    { "[x] a [y] -- b", 1, 1, "a bracket is of a link's end" },
+    { "a[x]", 1, 2, "a bracket is of a link's end" },
+    { 'a --name "x-- b', 1, 5, "the quotes are not closed" },
+    { "{sead=1}\na -- b", 1, 2, "did you mean 'seed'?" },
+    { "a --loss gemodel 1%-- b", 1, 5, "loss gemodel p 1%" },
+    { "a --seed x-- b", 1, 5, "seed is a whole number" },
+    { ("n"):rep(64) .. " -- b", 1, 1, "is no name of a node" },
   }
   for _, case in ipairs(mistakes) do
     it(("has its mistakes pointed at: %q"):format(case[1]), function()
@@ -123,6 +167,12 @@ describe("the text of a lab", function()
     ["a link of one end"] = { { links = { { "a" } } }, "a link is between two nodes" },
     ["a jitter without a delay"] = { { links = { { "a", "b", jitter = "1ms" } } }, "jitter needs a delay" },
     ["a number"] = { 5, "a text" },
+    ["a number for an address"] = { { links = { { "a", "b", ends = { { address = { 5 } } } } } }, "ends[1]: address: [1] must be string" },
+    ["text for a VLAN"] = { { links = { { "a", "b", ends = { { trunk = { "x" } } } } } }, "ends[1]: trunk: [1] must be integer" },
+    ["a list that is none"] = { { links = { { "a", "b", subnet = { inet = "10.0.0.0/24" } } } }, "a list expected, got a table with inet" },
+    ["an MTU of nothing"] = { { links = { { "a", "b", mtu = -1 } } }, "mtu must be 68-65535" },
+    ["a sysctl of the machine's"] = { { nodes = { { "a", sysctl = { ["kernel.hostname"] = "x" } } } }, 'names begin with "net."' },
+    ["a name that ends in a dash"] = { { nodes = { "a-" } }, '"a-" is no name of a node' },
   } do
     it("is refused as a table with " .. what, function()
       local ok, e = pcall(lab.topology, case[1])
@@ -156,7 +206,8 @@ describe("text and table", function()
     local t = {}
     some(t, "delay", { 0.01, 1 / 3, 0.000123, 2.5, 1e-9, 0 })
     some(t, "rate", { 1e8, 123456789, 1e9, 56000 })
-    some(t, "loss", { 0.01, 1, 0.333, 1e-6 })
+    some(t, "loss", { 0.01, 1, 0.333, 1e-6, { gemodel = { p = "1%", r = 0.1 } }, { gemodel = { p = 1 / 3, h = 0, k = 1 } } })
+    some(t, "seed", { 7, -5, "18446744073709551615" })
     some(t, "duplicate", { 0.05 })
     some(t, "limit", { 17 })
     some(t, "limit_bytes", { 65536 })
@@ -170,11 +221,16 @@ describe("text and table", function()
 
   local function topology()
     local t = { nodes = {}, links = {} }
+    some(t, "seed", { 1, -7, math.mininteger })
+    some(t, "ipv4", { true, false })
+    some(t, "ipv6", { false })
+    some(t, "multipath", { true })
     for i = 1, random(6) do
       local node = { one_of { "h", "r", "web-", "x_", "n." } .. i, kind = one_of { "host", "router", "switch" } }
       if node.kind ~= "switch" then
         some(node, "ipv6", { true, false })
-        some(node, "sysctl", { { ["net.ipv4.ip_forward"] = "1", ["net.ipv4.conf.all.rp_filter"] = "0" } })
+        some(node, "sysctl", { { ["net.ipv4.ip_forward"] = "1", ["net.ipv4.conf.all.rp_filter"] = 0 },
+          { ["net.ipv4.ip_local_reserved_ports"] = "80,443", ["net.ipv4.tcp_ecn"] = true }, { ["net/ipv4/conf/eth0.10/forwarding"] = ' }"\\\n# ' } })
         some(node, "addresses", { { "10.99.0.1/32", "fd99::1/128" }, false })
       end
       t.nodes[i] = node
@@ -185,9 +241,10 @@ describe("text and table", function()
       local link = { t.nodes[a][1], t.nodes[b][1], to = way(), from = way() }
       some(link, "mtu", { 1400, 9000 })
       some(link, "cost", { 5 })
-      some(link, "name", { "core", "up-link" })
-      some(link, "subnet", { { "10.7.0.0/24" }, { "10.8.0.0/24", "fd08::/64" } })
-      some(link, "ends", { { { dev = "eth5" }, {} }, { {}, { dev = "vlan", address = { "10.7.0.9/24" } } }, { { vlan = 10 }, { trunk = { 10, 20 } } },
+      some(link, "name", { "core", "up-link", "", "a, b -- c # d", '"\\', "\27[31m\0\r\n", "é]})" })
+      some(link, "subnet", { false, { "10.7.0.0/24" }, { "10.8.0.0/24", "fd08::/64" } })
+      some(link, "ends", { { { dev = "eth5" }, {} }, { {}, { dev = "vlan", address = { "10.7.0.9/24" } } }, { {}, { dev = "5] x" } },
+        { { vlan = 10 }, { trunk = { 10, 20 } } },
         { { vlan = { 5, 6 } }, { address = { "fd08::7/64", "10.8.0.7/24" }, vlan = 3, trunk = { 4 } } } })
       t.links[i] = link
     end
@@ -211,7 +268,8 @@ describe("text and table", function()
   it("are read to their end whatever they are, or refused with a place: 20,000 texts", function()
     state = 4711
     local pieces = { "h1", "r2", "(sw)", "(", ")", "--", "-", "10ms", "1%", ",", "[", "]", "{", "}", "=", "vlan", "10", "\n", " ", "#", ">", "<", "±",
-      "10.0.0.1/24", "fd00::/64", "mtu", "name", "\0", "\xff", "é", "kind", "ipv4=on", "each_packet", "+-", "/", ".", "_",
+      '"', '\\', '"x"', "{seed=1}", "loss gemodel p 1%", "subnet none", "10.0.0.0/24", "10.0.0.1/24", "fd00::/64", "mtu", "name",
+      "\0", "\xff", "é", "kind", "ipv4=on", "each_packet", "+-", "/", ".", "_",
       "--10ms--", "999999999999999999999" }
     for _ = 1, 20000 do
       local parts = {}

@@ -3,6 +3,8 @@
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
+local quoted = require "nslua.lab.quoted"
+local subnets = require "nslua.lab.subnet"
 local topology = require "nslua.lab.topology"
 local units = require "nslua.units"
 
@@ -56,12 +58,50 @@ for word in pairs(impairment.words) do
   words[word] = word == "each_packet" and "flag" or (word == "gap" or word == "limit" or word == "seed") and "integer" or "scaled"
 end
 
+-- What floors below say of a misuse, without the place in the script: the place in the text is told instead.
+local function told(e)
+  return (tostring(e):gsub("^[^ ]*:%d+: ", ""):gsub("^lab: links?[^:]*: ", ""))
+end
+
 local function number(self, at, word, text)
   local ok, value = pcall(topology.number, word, text, word)
   if not ok then
-    fail(self, at, "%s", (tostring(value):gsub("^[^ ]*:%d+: ", "")))
+    fail(self, at, "%s", told(value))
   end
   return value
+end
+
+-- A value that may stand between quotes.
+local function value_of(self, at, text)
+  local value = quoted.read(text)
+  if not value then
+    fail(self, at, "the quotes are not closed, or something stands behind them")
+  end
+  return value
+end
+
+local function subnet(self, at, text)
+  local bytes, length = subnets.parse(text)
+  if not length then
+    fail(self, at, "%q is no subnet, such as 10.0.0.0/24 or fd00::/64", text)
+  end
+  local whole = subnets.of(bytes, length)
+  if whole.bytes ~= bytes then
+    fail(self, at, "%s is an address in %s: the subnet is expected", text, whole.text)
+  end
+  return text
+end
+
+-- "p 1% r 10% h 0% k 100%", behind "gemodel".
+local function bursts(self, at, text)
+  local out = {}
+  for word, value in text:gmatch "(%S+)%s*(%S*)" do
+    if not word:find "^[prhk]$" or value == "" or out[word] then
+      fail(self, at, "loss in bursts is said as: loss gemodel p 1%% r 10%% h 0%% k 100%%")
+    end
+    out[word] = number(self, at, "loss", value)
+  end
+  return { gemodel = out }
 end
 
 local function unit_word(text)
@@ -74,22 +114,18 @@ local function unit_word(text)
   end
 end
 
--- Put what an item says into the link that is being read.
+-- Put what an item says into the link that is being read. What is of one direction counts there, wherever it stands.
 local function item(self, link, text, at)
   local way, rest = text:match "^([<>]?)%s*(.-)%s*$"
   at = at + #text:match "^[<>]?%s*"
-  local into = way == ">" and link.to or way == "<" and link.from or nil
+  local into = way == ">" and link.to or way == "<" and link.from or link
   local function put(word, value)
-    if into then
-      if not impairment.words[word] then
-        fail(self, at, "%s is of both directions", word)
-      end
-      into[word] = value
-    elseif impairment.words[word] then
-      link.to[word], link.from[word] = value, value
-    else
-      link[word] = value
+    if into ~= link and not impairment.words[word] then
+      fail(self, at, "%s is of both directions", word)
+    elseif into[word] ~= nil then
+      fail(self, at, "%s is said twice", word)
     end
+    into[word] = value
   end
   if rest == "" then
     fail(self, at, "an item expected, such as 10ms, 100mbit, 1%% or mtu 1400")
@@ -100,20 +136,29 @@ local function item(self, link, text, at)
   elseif word and words[word] then
     local form = words[word]
     if form == "integer" then
-      local n = math.tointeger(tonumber(value))
+      local n = math.tointeger(tonumber(value)) or word == "seed" and value:match "^%d+$"
       return put(word, n or fail(self, at, "%s is a whole number, got %s", word, value))
     elseif form == "name" then
-      return put(word, value)
+      return put(word, value_of(self, at, value))
+    elseif word == "loss" and value:find "^gemodel%s" then
+      return put(word, bursts(self, at, value:match "^gemodel%s+(.*)$"))
     elseif form == "scaled" then
       return put(word, number(self, at, word, value))
+    elseif value == "none" then
+      return put("subnet", false)
     end
     rest = value
   elseif word then
     fail(self, at, "%s", check.unknown("word of a link", word, words))
   end
   if rest:find("/", 1, true) then
+    if into ~= link then
+      fail(self, at, "a subnet is of both directions")
+    elseif link.subnet == false then
+      fail(self, at, "subnet is said twice")
+    end
     link.subnet = link.subnet or {}
-    table.insert(link.subnet, rest)
+    table.insert(link.subnet, subnet(self, at, rest))
     return
   end
   local middle, spread = rest:match "^(.-)%s*±%s*(.+)$"
@@ -134,7 +179,7 @@ end
 -- Whether what stands behind the dashes impairs the link, and is no node.
 local function is_items(text)
   local first = text:match "^%s*(.-)%s*$"
-  return first:find "^[<>%d]" ~= nil or first:find("[/%%±,]") ~= nil or first:find "^%a[%w_]*%s+[%w.<>]" ~= nil or words[first] == "flag"
+  return first:find "^[<>%d]" ~= nil or first:find("[/%%±,]") ~= nil or first:find '^%a[%w_]*%s+[%w.<>"-]' ~= nil or words[first] == "flag"
 end
 
 -- "--", "--10ms--": returns the link's words, or nil where none begins here.
@@ -146,17 +191,18 @@ local function link_at(self)
   end
   self.at = inner
   local link = { to = {}, from = {} }
-  local text, after = self.text:match("^([^\n#%-]-)%-%-+()", inner)
+  local text, after = self.plain:match("^([^\n#%-]-)%-%-+()", inner)
   if not text then -- a dash may stand in it
-    text, after = self.text:match("^([^\n#]-)%-%-+()", inner)
+    text, after = self.plain:match("^([^\n#]-)%-%-+()", inner)
   end
   if text and text:find "%S" and not text:find "[()%[%]{}]" and is_items(text) then
     for at, piece in text:gmatch "()([^,]+)" do
-      item(self, link, piece:match "^%s*(.-)%s*$", inner + at - 1 + #piece:match "^%s*")
+      local from, blanks = inner + at - 1, #piece:match "^%s*"
+      item(self, link, self.text:sub(from + blanks, from + #piece - 1):match "^(.-)%s*$", from + blanks)
     end
     self.at = after
   elseif not text then
-    local rest = self.text:match("^[^\n#]*", inner)
+    local rest = self.plain:match("^[^\n#]*", inner)
     if rest:find "%S" and not rest:find "^%s*[%a_(]" and is_items(rest) then
       fail(self, inner + #rest:match "^%s*", "the dashes behind what impairs the link are missing: --10ms--")
     end
@@ -173,24 +219,33 @@ local function end_at(self)
     return nil
   end
   local begin = self.at
-  local text, after = self.text:match("^%[([^%]\n]*)%]()", begin)
+  local text, after = self.plain:match("^%[([^%]\n]*)%]()", begin)
   if not text then
     fail(self, begin, "the bracket is not closed: h1[eth5 10.0.0.1/24]")
   end
   local out, mode = {}, nil
   for at, piece in text:gmatch "()([^%s,]+)" do
     at = begin + at
+    piece = self.text:sub(at, at + #piece - 1)
     local whole = math.tointeger(tonumber(piece))
     if mode == "dev" then
-      out.dev, mode = piece, nil
+      out.dev, mode = value_of(self, at, piece), nil
+    elseif (piece == "vlan" or piece == "trunk" or piece == "dev") and out[piece] then
+      fail(self, at, "%s is said twice", piece)
     elseif piece == "vlan" or piece == "trunk" or piece == "dev" then
       mode = piece
       out[mode] = mode ~= "dev" and {} or nil
     elseif whole and mode then
+      if whole < 1 or whole > 4094 then
+        fail(self, at, "a VLAN is a number from 1 to 4094, got %s", piece)
+      end
       table.insert(out[mode], whole)
     elseif whole then
       fail(self, at, "a number is of vlan or trunk: [vlan %d]", whole)
     elseif piece:find "^[%x:.]+/%d+$" or piece:find "^%d+%.%d+%.%d+%.%d+$" or piece:find "^%x*:[%x:.]*:" then
+      if not subnets.parse(piece) then
+        fail(self, at, "%q is no address, such as 10.0.0.1/24 or fd00::1/64", piece)
+      end
       out.address, mode = out.address or {}, nil
       table.insert(out.address, piece)
     elseif not piece:find "^[%a_][%w_.-]*$" then
@@ -213,45 +268,91 @@ local function end_at(self)
   return out
 end
 
--- "{ipv6=off, net.ipv4.ip_forward=0}"
-local function options_at(self)
+local function switched(self, at, key, value)
+  if value ~= "on" and value ~= "off" then
+    fail(self, at, "%s is on or off", key)
+  end
+  return value == "on"
+end
+
+local node_options = {
+  kind = function(self, at, out, value)
+    if not topology.kinds[value] then
+      fail(self, at, "%s", check.unknown("kind of node", value, topology.kinds))
+    elseif (out.kind or value) ~= value then
+      fail(self, at, "%s is a %s already", out[1], out.kind)
+    end
+    out.kind = value
+  end,
+  address = function(self, at, out, value)
+    if value == "none" then
+      out.addresses = false
+    elseif out.addresses == false or not subnets.parse(value) then
+      fail(self, at, "%q is no address, such as 10.9.0.1/32", value)
+    else
+      out.addresses = out.addresses or {}
+      table.insert(out.addresses, value)
+    end
+  end,
+}
+local lab_options = {
+  seed = function(self, at, out, value)
+    out.seed = math.tointeger(tonumber(value)) or fail(self, at, "seed is a whole number, got %s", value)
+  end,
+}
+for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] = { "ipv4", "ipv6", "multipath" } } do
+  for _, key in ipairs(keys) do
+    options[key] = function(self, at, out, value)
+      out[key] = switched(self, at, key, value)
+    end
+  end
+end
+
+local examples = {
+  [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, net.ipv4.ip_forward=0",
+  [lab_options] = "ipv4=off, ipv6=off, multipath=on, seed=7",
+}
+
+-- "{ipv6=off, net.ipv4.ip_forward=0}", put into `out`.
+local function options_at(self, known, out)
   if self.text:sub(self.at, self.at) ~= "{" then
-    return nil
+    return false
   end
   local begin = self.at
-  local text, after = self.text:match("^{([^}\n]*)}()", begin)
+  local text, after = self.plain:match("^{([^}\n]*)}()", begin)
   if not text then
     fail(self, begin, "the brace is not closed: h1{ipv6=off}")
   end
-  local out = {}
   for at, piece in text:gmatch "()([^,]+)" do
-    local key, value = piece:match "^%s*([%w_./]+)%s*=%s*(.-)%s*$"
-    at = begin + at + #piece:match "^%s*"
+    at = begin + at
+    piece = self.text:sub(at, at + #piece - 1)
+    local key, value = piece:match "^%s*([^%s=\"]+)%s*=%s*(.-)%s*$"
+    at = at + #piece:match "^%s*"
     if not key then
-      fail(self, at, "an option expected: ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, net.ipv4.ip_forward=0")
-    elseif key == "ipv4" or key == "ipv6" then
-      if value ~= "on" and value ~= "off" then
-        fail(self, at, "%s is on or off", key)
+      fail(self, at, "an option expected: %s", examples[known])
+    end
+    value = value_of(self, at, value)
+    if known[key] then
+      if out[key] ~= nil and key ~= "kind" then
+        fail(self, at, "%s is said twice", key)
       end
-      out[key] = value == "on"
-    elseif key == "kind" then
-      out.kind = value
-    elseif key == "address" then
-      out.addresses = out.addresses or {}
-      if value ~= "none" then
-        table.insert(out.addresses, value)
-      else
-        out.addresses = false
-      end
-    elseif key:find "^net[./]" then
+      known[key](self, at, out, value)
+    elseif known == node_options and key:find "^net[./]" then
       out.sysctl = out.sysctl or {}
+      if out.sysctl[key] then
+        fail(self, at, "%s is said twice", key)
+      end
       out.sysctl[key] = value
     else
-      fail(self, at, "%s", check.unknown("option of a node", key, { "ipv4", "ipv6", "kind", "address", "net.*" }))
+      local words_of = { known == node_options and "net.*" or nil }
+      for word in pairs(known) do
+        words_of[#words_of + 1] = word
+      end
+      fail(self, at, "%s", check.unknown(known == node_options and "option of a node" or "option of the lab", key, words_of))
     end
   end
   self.at = after
-  return out
+  return true
 end
 
 -- A node and what stands with it; nil where none begins here.
@@ -279,55 +380,81 @@ local function node_at(self)
   end
   local known = self.known[name]
   if not known then
-    known = { name, at = begin, kind = kind }
+    if not topology.is_name(name) then
+      fail(self, begin, "%q is no name of a node: it has more than 63 characters", name)
+    end
+    known = { name, kind = kind }
     self.known[name] = known
     self.nodes[#self.nodes + 1] = known
-  elseif kind and not known.kind then
-    known.kind = kind
   end
-  local options = options_at(self)
-  for key, value in pairs(options or {}) do
-    if key == "kind" and known.kind and known.kind ~= value then
-      fail(self, begin, "%s is a %s already", name, known.kind)
-    end
-    known[key] = value
+  if kind and (known.kind or kind) ~= kind then
+    fail(self, begin, "%s is a %s already", name, known.kind)
   end
+  known.kind = known.kind or kind
+  options_at(self, node_options, known)
   return name, begin
 end
 
+-- An end of a link that is none.
+local function stray(self, at)
+  fail(self, at, "a bracket is of a link's end, and no link is on this side")
+end
+
+-- Floors below check what a link says; its place is told here.
+local function check_link(self, link, at)
+  local ok, e = pcall(topology.link, link)
+  if not ok then
+    fail(self, at, "%s", told(e))
+  end
+end
+
 local function chain(self)
+  local before_at = self.at
+  local near = end_at(self)
   local last = node_at(self)
   if not last then
-    local character = self.text:match(utf8.charpattern, self.at)
+    local character = self.text:match(utf8.charpattern, self.at) or ""
     local link = character == "-" and "a link has no node before it" or ("a node expected: h1 or (sw), got %q"):format(character)
     fail(self, self.at, "%s", link)
   end
-  local near = end_at(self)
+  skip(self)
+  local near_at = self.at
+  local behind = end_at(self)
+  if near and behind then
+    stray(self, before_at)
+  end
+  near, near_at = near or behind, behind and near_at or before_at
   while true do
     skip(self)
     local mark = self.at
     skip(self, true)
     local link, at = link_at(self)
     if not link then
-      if self.at ~= mark or self.at > #self.text then
+      if near then
+        stray(self, near_at)
+      elseif self.at ~= mark or self.at > #self.text then
         return -- the next chain, on a line of its own
       end
       fail(self, self.at, "a link expected (--), or the end of the line")
     end
     skip(self, true)
+    local far = end_at(self)
     local name = node_at(self)
     if not name then
       fail(self, math.min(self.at, #self.text + 1), "the link leads nowhere: a node expected behind it")
     elseif name == last then
       fail(self, at, "a link from %s to itself", name)
     end
-    local far = end_at(self)
+    far = far or end_at(self)
     link[1], link[2] = last, name
     link.ends = (near or far) and { near or {}, far or {} } or nil
     for _, way in ipairs { "to", "from" } do
       link[way] = next(link[way]) and link[way] or nil
     end
+    check_link(self, link, at)
     self.links[#self.links + 1] = link
+    skip(self)
+    near_at = self.at
     last, near = name, end_at(self) -- "[..]" of the next link stands behind this end's own
   end
 end
@@ -336,18 +463,17 @@ end
 ---@param text string
 ---@return nslua.lab.Said
 function M.read(text)
-  local self = { text = text, at = 1, nodes = {}, known = {}, links = {} }
+  local self = { text = text, plain = quoted.mask(text), at = 1, nodes = {}, known = {}, links = {} }
+  local out = { nodes = self.nodes, links = self.links }
   while true do
     skip(self, true)
     if self.at > #text then
       break
+    elseif not options_at(self, lab_options, out) then
+      chain(self)
     end
-    chain(self)
   end
-  for _, node in ipairs(self.nodes) do
-    node.at = nil
-  end
-  return { nodes = self.nodes, links = self.links }
+  return out
 end
 
 return M

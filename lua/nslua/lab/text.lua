@@ -2,6 +2,7 @@
 
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
+local quoted = require "nslua.lab.quoted"
 local units = require "nslua.units"
 
 local M = {}
@@ -49,7 +50,12 @@ end
 function M.value(word, value)
   local form = form_of[word]
   if type(value) == "table" then
-    errors.misuse("lab: %s in bursts has no text: it is said in a table", word)
+    local parts = { "gemodel" }
+    for _, each in ipairs { "p", "r", "h", "k" } do
+      local part = value.gemodel[each]
+      parts[#parts + 1] = part and each .. " " .. exactly(part, table.unpack(forms.fraction)) or nil
+    end
+    return table.concat(parts, " ")
   elseif form then
     return exactly(value, table.unpack(forms[form]))
   end
@@ -69,6 +75,18 @@ do
   table.move(rest, 1, #rest, #order + 1, order)
 end
 
+local function same_bursts(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then
+    return false
+  end
+  for _, word in ipairs { "p", "r", "h", "k" } do
+    if a.gemodel[word] ~= b.gemodel[word] then
+      return false
+    end
+  end
+  return true
+end
+
 ---What impairs a link, as the items between its dashes; what is of one direction has an arrow.
 ---@param link nslua.lab.TopologyLink
 ---@return string[]
@@ -80,11 +98,11 @@ function M.items(link)
       out[#out + 1] = mark .. word
     elseif value ~= nil and value ~= false then
       local said = M.value(word, value)
-      out[#out + 1] = mark .. (bare[word] and not tonumber(said) and "" or word .. " ") .. said
+      out[#out + 1] = mark .. (bare[word] and not tonumber(said) and type(value) ~= "table" and "" or word .. " ") .. said
     end
   end
   for _, word in ipairs(order) do
-    if to[word] == from[word] then
+    if to[word] == from[word] or word == "loss" and same_bursts(to[word], from[word]) then
       put("", word, to[word])
     else
       put(">", word, to[word])
@@ -100,7 +118,8 @@ local function end_text(at)
     return ""
   end
   if at.dev then
-    parts[1] = (at.dev == "vlan" or at.dev == "trunk" or at.dev == "dev" or not at.dev:find "^[%a_][%w_.-]*$") and "dev " .. at.dev or at.dev
+    parts[1] = (at.dev == "vlan" or at.dev == "trunk" or at.dev == "dev" or not at.dev:find "^[%a_][%w_.-]*$")
+      and "dev " .. quoted.write(at.dev) or at.dev
   end
   for _, address in ipairs(at.address or {}) do
     parts[#parts + 1] = address
@@ -137,16 +156,27 @@ local function options_text(node, degree)
   end
   table.sort(names)
   for _, name in ipairs(names) do
-    parts[#parts + 1] = ("%s=%s"):format(name, tostring(node.sysctl[name]))
+    parts[#parts + 1] = name .. "=" .. quoted.write(node.sysctl[name])
   end
   return parts[1] and "{" .. table.concat(parts, ", ") .. "}" or ""
+end
+
+local function lab_options_text(topology)
+  local parts = {}
+  for _, word in ipairs { "ipv4", "ipv6", "multipath" } do
+    if topology[word] ~= nil then
+      parts[#parts + 1] = word .. "=" .. (topology[word] and "on" or "off")
+    end
+  end
+  parts[#parts + 1] = topology.seed and ("seed=%d"):format(topology.seed)
+  return parts[1] and "{" .. table.concat(parts, ", ") .. "}"
 end
 
 ---The text of a topology: a line for each chain of links, in their order.
 ---@param topology nslua.lab.Topology
 ---@return string
 function M.of(topology)
-  local degree, by_name, told, lines = {}, {}, {}, {}
+  local degree, by_name, told, lines = {}, {}, {}, { lab_options_text(topology) }
   for _, node in ipairs(topology.nodes) do
     by_name[node.name] = node
     if not node.name:find "^[%a_]" then
@@ -190,16 +220,12 @@ function M.of(topology)
   local line, last
   for _, link in ipairs(topology.links) do
     local items = M.items(link)
-    for _, word in ipairs { "mtu", "cost", "name" } do
-      if link[word] then
-        items[#items + 1] = word .. " " .. tostring(link[word])
-      end
+    for _, word in ipairs { "mtu", "cost" } do
+      items[#items + 1] = link[word] and word .. " " .. tostring(link[word])
     end
-    for _, subnet in ipairs(link.subnet or {}) do
+    items[#items + 1] = link.name and "name " .. quoted.write(link.name)
+    for _, subnet in ipairs(link.subnet or { link.subnet == false and "subnet none" or nil }) do
       items[#items + 1] = subnet
-    end
-    if link.subnet == false then
-      errors.misuse("lab: link %s--%s without a subnet has no text: it is said in a table", link[1], link[2])
     end
     local dashes = items[1] and "--" .. table.concat(items, ", ") .. "--" or "--"
     local ends = link.ends or {}

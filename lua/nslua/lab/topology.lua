@@ -22,7 +22,7 @@ local node_words = { "string", name = "string", kind = "string", sysctl = "table
 M.node_words = node_words
 
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
-  mtu = "integer", cost = "integer", ends = "table" }
+  mtu = "68-65535", cost = "integer", ends = "table" }
 M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table" }
 
 local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean",
@@ -46,6 +46,55 @@ function M.number(word, value, what)
   return scale and type(value) ~= "table" and value ~= false and scale(value, what) or value
 end
 
+-- One value, or a list of such.
+local function list(value, where, of)
+  if value == nil or value == false then
+    return value
+  elseif type(value) ~= "table" then
+    return { value }
+  end
+  local out = {}
+  for i, each in ipairs(value) do
+    check.argument(where, "[" .. i .. "]", each, of)
+    out[i] = each
+  end
+  for key in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 or key > #out then
+      errors.misuse("%s: a list expected, got a table with %s", where, tostring(key))
+    end
+  end
+  return out
+end
+
+local function read_end(said, where)
+  check.options(where, said, M.end_words)
+  local vlan = said.vlan
+  if type(vlan) == "table" then
+    vlan = list(vlan, where .. ": vlan", "integer")
+    vlan = vlan[2] and vlan or vlan[1]
+  end
+  return { dev = said.dev, address = list(said.address, where .. ": address", "string"), vlan = vlan,
+    trunk = list(said.trunk, where .. ": trunk", "integer") }
+end
+
+-- Loss in bursts, with numbers: the other tables that netem has for it, impairment.numbers refuses.
+local function read_bursts(loss, where)
+  local model = loss.gemodel
+  if type(model) ~= "table" then
+    return loss
+  end
+  local out = {}
+  for word, value in pairs(model) do
+    out[word] = (type(value) == "number" or type(value) == "string") and units.fraction(value, where) or value
+  end
+  local more = {}
+  for word, value in pairs(loss) do
+    more[word] = value
+  end
+  more.gemodel = out
+  return more
+end
+
 -- One direction: what is said of both, and over it what is said of this one.
 local function direction(link, way, where)
   local out = {}
@@ -60,6 +109,9 @@ local function direction(link, way, where)
   elseif link[way] == false then
     return nil
   end
+  if type(out.loss) == "table" then
+    out.loss = read_bursts(out.loss, where .. ": loss")
+  end
   for word, value in pairs(out) do
     out[word] = M.number(word, value, ("%s: %s"):format(where, word)) or nil
   end
@@ -67,19 +119,6 @@ local function direction(link, way, where)
     return nil
   end
   impairment.numbers(where, out)
-  return out
-end
-
-local function list(value)
-  if value == nil or value == false then
-    return value
-  end
-  return type(value) == "table" and value or { value }
-end
-
-local function read_end(said, where)
-  check.options(where, said, M.end_words)
-  local out = { dev = said.dev, address = list(said.address), vlan = said.vlan, trunk = list(said.trunk) }
   return out
 end
 
@@ -91,8 +130,12 @@ for word, types in pairs(link_words) do
   all_link_words[word] = types
 end
 
-local function read_link(said, i)
-  local where = ("lab: links[%d]"):format(i)
+---A link made canonical.
+---@param said table
+---@param i? integer  its place in the list
+---@return nslua.lab.TopologyLink
+function M.link(said, i)
+  local where = ("lab: links[%d]"):format(i or 1)
   check.options(where, said, all_link_words)
   for side = 1, 2 do
     if type(said[side]) ~= "string" then
@@ -100,7 +143,7 @@ local function read_link(said, i)
     end
   end
   where = ("lab: link %s--%s"):format(said[1], said[2])
-  local out = { said[1], said[2], name = said.name, mtu = said.mtu, cost = said.cost, subnet = list(said.subnet),
+  local out = { said[1], said[2], name = said.name, mtu = said.mtu, cost = said.cost, subnet = list(said.subnet, where .. ": subnet", "string"),
     to = direction(said, "to", where), from = direction(said, "from", where) }
   if said.ends then
     check.options(where .. ": ends", said.ends, { "table", "table" })
@@ -113,6 +156,20 @@ local function read_link(said, i)
 end
 
 local kinds = { host = true, router = true, switch = true }
+M.kinds = kinds
+
+-- Sysctls as they are written into /proc.
+local function read_sysctls(said, where)
+  local out = {}
+  for name, value in pairs(said) do
+    if type(name) ~= "string" or not name:find "^net[./][^%c%s={},\"]+$" then
+      errors.misuse("%s: sysctl %s is not of a network namespace: names begin with \"net.\"", where, tostring(name))
+    end
+    check.argument(where, "sysctl " .. tostring(name), value, "string|integer|boolean")
+    out[name] = type(value) == "boolean" and (value and "1" or "0") or type(value) == "number" and ("%d"):format(value) or value
+  end
+  return out
+end
 
 local function read_node(said, where)
   check.options(where, said, node_words)
@@ -120,16 +177,21 @@ local function read_node(said, where)
   if out.kind and not kinds[out.kind] then
     errors.misuse("%s: %s", where, check.unknown("kind of node", out.kind, kinds))
   end
-  for _, word in ipairs { "sysctl", "ipv4", "ipv6" } do
-    out[word] = said[word]
-  end
-  out.addresses = list(said.addresses)
+  out.ipv4, out.ipv6 = said.ipv4, said.ipv6
+  out.sysctl = said.sysctl and read_sysctls(said.sysctl, where)
+  out.addresses = list(said.addresses, where .. ": addresses", "string")
   return out
 end
 
--- A name that programs can be told by: hostname(7), and no longer than a link of that name may be written about.
+---Whether programs can be told by a name: hostname(7), and no longer than a link of that name may be written about.
+---@param name any
+---@return boolean
+function M.is_name(name)
+  return type(name) == "string" and name:find "^[%w_][%w_.-]*$" ~= nil and name:sub(-1) ~= "-" and not name:find("--", 1, true) and #name <= 63
+end
+
 local function check_name(name, where)
-  if type(name) ~= "string" or not name:find "^[%w_][%w_.-]*$" or name:find("--", 1, true) or #name > 63 then
+  if not M.is_name(name) then
     errors.misuse("%s: %s is no name of a node: letters, digits, '_', '.' and single '-', at most 63 of them", where,
       type(name) == "string" and ("%q"):format(name) or type(name))
   end
@@ -163,7 +225,7 @@ function M.read(said)
   end
   table.sort(named)
   for i, each in ipairs(said.links or {}) do
-    out.links[i] = read_link(each, i)
+    out.links[i] = M.link(each, i)
   end
   local function mention(name, where)
     if not by_name[name] then
