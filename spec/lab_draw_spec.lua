@@ -15,6 +15,8 @@ local shapes = {
   tree = lab.tree(4, 2),
   mesh = lab.mesh(6),
   fat = lab.fat_tree(4),
+  parallel = "a --10ms-- b -- c -- a\na --20ms-- b\na --1%, 10mbit-- b\nb -- c",
+  spine = "(s1) -- l1 -- h1\n(s1) -- l2 -- h2\n(s2) -- l1\n(s2) --5ms-- l2\n(s1) --1gbit-- l3 -- h3\n(s2) -- l3",
   long = "a-very-long-name-of-a-host-indeed --name a-long-name, 10ms, 1gbit, 5%-- another-rather-long-name-of-a-router -- (switch-with-a-name)",
 }
 
@@ -104,25 +106,83 @@ describe("a lab as SVG", function()
       for _, node in ipairs(topology.nodes) do
         assert.is_truthy(texts:find("\n" .. node.name .. "\n", 1, true), node.name)
       end
-      local _, paths = svg:gsub("<path ", "")
+      local _, paths = svg:gsub('<path class="link', "")
       assert.equal(#topology.links, paths)
       assert.equal(svg, lab.draw(shapes[name], { format = "svg", addresses = true }))
       assert.is_nil(svg:find "nan" or svg:find "%-?inf")
     end)
   end
 
-  it("puts no two nodes in one place", function()
-    local layout = require "nslua.lab.layout"
-    for _, name in ipairs(names) do
-      local places = layout.of(lab.topology(shapes[name]))
-      local list = {}
-      for _, place in pairs(places) do
-        for _, other in ipairs(list) do
-          assert.is_true((place.x - other.x) ^ 2 + (place.y - other.y) ^ 2 > 0.04, name)
+  -- Middles and sizes of nodes and labels, and of the picture.
+  local function boxes_of(svg)
+    local out = {}
+    local function add(class, x, y, w, h)
+      out[#out + 1] = { class = class, x = x + w / 2, y = y + h / 2, w = tonumber(w), h = tonumber(h) }
+    end
+    for class, x, y, w, h in svg:gmatch '<rect class="([%a ]+)" x="([-%d.]+)" y="([-%d.]+)" width="([%d.]+)" height="([%d.]+)"' do
+      add(class, x, y, w, h)
+    end
+    for x, y, inner, right, corner, bottom in svg:gmatch
+      '<path class="node switch" d="M([-%d.]+) ([-%d.]+) H([-%d.]+) L([-%d.]+) ([-%d.]+) V([-%d.]+)' do
+      local cut = right - inner
+      assert.equal(tostring(corner - y), tostring(cut))
+      add("node switch", x - cut, y, right - x + cut, bottom + cut - y)
+    end
+    return out, svg:match 'viewBox="0 0 (%d+) (%d+)"'
+  end
+
+  for _, name in ipairs(names) do
+    it("has nothing that covers something else, nor lies outside: " .. name, function()
+      local topology = lab.topology(shapes[name])
+      for _, addresses in ipairs { true, false } do
+        local boxes, width, height = boxes_of(lab.draw(shapes[name], { format = "svg", addresses = addresses }))
+        local nodes = 0
+        for i, box in ipairs(boxes) do
+          nodes = nodes + (box.class:find "^node" and 1 or 0)
+          assert.is_true(box.x - box.w / 2 >= -1 and box.y - box.h / 2 >= -1, name)
+          assert.is_true(box.x + box.w / 2 <= width + 1 - 48 and box.y + box.h / 2 <= height + 1 - 48, name) -- within the margins
+          for k = 1, i - 1 do
+            local other = boxes[k]
+            local apart = math.abs(box.x - other.x) > (box.w + other.w) / 2 - 0.2 or math.abs(box.y - other.y) > (box.h + other.h) / 2 - 0.2
+            assert(apart, ("%s %d and %s %d of %s"):format(box.class, i, other.class, k, name))
+          end
         end
-        list[#list + 1] = place
+        assert.equal(#topology.nodes, nodes)
+      end
+    end)
+  end
+
+  it("has room for what stands in a box", function()
+    for _, name in ipairs { "long", "design", "ring" } do
+      local svg = lab.draw(shapes[name], { format = "svg", addresses = true })
+      for _, box in ipairs((boxes_of(svg))) do
+        for class, x, y, text in svg:gmatch '<text class="(%a+)" x="([-%d.]+)" y="([-%d.]+)">([^<]*)</text>' do
+          if math.abs(x - box.x) < 0.2 and math.abs(y - box.y) < box.h / 2 then
+            assert.is_true(box.w >= #text * (class == "name" and 7.8 or 6.3), text)
+          end
+        end
       end
     end
+  end)
+
+  it("turns long chains, and draws all links of large networks", function()
+    local _, width, height = boxes_of(lab.draw(lab.line(60), { format = "svg" }))
+    assert.is_true(tonumber(width) < 1400 and tonumber(height) > 300)
+    local large = { links = {} }
+    for i = 1, 999 do
+      large.links[i] = { "r" .. i + 1, "r" .. i // 3 + 1, delay = "1ms" }
+      large.links[999 + i] = i % 9 == 0 and { "r" .. i, "r" .. 1000 - i } or { "r" .. i + 1, "r" .. i // 3 + 1, rate = "1gbit" }
+    end
+    local _, paths = lab.draw(large, { format = "svg" }):gsub('<path class="link', "")
+    assert.equal(#large.links, paths)
+  end)
+
+  it("shows what is down", function()
+    local topology = lab.topology "h1 --10ms-- h2\nh2 -- h3"
+    local svg = require("nslua.lab.svg").draw(topology, { down = { [2] = true } })
+    local _, down = svg:gsub('class="link[^"]* down"', "")
+    assert.equal(1, down)
+    assert.is_truthy(svg:find('class="small bad"[^>]*>down<'))
   end)
 
   it("keeps what is in a name as text", function()

@@ -5,7 +5,10 @@ local text = require "nslua.lab.text"
 
 local M = {}
 
-local UNIT, MARGIN = 120, 60 -- pixels: length of a link, and around the picture
+local MARGIN = 24                       -- around the picture, in pixels
+local NAME, SMALL = 8.4, 6.7            -- the widest that a letter usually is, in either size
+local LINE, HEAD, PAD = 14, 30, 12      -- heights of a small line and of a name; beside a text
+local MOST = 5                          -- addresses of a node that are shown
 
 local function escape(s)
   -- what XML 1.0 has no character for is left out
@@ -20,10 +23,11 @@ local function style(c)
 text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
 .name { font-weight: 600 }
 .small { font-size: 11px; fill: $soft }
-.halo { stroke: $paper; stroke-width: 4px; stroke-linejoin: round; paint-order: stroke }
+.plate { fill: $paper }
 .link { stroke: $line; stroke-width: 1.6px; fill: none }
 .impaired { stroke-width: 2.6px }
 .down { stroke: $bad; stroke-dasharray: 5 4 }
+.bad { fill: $bad }
 .host { fill: $host }
 .router { fill: $router }
 .switch { fill: $switch }
@@ -36,18 +40,50 @@ local dark = style { ink = "#e8edf2", soft = "#b3bfca", line = "#7b8a99", paper 
   switch = "#4a3b1b", bad = "#ff7b6b" }
 local styles = light .. "@media (prefers-color-scheme: dark) {\n" .. dark .. "}\n"
 
-local function half_width(name)
-  return math.max(22, #name * 4.4 + 9)
+local function width(lines, each)
+  local most = 0
+  for _, line in ipairs(lines) do
+    most = math.max(most, (utf8.len(line) or #line) * each)
+  end
+  return most
 end
 
-local function shape(node, x, y)
-  local w = half_width(node.name)
-  if node.kind == "router" then
-    return ('<ellipse class="node router" cx="%.1f" cy="%.1f" rx="%.1f" ry="19"/>'):format(x, y, w + 3)
-  elseif node.kind == "switch" then
-    return ('<rect class="node switch" x="%.1f" y="%.1f" width="%.1f" height="30" rx="4"/>'):format(x - w, y - 15, 2 * w)
+-- Hosts are boxes, routers are round, switches have their corners cut.
+local function shape(kind, box)
+  local x, y = box.x - box.w / 2, box.y - box.h / 2
+  if kind == "switch" then
+    local cut, right, bottom = 7, x + box.w, y + box.h
+    return ('<path class="node switch" d="M%.1f %.1f H%.1f L%.1f %.1f V%.1f L%.1f %.1f H%.1f L%.1f %.1f V%.1f Z"/>'):format(x + cut, y, right - cut,
+      right, y + cut, bottom - cut, right - cut, bottom, x + cut, x, bottom - cut, y + cut)
   end
-  return ('<rect class="node host" x="%.1f" y="%.1f" width="%.1f" height="30" rx="14"/>'):format(x - w, y - 15, 2 * w)
+  return ('<rect class="node %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%d"/>'):format(kind, x, y, box.w, box.h,
+    kind == "router" and 15 or 4)
+end
+
+local function addresses_of(node, options)
+  local planned = options.plan and options.addresses and options.plan.node[node.name]
+  local out = {}
+  for _, interface in ipairs(planned and planned.interfaces or {}) do
+    out[#out + 1] = interface.inet or interface.inet6
+  end
+  local more = #out - MOST + 1
+  if more > 1 then
+    out = table.move(out, 1, MOST - 1, 1, { [MOST] = ("and %d more"):format(more) })
+  end
+  return out
+end
+
+local function label_of(link, i, options)
+  local lines, items = { link.name ~= "" and link.name or nil }, text.items(link)
+  lines[#lines + 1] = items[1] and table.concat(items, ", ") or nil
+  local segment = options.plan and options.addresses ~= false and options.plan.links[i].segments[1]
+  if segment and not segment.vlan and #segment.switches == 0 then
+    lines[#lines + 1] = segment.inet or segment.inet6
+  end
+  if options.down and options.down[i] then
+    lines[#lines + 1] = "down"
+  end
+  return lines, items[1] ~= nil
 end
 
 ---@param topology nslua.lab.Topology
@@ -55,64 +91,56 @@ end
 ---@return string
 function M.draw(topology, options)
   options = options or {}
-  local places, width, height = layout.of(topology)
-  local unit = UNIT
+  local boxes, labels, lines_of, impaired = {}, {}, {}, {}
   for _, node in ipairs(topology.nodes) do
-    unit = math.max(unit, half_width(node.name) * 2 + 50)
+    local lines = addresses_of(node, options)
+    lines_of[node.name] = lines
+    boxes[node.name] = { w = math.max(44, width({ node.name }, NAME) + 2 * PAD, width(lines, SMALL) + 2 * PAD), h = HEAD + #lines * LINE }
   end
-  local w, h = width * unit + 2 * MARGIN + 60, height * unit + 2 * MARGIN
+  for i, link in ipairs(topology.links) do
+    local lines
+    lines, impaired[i] = label_of(link, i, options)
+    lines_of[i] = lines
+    labels[i] = lines[1] and { w = width(lines, SMALL) + 6, h = #lines * LINE + 2 } or nil
+  end
+  local parts, w, h = layout.of(topology, boxes, labels)
+  w, h = w + 2 * MARGIN, h + 2 * MARGIN
   local out = { ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">'):format(w, h, w, h),
     "<title>" .. escape(options.title or "network of a lab") .. "</title>", "<style>" .. styles .. "</style>",
-    ('<rect class="paper" width="%.0f" height="%.0f"/>'):format(w, h) }
+    ('<rect class="paper" width="%.0f" height="%.0f"/>'):format(w, h), ('<g transform="translate(%d %d)">'):format(MARGIN, MARGIN) }
   local function add(format, ...)
     out[#out + 1] = format:format(...)
   end
-  local function at(name)
-    local place = places[name]
-    return place.x * unit + MARGIN + 30, place.y * unit + MARGIN
-  end
-  local labels, between = {}, {}
-  for i, link in ipairs(topology.links) do
-    local ax, ay = at(link[1])
-    local bx, by = at(link[2])
-    local key = link[1] < link[2] and link[1] .. "\0" .. link[2] or link[2] .. "\0" .. link[1]
-    local nth = between[key] or 0
-    between[key] = nth + 1
-    local mx, my = (ax + bx) / 2, (ay + by) / 2
-    local length = math.max(math.sqrt((bx - ax) ^ 2 + (by - ay) ^ 2), 1)
-    -- several links of the same two bend apart
-    local bend = nth == 0 and 0 or ((nth + 1) // 2) * 26 * (nth % 2 == 0 and 1 or -1) * (link[1] < link[2] and 1 or -1)
-    local qx, qy = mx - (by - ay) / length * bend * 2, my + (bx - ax) / length * bend * 2
-    local items = text.items(link)
-    local class = "link" .. (items[1] and " impaired" or "") .. (options.down and options.down[i] and " down" or "")
-    add('<path class="%s" d="M%.1f %.1f Q%.1f %.1f %.1f %.1f"/>', class, ax, ay, qx, qy, bx, by)
-    local lines = { link.name }
-    lines[#lines + 1] = items[1] and table.concat(items, ", ") or nil
-    if options.plan and options.addresses ~= false then
-      local segment = options.plan.links[i].segments[1]
-      if segment and not segment.vlan and topology.links[i] and #segment.switches == 0 then
-        lines[#lines + 1] = segment.inet or segment.inet6
+  for _, part in ipairs(parts) do
+    add('<g transform="translate(%.1f %.1f)">', part.dx, part.dy)
+    for i in ipairs(topology.links) do
+      local path = part.paths[i]
+      if path then
+        add('<path class="link%s%s" d="%s"/>', impaired[i] and " impaired" or "", options.down and options.down[i] and " down" or "", path.d)
       end
+    end
+    add "</g>"
+  end
+  for i in ipairs(topology.links) do
+    local label, lines = labels[i], lines_of[i]
+    if label then
+      add('<rect class="plate" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="3"/>', label.x - label.w / 2, label.y - label.h / 2, label.w, label.h)
     end
     for k, line in ipairs(lines) do
-      labels[#labels + 1] = { (mx + qx) / 2, (my + qy) / 2 + 4 + (k - (#lines + 1) / 2) * 13, line }
+      local class = k == #lines and options.down and options.down[i] and "small bad" or "small"
+      add('<text class="%s" x="%.1f" y="%.1f">%s</text>', class, label.x, label.y + 4 + (k - (#lines + 1) / 2) * LINE, escape(line))
     end
-  end
-  for _, label in ipairs(labels) do
-    add('<text class="small halo" x="%.1f" y="%.1f">%s</text>', label[1], label[2], escape(label[3]))
   end
   for _, node in ipairs(topology.nodes) do
-    local x, y = at(node.name)
-    out[#out + 1] = shape(node, x, y)
-    add('<text class="name" x="%.1f" y="%.1f">%s</text>', x, y + 4.5, escape(node.name))
-    local planned = options.plan and options.addresses and options.plan.node[node.name]
-    for k, interface in ipairs(planned and planned.interfaces or {}) do
-      if interface.inet and k <= 3 then
-        add('<text class="small halo" x="%.1f" y="%.1f">%s</text>', x, y + 18 + k * 12, escape(interface.inet))
-      end
+    local box, lines = boxes[node.name], lines_of[node.name]
+    local top = box.y - box.h / 2
+    add("%s", shape(node.kind, box))
+    add('<text class="name" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD / 2 + 4.5, escape(node.name))
+    for k, line in ipairs(lines) do
+      add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD + (k - 1) * LINE + 5, escape(line))
     end
   end
-  out[#out + 1] = "</svg>\n"
+  out[#out + 1] = "</g>\n</svg>\n"
   return table.concat(out, "\n")
 end
 
