@@ -1,12 +1,13 @@
 -- A lab for other tools: DOT of Graphviz, Mermaid, JSON.
 
+local plain = require "nslua.lab.plain"
 local schema = require "nslua.schema"
 local text = require "nslua.lab.text"
 
 local M = {}
 
 local function quote(s)
-  return '"' .. tostring(s):gsub("[\\\"]", "\\%0"):gsub("%c", " ") .. '"'
+  return '"' .. plain.text(s):gsub('[\\"]', "\\%0") .. '"'
 end
 
 local shapes = { host = "box, style=rounded", router = "ellipse", switch = "box" }
@@ -41,9 +42,9 @@ local brackets = { host = { "(", ")" }, router = { "((", "))" }, switch = { "[",
 
 -- What Mermaid takes in a text between quotes: entities by number.
 local function entity(s)
-  return '"' .. tostring(s):gsub("[\"#;&<>]", function(c)
+  return '"' .. plain.text(s):gsub('["#;&<>`\\]', function(c)
     return ("#%d;"):format(c:byte())
-  end):gsub("%c", " ") .. '"'
+  end) .. '"'
 end
 
 ---mermaid.js.org, flowchart.

@@ -1,6 +1,7 @@
 -- A lab as SVG: one file, readable in light and dark.
 
 local layout = require "nslua.lab.layout"
+local plain = require "nslua.lab.plain"
 local text = require "nslua.lab.text"
 
 local M = {}
@@ -11,10 +12,8 @@ local LINE, HEAD, PAD = 14, 30, 12      -- heights of a small line and of a name
 local MOST = 5                          -- addresses of a node that are shown
 
 local function escape(s)
-  -- what XML 1.0 has no character for is left out
-  return (tostring(s):gsub("[%c\x7f]", ""):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
+  return (plain.text(s):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
 end
-M.escape = escape
 
 -- Without variables: not every viewer of SVG knows them.
 local function style(c)
