@@ -138,6 +138,7 @@ describe("the text of a lab", function()
     { "[x] a [y] -- b", 1, 1, "a bracket is of a link's end" },
     { "a[x]", 1, 2, "a bracket is of a link's end" },
     { 'a --name "x-- b', 1, 5, "the quotes are not closed" },
+    { "a{net.=1} -- b", 1, 3, "unknown option of a node 'net.'" },
     { "{sead=1}\na -- b", 1, 2, "did you mean 'seed'?" },
     { "a --loss gemodel 1%-- b", 1, 5, "loss gemodel p 1%" },
     { "a --seed x-- b", 1, 5, "seed is a whole number" },

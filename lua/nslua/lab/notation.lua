@@ -337,7 +337,7 @@ local function options_at(self, known, out)
         fail(self, at, "%s is said twice", key)
       end
       known[key](self, at, out, value)
-    elseif known == node_options and key:find "^net[./]" then
+    elseif known == node_options and key:find "^net[./]." then
       out.sysctl = out.sysctl or {}
       if out.sysctl[key] then
         fail(self, at, "%s is said twice", key)
