@@ -43,6 +43,11 @@ local functions = {
   eventually = { "nslua.eventually", "eventually" },
 }
 
+-- The same of floor 2.
+local upper_functions = {
+  sweep = { "nslua.lab.sweep", "sweep" },
+}
+
 ---Seconds of the monotonic clock.
 ---@return number
 ns.clock = core.fd.clock
@@ -52,11 +57,11 @@ setmetatable(ns, {
     local value
     if modules[key] then
       value = require(modules[key])
-    elseif upper[key] then
+    elseif upper[key] or upper_functions[key] then
       if _VERSION < "Lua 5.4" then
         error(("ns.%s needs Lua 5.4, this is %s"):format(key, _VERSION), 2)
       end
-      value = require(upper[key])
+      value = upper[key] and require(upper[key]) or require(upper_functions[key][1])[upper_functions[key][2]]
     elseif functions[key] then
       value = require(functions[key][1])[functions[key][2]]
     end
