@@ -37,6 +37,26 @@ static void copy(const struct cmsghdr *c, void *out, size_t size)
 		memcpy(out, CMSG_DATA(c), size);
 }
 
+/* IP_PKTINFO, ip(7); IPV6_PKTINFO, ipv6(7) */
+static void read_to(const struct cmsghdr *c, struct nslua_control *out)
+{
+	if (c->cmsg_level == IPPROTO_IP) {
+		struct in_pktinfo p = { 0 };
+
+		copy(c, &p, sizeof(p));
+		out->to_len = 4;
+		memcpy(out->to, &p.ipi_addr, 4);
+		out->dev_index = (uint32_t)p.ipi_ifindex;
+	} else {
+		struct in6_pktinfo p = { 0 };
+
+		copy(c, &p, sizeof(p));
+		out->to_len = 16;
+		memcpy(out->to, &p.ipi6_addr, 16);
+		out->dev_index = p.ipi6_ifindex;
+	}
+}
+
 void nslua_control_read(struct msghdr *m, struct nslua_control *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -53,6 +73,8 @@ void nslua_control_read(struct msghdr *m, struct nslua_control *out)
 			copy(c, &out->ttl, sizeof(out->ttl));
 		} else if ((level == IPPROTO_IP && type == IP_RECVERR) || (level == IPPROTO_IPV6 && type == IPV6_RECVERR)) {
 			read_error(c, out);
+		} else if ((level == IPPROTO_IP && type == IP_PKTINFO) || (level == IPPROTO_IPV6 && type == IPV6_PKTINFO)) {
+			read_to(c, out);
 		}
 	}
 }
@@ -86,23 +108,61 @@ void nslua_push_error(lua_State *L, const struct nslua_control *c)
 	push_ip(L, &c->offender, "from");
 }
 
-/* packet.send(fd, bytes [, ip, port, scope]) -> count, time (CLOCK_REALTIME, ns).  Never waits: EAGAIN. */
+/* The control message that says where a packet is sent from. */
+static void write_from(struct msghdr *m, const char *ip, size_t n)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(m);
+
+	if (n == 4) {
+		struct in_pktinfo p = { 0 };
+
+		memcpy(&p.ipi_spec_dst, ip, 4);
+		c->cmsg_level = IPPROTO_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(p));
+		memcpy(CMSG_DATA(c), &p, sizeof(p));
+	} else {
+		struct in6_pktinfo p = { 0 };
+
+		memcpy(&p.ipi6_addr, ip, 16);
+		c->cmsg_level = IPPROTO_IPV6;
+		c->cmsg_type = IPV6_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(p));
+		memcpy(CMSG_DATA(c), &p, sizeof(p));
+	}
+	m->msg_controllen = CMSG_ALIGN(c->cmsg_len);
+}
+
+/* packet.send(fd, bytes [, ip, port, scope [, from]]) -> count, time (CLOCK_REALTIME, ns).  `from`: an address (bytes) of ours.  Never waits: EAGAIN. */
 static int packet_send(lua_State *L)
 {
 	int fd = nslua_checkfd(L, 1);
-	size_t len, n = 0;
-	const char *data = luaL_checklstring(L, 2, &len), *ip = luaL_optlstring(L, 3, NULL, &n);
+	size_t len, n = 0, nfrom = 0;
+	const char *data = luaL_checklstring(L, 2, &len), *ip = luaL_optlstring(L, 3, NULL, &n), *from = luaL_optlstring(L, 6, NULL, &nfrom);
+	union {
+		char space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+		struct cmsghdr align;
+	} control;
 	struct sockaddr_storage a;
-	socklen_t alen = 0;
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	uint64_t now;
 	ssize_t sent;
 
 	if (ip) {
-		alen = nslua_sockaddr(ip, n, (uint16_t)luaL_optinteger(L, 4, 0), (uint32_t)luaL_optinteger(L, 5, 0), &a);
-		luaL_argcheck(L, alen, 3, "4 or 16 bytes expected");
+		m.msg_namelen = nslua_sockaddr(ip, n, (uint16_t)luaL_optinteger(L, 4, 0), (uint32_t)luaL_optinteger(L, 5, 0), &a);
+		luaL_argcheck(L, m.msg_namelen, 3, "4 or 16 bytes expected");
+		m.msg_name = &a;
+	}
+	if (from) {
+		luaL_argcheck(L, nfrom == 4 || nfrom == 16, 6, "4 or 16 bytes expected");
+		memset(&control, 0, sizeof(control));
+		m.msg_control = &control;
+		m.msg_controllen = sizeof(control);
+		write_from(&m, from, nfrom);
 	}
 	now = nslua_realtime();
-	sent = sendto(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT, alen ? (struct sockaddr *)&a : NULL, alen);
+	sent = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent < 0)
 		return nslua_fail(L, "send");
 	lua_pushinteger(L, sent);
@@ -111,7 +171,7 @@ static int packet_send(lua_State *L)
 }
 
 /*
- * packet.receive(fd [, errors [, size]]) -> { data=, from=, port=, ttl=, time= (ns), truncated=, error= }; with `errors` the next of the
+ * packet.receive(fd [, errors [, size]]) -> { data=, from=, port=, to=, dev_index=, ttl=, time= (ns), truncated=, error= }; with `errors` the next of the
  * error queue, where `data` is what was sent (the part that came back) and `from` whom it was for.  Never waits: EAGAIN.
  */
 static int packet_receive(lua_State *L)
@@ -146,6 +206,12 @@ static int packet_receive(lua_State *L)
 	if (c.ttl >= 0) {
 		lua_pushinteger(L, c.ttl);
 		lua_setfield(L, -2, "ttl");
+	}
+	if (c.to_len) {
+		lua_pushlstring(L, (const char *)c.to, c.to_len);
+		lua_setfield(L, -2, "to");
+		lua_pushinteger(L, c.dev_index);
+		lua_setfield(L, -2, "dev_index");
 	}
 	if (c.time) {
 		nslua_pushu64(L, c.time);

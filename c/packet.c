@@ -89,17 +89,22 @@ static const struct {
 	int level, option;
 } options[] = {
 	{ "reuseaddr", SOL_SOCKET, SO_REUSEADDR },
+	{ "broadcast", SOL_SOCKET, SO_BROADCAST },
 	{ "rcvbuf", SOL_SOCKET, SO_RCVBUF },
+	{ "sndbuf", SOL_SOCKET, SO_SNDBUF },
 	{ "timestamp", SOL_SOCKET, SO_TIMESTAMPNS },
 	{ "error", SOL_SOCKET, SO_ERROR },
 	{ "ttl", IPPROTO_IP, IP_TTL },
 	{ "recvttl", IPPROTO_IP, IP_RECVTTL },
 	{ "recverr", IPPROTO_IP, IP_RECVERR },
 	{ "mtu_discover", IPPROTO_IP, IP_MTU_DISCOVER },
+	{ "pktinfo", IPPROTO_IP, IP_PKTINFO },
 	{ "ttl6", IPPROTO_IPV6, IPV6_UNICAST_HOPS },
 	{ "recvttl6", IPPROTO_IPV6, IPV6_RECVHOPLIMIT },
 	{ "recverr6", IPPROTO_IPV6, IPV6_RECVERR },
 	{ "mtu_discover6", IPPROTO_IPV6, IPV6_MTU_DISCOVER },
+	{ "pktinfo6", IPPROTO_IPV6, IPV6_RECVPKTINFO },
+	{ "v6only", IPPROTO_IPV6, IPV6_V6ONLY },
 	{ NULL, 0, 0 },
 };
 
@@ -231,15 +236,27 @@ static int packet_name(lua_State *L)
 	return 2;
 }
 
-/* packet.tcp_info(fd) -> { rtt=, rttvar= (seconds), mss=, advmss=, pmtu=, retransmits= }. linux/tcp.h */
+/*
+ * packet.tcp_info(fd) -> { rtt=, rttvar= (seconds), mss=, advmss=, pmtu=, retransmits= }; packet.tcp_info(fd, true) -> the bytes of struct tcp_info,
+ * as many as this kernel has. linux/tcp.h
+ */
 static int packet_tcp_info(lua_State *L)
 {
+	union {
+		struct tcp_info known;
+		char bytes[1024]; /* a newer kernel has more fields */
+	} u;
 	struct tcp_info t;
-	socklen_t len = sizeof(t);
+	socklen_t len = sizeof(u);
 
-	memset(&t, 0, sizeof(t));
-	if (getsockopt(nslua_checkfd(L, 1), IPPROTO_TCP, TCP_INFO, &t, &len) < 0)
+	memset(&u, 0, sizeof(u));
+	if (getsockopt(nslua_checkfd(L, 1), IPPROTO_TCP, TCP_INFO, &u, &len) < 0)
 		return nslua_fail(L, "TCP_INFO");
+	if (lua_toboolean(L, 2)) {
+		lua_pushlstring(L, u.bytes, len);
+		return 1;
+	}
+	t = u.known;
 	lua_createtable(L, 0, 6);
 	lua_pushnumber(L, t.tcpi_rtt / 1e6);
 	lua_setfield(L, -2, "rtt");
@@ -256,11 +273,44 @@ static int packet_tcp_info(lua_State *L)
 	return 1;
 }
 
+/* packet.congestion(fd [, name]) -> the name of the socket's congestion control, after setting it where one is given. TCP_CONGESTION, tcp(7) */
+static int packet_congestion(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	size_t n;
+	const char *name = luaL_optlstring(L, 2, NULL, &n);
+	char now[16] = ""; /* TCP_CA_NAME_MAX */
+	socklen_t len = sizeof(now);
+
+	if (name && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)n) < 0)
+		return nslua_fail(L, name);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, now, &len) < 0)
+		return nslua_fail(L, "TCP_CONGESTION");
+	lua_pushlstring(L, now, strnlen(now, sizeof(now)));
+	return 1;
+}
+
+/* packet.discard(fd, size) -> how many bytes of a TCP stream were received and thrown away, 0 at its end.  Never waits: EAGAIN. MSG_TRUNC, tcp(7) */
+static int packet_discard(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	lua_Integer size = luaL_checkinteger(L, 2);
+	ssize_t n;
+
+	luaL_argcheck(L, size > 0 && size <= (1 << 30), 2, "size out of range");
+	n = recv(fd, NULL, (size_t)size, MSG_TRUNC | MSG_DONTWAIT);
+	if (n < 0)
+		return nslua_fail(L, "receive");
+	lua_pushinteger(L, n);
+	return 1;
+}
+
 static const luaL_Reg packet_functions[] = {
 	{ "checksum", packet_checksum }, { "set", packet_set },       { "get", packet_get },
 	{ "device", packet_device },     { "bind", packet_bind },     { "connect", packet_connect },
 	{ "listen", packet_listen },     { "accept", packet_accept }, { "name", packet_name },
-	{ "tcp_info", packet_tcp_info }, { NULL, NULL },
+	{ "tcp_info", packet_tcp_info }, { "congestion", packet_congestion }, { "discard", packet_discard },
+	{ NULL, NULL },
 };
 
 int nslua_open_packet(lua_State *L)

@@ -26,6 +26,9 @@ uint64_t nslua_realtime(void);
 struct nslua_control {
 	uint64_t time; /* CLOCK_REALTIME, ns; 0: none */
 	int ttl;       /* or hop limit; -1: none */
+	uint8_t to[16]; /* the address it came to, of `to_len` bytes; 0: not told (pktinfo) */
+	size_t to_len;
+	uint32_t dev_index; /* the link it came in by; 0: not told */
 	bool failed;   /* of the error queue: `error` and who said it are there */
 	struct sock_extended_err error;
 	struct sockaddr_storage offender; /* family 0: none */

@@ -253,7 +253,7 @@ static const luaL_Reg process_meta[] = {
 static const luaL_Reg process_functions[] = {
 	{ "spawn", nslua_spawn }, { "exec", nslua_exec }, { "forward", nslua_forward }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
 	{ "retake", nslua_retake }, { "hold", nslua_defer },   { "release", nslua_undefer },
-	{ "stop", nslua_stop }, { "exit", core_exit },       { NULL, NULL },
+	{ "stop", nslua_stop }, { "exit", core_exit }, { "detach", nslua_detach }, { NULL, NULL },
 };
 
 /* signal(7); the numbers are this architecture's. */

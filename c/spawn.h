@@ -228,6 +228,7 @@ int nslua_winsize(lua_State *L);
 int nslua_foreground(lua_State *L);
 int nslua_retake(lua_State *L);
 int nslua_stop(lua_State *L);
+int nslua_detach(lua_State *L); /* detach.c */
 int nslua_defer(lua_State *L); /* defer.c */
 int nslua_undefer(lua_State *L);
 

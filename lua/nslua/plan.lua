@@ -47,7 +47,7 @@ local M = {}
 ---@field hostname? string           in a new UTS namespace, or in the one that is joined
 ---@field time? { monotonic: number|string?, boottime: number|string? }  offsets in a new time namespace
 ---@field init? boolean              a reaper as pid 1 of a new pid namespace
----@field contain? boolean           in the keeper's pid namespace: the whole tree ends with the script, however that ends
+---@field contain? boolean|nslua.Keeper  in the keeper's pid namespace (that one's): the whole tree ends with the script, however that ends
 ---@field stdin? any                 "null" "inherit" "pipe", { file = }, a Lua file or fd
 ---@field stdout? any                "capture" "inherit" "null" "pipe", { file =, append = }, a Lua file or fd
 ---@field stderr? any                as stdout, or "stdout": where stdout goes
@@ -65,9 +65,11 @@ local known = {
   persist = "table", owner = "table", lo = "boolean", cgroup = "integer", binfmt = "table", keep_caps = "boolean",
   preserve_credentials = "boolean", context = "string", death_signal = "string|integer", forward_signals = "boolean", tell_namespaces = "boolean",
   uid = "integer", gid = "integer", groups = "table|string", env = "table", clear_env = "boolean", hostname = "string", time = "table",
-  init = "boolean", contain = "boolean", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table|string",
+  init = "boolean", contain = "boolean|table", stdin = true, stdout = true, stderr = true, input = "string|number", fds = "table|string",
   pty = "boolean|table", timeout = "number|string", check = "boolean", stands_in = "boolean", ready = "table", argv0 = "string",
 }
+
+M.known = known
 
 -- Keys that mean something to some calls only.
 local only = {
@@ -322,7 +324,7 @@ local function namespaces(call, job, plan)
     if joined.pid or joined.mount then
       errors.misuse("%s: contain is a pid and mount namespace of its own; it joins no other of these", call)
     end
-    local keeper = require("nslua.keeper").get(joined.user)
+    local keeper = type(plan.contain) == "table" and plan.contain or require("nslua.keeper").get(joined.user)
     for t, handle in pairs(keeper.join) do
       joined[t] = joined[t] or handle
     end

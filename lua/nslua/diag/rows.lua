@@ -21,7 +21,9 @@ local MICRO = { "rto", "ato", "rtt", "rttvar", "rcv_rtt", "min_rtt", "busy_time"
 local MILLI = { "last_data_sent", "last_ack_sent", "last_data_recv", "last_ack_recv", "total_rto_time" }
 local RATES = { "pacing_rate", "max_pacing_rate", "delivery_rate" }
 
--- struct tcp_info: times in seconds, rates in bits per second, bit fields as what they are.
+---struct tcp_info, as sock_diag and getsockopt(2) tell it: times in seconds, rates in bits per second, bit fields as what they are.
+---@param bytes string
+---@return table<string, any>
 local function tcp_info(bytes)
   local t = book:compile "tcp_info":decode(bytes)
   t["#tail"], t["#size"] = nil, nil
@@ -43,6 +45,7 @@ local function tcp_info(bytes)
   t.wscale, t.bits = nil, nil
   return t
 end
+M.tcp_info = tcp_info
 
 local function memory(row)
   local t = raw(row, "memory")

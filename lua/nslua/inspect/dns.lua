@@ -213,7 +213,9 @@ local function read_record(bytes, at)
   else
     r.data = bytes:sub(at, at + size - 1)
   end
-  if class ~= IN and number ~= OPT then
+  if number == OPT then
+    r.payload = class
+  elseif class ~= IN then
     r.class = class
   end
   return r, at + size, number
@@ -236,6 +238,7 @@ local function decode(bytes)
       r, at, number = read_record(bytes, at)
       if number == OPT then -- the upper bits of the rcode stand in what is the ttl of others
         out.rcode_number = out.rcode_number | (r.ttl >> 24) << 4
+        out.payload = r.payload
       else
         list[#list + 1] = r
       end
@@ -263,9 +266,17 @@ end
 ---@field authoritative boolean
 ---@field rcode string  "NOERROR", "NXDOMAIN", ...
 ---@field questions { name: string, type: string, class: integer }[]
+---@field payload? integer  bytes of an answer by UDP that its sender takes (EDNS)
 ---@field answers nslua.DnsRecord[]
 ---@field authority nslua.DnsRecord[]
 ---@field additional nslua.DnsRecord[]
+
+---The text of a name that encode_name gave.
+---@param bytes string
+---@return string
+function M.decode_name(bytes)
+  return (read_name(bytes, 1))
+end
 
 ---Read a message. Of one that is cut off (`truncated`), what is whole of its head.
 ---@param bytes string

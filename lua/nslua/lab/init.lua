@@ -13,6 +13,7 @@ local nodes = require "nslua.lab.node"
 local nodename = require "nslua.lab.nodename"
 local notation = require "nslua.lab.notation"
 local running = require "nslua.lab.running"
+local services = require "nslua.lab.service"
 local settings = require "nslua.lab.settings"
 local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
@@ -180,7 +181,8 @@ function methods:close()
     return true
   end
   self.closed = true
-  local failed
+  local fine, failed = pcall(services.close_all, self)
+  failed = not fine and failed
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
   end

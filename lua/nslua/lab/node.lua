@@ -50,13 +50,24 @@ end
 ---@return string
 function methods:etc_file(name)
   if name == "resolv.conf" then
-    return self.lab.resolv_conf or ""
+    return rawget(self, "resolv_conf") or self.lab.resolv_conf or ""
   end
   local lines = { "127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback" }
   for _, entry in ipairs(self.lab.plan:hosts(self.node_name)) do
     lines[#lines + 1] = entry[1] .. " " .. entry[2]
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+---What programs that start from now on see as /etc/resolv.conf.
+---@param text string  "nameserver 10.0.1.1\n"
+function methods:set_resolv_conf(text)
+  self.resolv_conf, self.etc_files = text, nil
+  local view = rawget(self, "sys_mount")
+  if view then -- it has the old one in it
+    self.sys_mount = nil
+    view:close()
+  end
 end
 
 -- A node's programs see its files of /etc, which are made when a first one starts.
@@ -86,6 +97,22 @@ end
 ---@return nslua.lab.Link?
 function methods:link_to(other, number)
   return self.lab:link(self, other, number)
+end
+
+---Start a service on this node: a program, or a function of Lua, that runs behind the script and is looked after: when it is ready, and what happens
+---when it ends. It ends with its lab.
+---@param plan nslua.lab.ServicePlan
+---@return nslua.lab.Service
+function methods:service(plan)
+  return require("nslua.lab.service").start(self, plan)
+end
+
+---Start a service that is here already: "echo" (TCP and UDP), "http", "dns", "dhcp", "sink". It listens when this returns.
+---@param name "echo"|"http"|"dns"|"dhcp"|"sink"
+---@param options? nslua.lab.ServeOptions
+---@return nslua.lab.Service
+function methods:serve(name, options)
+  return require("nslua.lab.service.serve").serve(self, name, options)
 end
 
 ---Translate addresses as routers at the edge do. "home": what goes out has the router's address, nothing comes in that was not asked for; "cgnat":
