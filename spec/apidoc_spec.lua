@@ -63,8 +63,9 @@ describe("doc/api.md", function()
   it("has the rows, events and results that its functions give", function()
     local text = apidoc.generate(read)
     local missing = {}
-    for name in text:gmatch "returns `[^`]*nslua%.([%w]+)" do
-      if not text:find("### `nslua." .. name .. "`", 1, true) and not text:find("### `" .. name:lower() .. ":", 1, true) then
+    for name in text:gmatch "returns `[^`]*nslua%.([%w.]*%w)" do
+      local class = name:lower():match "%w+$"
+      if not text:find("### `nslua." .. name .. "`", 1, true) and not text:find("### `" .. class .. ":", 1, true) then
         missing[name] = true
       end
     end

@@ -103,11 +103,19 @@ local function read_zone(call, said)
     local bytes = core.inet.bytes(value) or errors.misuse("%s: %s: %q is no address", call, name, value)
     add(name, #bytes == 4 and "A" or "AAAA", value)
   end
-  for name, value in pairs(said) do
+  local names = {}
+  for name in pairs(said) do
     if type(name) ~= "string" then
       errors.misuse("%s: zone: a name expected, got %s", call, tostring(name))
     end
     name_of(call, name)
+    names[#names + 1] = name
+  end
+  table.sort(names, function(a, b) -- the name that an address has is the longest one
+    return #a > #b or #a == #b and a < b
+  end)
+  for _, name in ipairs(names) do
+    local value = said[name]
     for _, each in ipairs(type(value) == "table" and value or { value }) do
       add_address(name, each)
     end
