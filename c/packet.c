@@ -290,6 +290,15 @@ static int packet_congestion(lua_State *L)
 	return 1;
 }
 
+/* packet.shutdown(fd) -> true: nothing more is sent, whoever else has the socket open. shutdown(2) */
+static int packet_shutdown(lua_State *L)
+{
+	if (shutdown(nslua_checkfd(L, 1), SHUT_WR) < 0)
+		return nslua_fail(L, "shutdown");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /* packet.discard(fd, size) -> how many bytes of a TCP stream were received and thrown away, 0 at its end.  Never waits: EAGAIN. MSG_TRUNC, tcp(7) */
 static int packet_discard(lua_State *L)
 {
@@ -310,7 +319,7 @@ static const luaL_Reg packet_functions[] = {
 	{ "device", packet_device },     { "bind", packet_bind },     { "connect", packet_connect },
 	{ "listen", packet_listen },     { "accept", packet_accept }, { "name", packet_name },
 	{ "tcp_info", packet_tcp_info }, { "congestion", packet_congestion }, { "discard", packet_discard },
-	{ NULL, NULL },
+	{ "shutdown", packet_shutdown }, 	{ NULL, NULL },
 };
 
 int nslua_open_packet(lua_State *L)

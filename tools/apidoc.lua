@@ -91,7 +91,8 @@ M.pages = {
     { file = "lab/service/init.lua", class = "service", only = set "wait_ready log stop restart kill close", selfish = true },
     { file = "lab/service/ready.lua", only = {}, classes = set "nslua.lab.Ready" },
     { file = "lab/service/serve.lua", only = {}, classes = set "nslua.lab.ServeOptions" },
-    { file = "lab/service/http.lua", only = {}, classes = set "nslua.lab.HttpRequest nslua.lab.HttpAnswer" } },
+    { file = "lab/service/http.lua", only = {}, classes = set "nslua.lab.HttpRequest nslua.lab.HttpAnswer" },
+    { file = "lab/traffic/init.lua", only = {}, classes = set "nslua.lab.TrafficOptions nslua.lab.Traffic" } },
   { "Containers", { file = "container/init.lua", prefix = "ns.container" } },
   { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
 }

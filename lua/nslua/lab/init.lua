@@ -122,6 +122,13 @@ function methods:never(t)
   expectation.never(self, t)
 end
 
+---Traffic of several at the same time: `lab:traffic{ { "h1", "h3", congestion = "cubic" }, { "h2", "h3", congestion = "bbr" }, seconds = 5 }`.
+---@param flows table  from, to and options of node:traffic; options that stand outside are of all
+---@return nslua.lab.Traffic[]  in the order of the flows
+function methods:traffic(flows)
+  return require("nslua.lab.traffic").many(self, flows)
+end
+
 ---Break something, as it breaks in life: `lab:fault("no_forwarding", "r1")`. fault:mend() repairs it, and so does leaving its block (<close>).
 ---@param name "no_forwarding"|"rp_filter"|"no_default_route"|"link_down"|"duplicate_address"|"wrong_neighbour"|"mtu_black_hole"|"icmp_blocked"
 ---@param node string|nslua.lab.Node

@@ -115,6 +115,14 @@ function methods:serve(name, options)
   return require("nslua.lab.service.serve").serve(self, name, options)
 end
 
+---Send to another node for a time, or so much, and tell what it came to: goodput, retransmissions, and how rtt, window and rate went.
+---@param to string|nslua.lab.Node
+---@param options? nslua.lab.TrafficOptions
+---@return nslua.lab.Traffic
+function methods:traffic(to, options)
+  return require("nslua.lab.traffic").one(self, to, options)
+end
+
 ---Translate addresses as routers at the edge do. "home": what goes out has the router's address, nothing comes in that was not asked for; "cgnat":
 ---the same, with ports drawn at random; "full_cone": `host` has the outside address to itself, both ways. Needs nft(8).
 ---@param preset "home"|"cgnat"|"full_cone"
