@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -242,6 +243,23 @@ static int core_exit(lua_State *L)
 	_exit((int)luaL_checkinteger(L, 1));
 }
 
+static void end_failed(void)
+{
+	fflush(NULL);
+	_exit(EXIT_FAILURE);
+}
+
+/* process.fail(): when the program exits, its status is 1. */
+static int core_fail(lua_State *L)
+{
+	static int known;
+
+	(void)L;
+	if (!known)
+		known = atexit(end_failed) == 0;
+	return 0;
+}
+
 static const luaL_Reg process_methods[] = {
 	{ "pid", process_pid },   { "pollfd", process_fd }, { "reap", process_reap }, { "kill", process_kill },
 	{ "mine", process_mine }, { "close", process_close }, { "keep", process_keep },
@@ -253,7 +271,7 @@ static const luaL_Reg process_meta[] = {
 static const luaL_Reg process_functions[] = {
 	{ "spawn", nslua_spawn }, { "exec", nslua_exec }, { "forward", nslua_forward }, { "write", nslua_write }, { "fileno", core_fileno }, { "pump", nslua_pump }, { "pty", nslua_pty }, { "winsize", nslua_winsize }, { "foreground", nslua_foreground },
 	{ "retake", nslua_retake }, { "hold", nslua_defer },   { "release", nslua_undefer },
-	{ "stop", nslua_stop }, { "exit", core_exit }, { "detach", nslua_detach }, { NULL, NULL },
+	{ "stop", nslua_stop }, { "exit", core_exit }, { "fail", core_fail }, { "detach", nslua_detach }, { NULL, NULL },
 };
 
 /* signal(7); the numbers are this architecture's. */

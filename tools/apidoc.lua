@@ -93,6 +93,7 @@ M.pages = {
     { file = "lab/service/serve.lua", only = {}, classes = set "nslua.lab.ServeOptions" },
     { file = "lab/service/http.lua", only = {}, classes = set "nslua.lab.HttpRequest nslua.lab.HttpAnswer" },
     { file = "lab/traffic/init.lua", only = {}, classes = set "nslua.lab.TrafficOptions nslua.lab.Traffic" } },
+  { "Tests", { file = "test.lua", prefix = "ns.test", class = "test" } },
   { "Containers", { file = "container/init.lua", prefix = "ns.container" } },
   { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
 }

@@ -19,6 +19,7 @@ local modules = {
   userns = "nslua.userns",
   netlink = "nslua.netlink",
   wire = "nslua.wire",
+  test = "nslua.test",
 }
 
 -- The same of floor 2, which is Lua 5.4.
