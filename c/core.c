@@ -138,6 +138,7 @@ static const struct {
 	{ "inet", nslua_open_inet },
 	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },
+	{ "foreign", nslua_open_foreign },
 	{ "wire", nslua_open_wire },
 	{ "census", nslua_open_census },
 	{ "packet", nslua_open_packet },

@@ -322,7 +322,7 @@ static int enter_netns(lua_State *L, const char *name)
 {
 	static const char text[] = "local name = ...\n"
 				   "local ns = require 'nslua'\n"
-				   "local handle = ns.netns.open(name)\n"
+				   "local handle = require 'nslua.command.cli.place'.open(name)\n"
 				   "ns.setns(handle, 'net')\n"
 				   "handle:close()\n";
 	int status = luaL_loadbuffer(L, text, sizeof(text) - 1, "=(option -n)");

@@ -55,7 +55,8 @@ int nslua_open_schema(lua_State *L);    /* schema.c */
 int nslua_open_inet(lua_State *L);      /* inet.c */
 int nslua_open_limits(lua_State *L);    /* limits.c */
 void nslua_limits_restore(void);        /* in a child: the limit of open files that this process began with */
-int nslua_open_tun(lua_State *L);       /* tun.c */
+int nslua_open_tun(lua_State *L);
+int nslua_open_foreign(lua_State *L);   /* foreign.c */
 int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_census(lua_State *L);    /* census.c */
 int nslua_open_packet(lua_State *L);    /* packet.c, datagram.c */

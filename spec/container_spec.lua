@@ -1,14 +1,14 @@
 -- ns.container.find: containers by the state files of their engines, laid out as docker, podman and containerd lay them out.
 
 local helper = require "spec.helper"
+local layout = require "spec.container_helper"
 local ns = require "nslua"
 local core = require "nslua.core"
 
 local root = helper.is_root()
 local HOST = "build/bin/nslua"
 
-local A = ("a1b2"):rep(16)
-local B = ("a1c3"):rep(16)
+local A, B = layout.A, layout.B
 
 describe("container.find", function()
   local dir
@@ -20,51 +20,11 @@ describe("container.find", function()
     helper.sh("rm -rf " .. dir)
   end)
 
-  local function write(path, text)
-    helper.sh(("mkdir -p %s%s"):format(dir, path:match "^(.*)/"))
-    local f = assert(io.open(dir .. path, "w"))
-    f:write(text)
-    f:close()
-  end
-
-  local function docker(id, name, pid, place)
-    write(("%s/containers/%s/config.v2.json"):format(place or "/var/lib/docker", id),
-      ('{"StreamConfig":{},"State":{"Running":%s,"Paused":false,"Pid":%d,"ExitCode":0},"ID":"%s","Created":"2026-01-02T03:04:05Z","Args":[],'
-      .. '"Config":{"Hostname":"web","Labels":{}},"Name":"/%s","Driver":"overlay2"}'):format(tostring(pid ~= 0), pid, id, name))
-  end
-  local function podman(list, volatile, driver)
-    local storage = ("/var/lib/containers/storage/%s-containers/"):format(driver or "overlay")
-    local entries = {}
-    for _, c in ipairs(list) do
-      entries[#entries + 1] = ('{"id":"%s","names":["%s"],"image":"","layer":"%s","metadata":"{}","created":"2026-01-02T03:04:05Z"}')
-        :format(c.id, c.name, A)
-      if c.pid then
-        write(("/run/containers/storage/%s-containers/%s/userdata/pidfile"):format(driver or "overlay", c.id), tostring(c.pid))
-      end
-    end
-    write(storage .. (volatile and "volatile-containers.json" or "containers.json"), "[" .. table.concat(entries, ",") .. "]")
-  end
-  local function containerd(namespace, id, pid, base)
-    write(("%s/io.containerd.runtime.v2.task/%s/%s/init.pid"):format(base or "/run/containerd", namespace, id), tostring(pid))
-  end
-
-  -- A process in a cgroup that is named by the id, as the engines make them. Without root: the cgroup that this one is in, if it has a name.
-  local function process(id)
-    local p = helper.held(ns.spawn { "sleep", "600" })
-    if not root then
-      local name = (helper.sh "cat /proc/self/cgroup"):match "/([%w_.-]+)\n" or (helper.sh "cat /proc/self/cgroup"):match "/([%w_.-]+)$"
-      return p.pid, name
-    end
-    local place = helper.sh "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -printf '%h\n'":match "[^\n]*pids" or "/sys/fs/cgroup"
-    local made = ("%s/nslua-%d/%s"):format(place, p.pid, id)
-    local out = helper.sh(("mkdir -p %s && echo %d > %s/cgroup.procs"):format(made, p.pid, made))
-    helper.held { close = function()
-      p:close()
-      helper.sh(("rmdir -p %s 2>/dev/null"):format(made))
-    end }
-    assert(out == "", out)
-    return p.pid, id
-  end
+  local write, docker, podman, containerd, process
+  before_each(function()
+    local at = layout.below(dir)
+    write, docker, podman, containerd, process = at.write, at.docker, at.podman, at.containerd, layout.process
+  end)
 
   local function find(name)
     return helper.held(ns.container.find(name, { root = dir }))

@@ -182,6 +182,73 @@ describe("a Docker container", function()
     assert.equal(1, status)
   end)
 
+  it("is listed as docker ps lists it, with the daemon running or stopped, and entered by one word", function()
+    local pid = start("web", "--hostname box -e A=one --label tier=front", "httpd -f -p 80 -h /www")
+    start("helper", "--network container:web", "/bin/busybox sleep 600")
+    start("hosty", "--network host", "/bin/busybox sleep 600")
+    check "create --name never busybox /bin/busybox sleep 1"
+    check "pause hosty"
+    finally(function()
+      h.sh("kill -CONT " .. daemon.pid)
+      docker "unpause hosty"
+      docker "rm -f web helper hosty never"
+    end)
+    -- the program with the daemon's files where they are by default, in a mount namespace of its own
+    local function nslua(words)
+      local script = ([[mkdir -p /run/docker && mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/docker /run/docker/containerd 2>/dev/null
+        mount --bind %s/data /var/lib/docker && mount --bind %s/exec/containerd /run/docker/containerd && exec %s/%s %s]]):format(dir, dir,
+        h.sh "pwd", HOST, words)
+      local r = ns.run{ "sh", "-c", script, join = { mount = daemon.pid, net = daemon.pid }, unshare = "mount", propagation = "private", cwd = "/",
+        timeout = 20 }
+      return r.stdout, r.status, r.stderr
+    end
+    local function seen(more)
+      local rows = {}
+      for _, row in ipairs(require "dkjson".decode((nslua("containers -j " .. (more or ""))))) do
+        rows[#rows + 1] = row.engine == "docker" and ("%s %s %s"):format(row.names[1], row.id, row.state) or nil
+      end
+      table.sort(rows)
+      return table.concat(rows, "\n")
+    end
+    local function known(more)
+      return h.sh(("docker -H unix://%s/sock ps --no-trunc %s --format '{{.Names}} {{.ID}} {{.State}}' | sort"):format(dir, more or ""))
+    end
+    local want, want_all = known(), known "-a"
+    assert.equal(want, seen())
+    assert.equal(want_all, seen "-a")
+    local j = {}
+    for _, row in ipairs(require "dkjson".decode((nslua "containers -j"))) do
+      j[row.name] = row
+    end
+    assert.same({ { "172.17.0.2" }, { "helper" }, "busybox", "front", pid },
+      { j.web.addresses, j.web.shares, j.web.image, j.web.labels.tier, j.web.pid })
+    assert.is_true(j.hosty.host_network)
+    local table_of = nslua "containers"
+    assert.matches("web +docker +%x+ +running +%d+ 172%.17%.0%.2 +with helper +busybox", table_of)
+    assert.matches("hosty +docker +%x+ +paused +%d+ +the host's +busybox", table_of)
+    h.sh("kill -STOP " .. daemon.pid)
+    assert.equal(want, seen())
+    assert.matches("eth0@%S+ .*172%.17%.0%.2", (nslua "enter web ip -br addr"))
+    h.sh("kill -CONT " .. daemon.pid)
+    assert.equal("box one\n", (nslua [[enter -a web /bin/busybox sh -c 'echo $(busybox hostname) $A']]))
+    assert.equal("hello\n", (nslua "enter -t web cat /proc/1/root/www/index.html"))
+    local _, status, message = nslua "enter -a web"
+    assert.equal(125, status)
+    assert.matches("docker web has no /bin/sh; name a program it has, or take the host's with %-%-tools", message)
+    _, status = nslua "enter web sh -c 'exit 9'"
+    assert.equal(9, status)
+    -- renamed, stopped, started again
+    check "rename web site"
+    assert.equal("box\n", (nslua "enter -a site /bin/busybox hostname"))
+    _, status, message = nslua "enter web true"
+    assert.matches("web", message)
+    assert.equal(125, status)
+    check "restart -t 0 site"
+    assert.equal(h.sh(("readlink /proc/%s/ns/net"):format(check "inspect -f '{{.State.Pid}}' site")) .. "\n",
+      (nslua "enter site readlink /proc/self/ns/net"))
+    check "rename site web"
+  end)
+
   it("is named where a veth leads to it", function()
     local pid = start("web", "", "httpd -f -p 80 -h /www")
     -- names are read from the files of the daemon, bound to where they usually are

@@ -75,7 +75,7 @@ setmetatable(ns, {
 
 -- Handed down to floor 1: what "docker:web" stands for.
 local resolvers = require "nslua.resolvers"
-for _, engine in ipairs { "docker", "podman", "containerd" } do
+for _, engine in ipairs { "docker", "podman", "crio", "containerd", "runc", "crun", "machine", "lxc", "lxd", "incus", "pod" } do
   resolvers[engine] = function(rest)
     return ns.container.find(engine .. ":" .. rest)
   end

@@ -141,7 +141,7 @@ end
 
 -- What a handle may own beside its fd, in the order it is closed: processes, wires, the netlink sockets, a mount namespace for /sys,
 -- a UTS namespace for its host name.
-local held = { "processes", "wires", "netlink_socket", "netlink_sockets", "sys_mount", "uts", "home", "owner", "parent", "userns" }
+local held = { "pidfd", "processes", "wires", "netlink_socket", "netlink_sockets", "sys_mount", "uts", "home", "owner", "parent", "userns" }
 
 ---End the processes that belong to the handle, drop the fd and what was opened for it. The namespace lives on while something else holds it.
 ---@return true
@@ -413,7 +413,10 @@ function M.open(target, t, call)
     return from_fd(call, target, t, flag)
   elseif kind == "table" then
     if M.is(target) then
-      if target.type ~= t then
+      if target.type ~= t and rawget(target, "pidfd") then -- of a container: the other namespaces of its process
+        M.fd_of(target, call)
+        return from_fd(call, target.pidfd, t, flag)
+      elseif target.type ~= t then
         errors.misuse("%s: a %s namespace expected, got %s", call, t, tostring(target))
       end
       M.fd_of(target, call)

@@ -1,9 +1,28 @@
--- Containers of containerd, whoever asked it for them: a folder each, by namespace (of containerd's own kind) and id.
+-- Containers of containerd, whoever asked it for them (ctr, nerdctl, Kubernetes): a folder each, by namespace (of containerd's own kind) and id.
+
+local state = require "nslua.container.state"
 
 local M = {}
 
 -- Its own state, and that of the one docker starts where there is no other.
 local places = { "/run/containerd/io.containerd.runtime.v2.task", "/run/docker/containerd/daemon/io.containerd.runtime.v2.task" }
+
+-- What Kubernetes and nerdctl say of a container, in its description.
+local function describe(files, entry, path, namespace)
+  local config = files:json(path .. "/config.json", namespace == "k8s.io" and "io.kubernetes.cri" or "nerdctl")
+  local notes = state.table((config or {}).annotations)
+  local function note(name)
+    return state.text(notes["io.kubernetes.cri." .. name])
+  end
+  if note "sandbox-name" then
+    local sandbox = note "container-type" == "sandbox"
+    entry.pod = { namespace = note "sandbox-namespace", name = note "sandbox-name", uid = note "sandbox-uid", sandbox = sandbox,
+      container = not sandbox and note "container-name" or nil }
+    entry.image = note "image-name"
+  elseif state.text(notes["nerdctl/name"]) then
+    table.insert(entry.names, 1, notes["nerdctl/name"])
+  end
+end
 
 ---@param files nslua.container.Files
 ---@return nslua.container.Entry[]
@@ -12,8 +31,14 @@ function M.list(files)
   for _, place in ipairs(places) do
     for _, namespace in ipairs(files:list(place)) do
       for _, id in ipairs(files:list(place .. "/" .. namespace)) do
-        out[#out + 1] = { engine = "containerd", container = id, names = { namespace .. "/" .. id },
-          pid = files:number(("%s/%s/%s/init.pid"):format(place, namespace, id)) }
+        local path = ("%s/%s/%s"):format(place, namespace, id)
+        local pid = files:number(path .. "/init.pid")
+        local entry = { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running" or "created",
+          namespace = namespace, labels = {} }
+        if namespace ~= "moby" then -- docker says more of its own
+          describe(files, entry, path, namespace)
+        end
+        out[#out + 1] = entry
       end
     end
   end

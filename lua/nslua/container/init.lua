@@ -1,8 +1,14 @@
--- ns.container: containers by name. They are found by what their engines leave on disk: no daemon is asked, none need answer.
+-- ns.container: containers by name. They are found by what their engines leave on disk: no daemon need answer.
 
+local api = require "nslua.container.api"
+local cgroups = require "nslua.container.cgroups"
+local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
-local check = require "nslua.check"
+local handles = require "nslua.container.handle"
+local held = require "nslua.container.held"
+local namespace = require "nslua.namespace"
+local netns = require "nslua.netns"
 local procfs = require "nslua.procfs"
 local state = require "nslua.container.state"
 
@@ -11,46 +17,46 @@ local M = {}
 ---@package
 ---@class nslua.container.Entry
 ---@field engine string
----@field container string  id
+---@field container string     id
 ---@field names string[]
----@field pid? integer      of its first process; nil where it has none
+---@field pid? integer         of its first process; nil where it has none
+---@field start? integer       when that was started, in clock ticks since boot
+---@field cgroups? string[]    words that its cgroup has one of; default: the id
+---@field state string
+---@field image? string
+---@field created? string
+---@field uid? integer         whose engine it is, where that is not root's
+---@field pod? table
+---@field labels table<string, string>
 
--- In the order of preference: docker's containers are containerd's too.
-local order = { "docker", "podman", "containerd" }
-local engines = {
-  docker = require "nslua.container.docker",
-  podman = require "nslua.container.podman",
-  containerd = require "nslua.container.containerd",
+-- In the order of preference: what docker has is containerd's too, and what both have runc's.
+local readers = {
+  { "docker", require "nslua.container.docker" },
+  { "podman", require "nslua.container.podman" }, -- and crio
+  { "containerd", require "nslua.container.containerd" },
+  { "machine", require "nslua.container.machine" },
+  { "runc", require "nslua.container.runc" }, -- and crun
 }
 
----@class nslua.Container
----@field engine string     "docker", "podman", "containerd"
----@field container string  its id
----@field name string
----@field pid integer       its first process
----@field pidfd nslua.fd    of that process: never of another that got its number
-local Container = { __name = "nslua.Container" }
-Container.__index = Container
-
----@return string
-function Container:__tostring()
-  return ("%s:%s (pid %d)"):format(self.engine, self.name, self.pid)
-end
-
----Drop the pidfd. The container is not touched.
----@return true
-function Container:close()
-  return self.pidfd:close()
-end
-Container.__close = Container.close
+-- prefix -> the engines it means
+local prefixes = {
+  docker = { docker = true }, podman = { podman = true }, crio = { crio = true }, containerd = { containerd = true }, runc = { runc = true },
+  crun = { crun = true }, machine = { machine = true }, lxc = { lxc = true }, lxd = { lxc = true }, incus = { lxc = true }, pod = {},
+}
+local order = { "docker", "podman", "crio", "containerd", "runc", "crun", "machine", "lxc", "lxd", "incus", "pod" }
 
 -- For a terminal: names may be anything in a broken file.
 local function shown(text)
-  return (text:gsub("%c", "?"))
+  return (text:gsub("[%c\127-\159]", "?"))
+end
+
+local function pod_name(pod)
+  return pod.name and table.concat({ pod.namespace or "default", pod.name, pod.container }, "/")
 end
 
 local function name_of(entry)
-  return shown(entry.names[1] or entry.container:sub(1, 12))
+  local name = entry.pod and pod_name(entry.pod) or entry.names[1] or entry.container
+  return shown(name == entry.container and #name == 64 and name:sub(1, 12) or name)
 end
 
 local function describe(entry)
@@ -63,43 +69,31 @@ local function raise(errno, name, message, more)
   errors.raise(e)
 end
 
----Whether a cgroup's path names a container: "/docker/ID", "/libpod-ID.scope/container", "cri-containerd-ID.scope".
----@param text string  of /proc/PID/cgroup
----@param id string
----@return boolean
-local function in_cgroup(text, id)
-  local from = 1
-  while true do
-    local first, last = text:find(id, from, true)
-    if not first then
-      return false
-    elseif text:find("^[/:-]", first - 1) and text:find("^[/.\n]", last + 1) then
-      return true
-    end
-    from = last + 1
+-- What was found, as a handle.
+local function opened(entry, pidfd)
+  local ok, handle = pcall(namespace.open, pidfd, "net", "container.find")
+  if not ok then
+    pidfd:close()
+    error(handle, 0)
   end
+  local root = procfs.dir(entry.pid) .. "/root"
+  local current <close> = netns.current()
+  return handles.of(handle, { engine = entry.engine, container = entry.container, container_name = name_of(entry), pid = entry.pid, pidfd = pidfd,
+    root = root, image = entry.image, pod = entry.pod, label = entry.engine .. " " .. name_of(entry), host_network = current.inode == handle.inode })
 end
 
 -- The process behind the number in a state file, if it still is the container's.
 local function hold(name, entry)
   local what = describe(entry)
-  local pidfd, message, errno
+  local pidfd, why, errno
   if entry.pid then
-    pidfd, message, errno = core.namespace.pidfd(entry.pid)
+    pidfd, why, errno = held.pidfd(entry)
   end
-  if entry.pid and not pidfd and errno ~= core.errno.ESRCH then
-    errors.check("container.find", { detail = what }, pidfd, message, errno)
-  end
-  local cgroup = pidfd and procfs.read(procfs.dir(entry.pid) .. "/cgroup")
-  if pidfd and not core.namespace.pidfd_alive(pidfd) then
-    cgroup = nil
-  end
-  if cgroup and in_cgroup(cgroup, entry.container) then
-    return setmetatable({ engine = entry.engine, container = entry.container, name = name_of(entry), pid = entry.pid, pidfd = pidfd }, Container)
-  elseif pidfd then
-    pidfd:close()
-  end
-  if cgroup then
+  if pidfd then
+    return opened(entry, pidfd)
+  elseif errno and errno ~= core.errno.ESRCH then
+    errors.check("container.find", { detail = what }, nil, why, errno)
+  elseif why == "another" then
     raise(core.errno.ESRCH, name, ("%s is not running: pid %d, which it had, is another process now"):format(what, entry.pid))
   end
   raise(core.errno.ESRCH, name, (what:gsub(", not running", "")) .. " is not running")
@@ -109,7 +103,7 @@ end
 local function matching(entries, word)
   local exact, begin, seen = {}, {}, {}
   for _, entry in ipairs(entries) do
-    local called = entry.container == word
+    local called = entry.container == word or entry.pod and pod_name(entry.pod) == word
     for _, name in ipairs(entry.names) do
       called = called or name == word
     end
@@ -123,11 +117,82 @@ local function matching(entries, word)
   return #exact > 0 and exact or begin
 end
 
----Find a running container.
+-- The containers of a pod, "namespace/name" or "name"; one of them with "namespace/name/container". All are in one network: its sandbox stands
+-- for it.
+local function of_pod(entries, word)
+  local parts = {}
+  for part in word:gmatch "[^/]+" do
+    parts[#parts + 1] = part
+  end
+  local space, name, container = parts[1], parts[2], parts[3]
+  if not name then
+    space, name = nil, space
+  end
+  local pods, keys, seen = {}, {}, {}
+  for _, entry in ipairs(entries) do
+    local pod = entry.pod
+    if pod and pod.name == name and (not space or pod.namespace == space) and (not container or pod.container == container)
+      and not seen[entry.container] then
+      seen[entry.container] = true
+      local key = table.concat({ pod.namespace or "", pod.name, pod.uid }, "/")
+      local known = pods[key]
+      if not known then
+        keys[#keys + 1] = key
+      end
+      if not known or not known.pid and entry.pid or pod.sandbox and entry.pid then
+        pods[key] = entry
+      end
+    end
+  end
+  local out = {}
+  for i, key in ipairs(keys) do
+    out[i] = pods[key]
+  end
+  return out
+end
+
+-- What the engines' files say, of those that are asked.
+local function read(files, engines, word)
+  local out = {}
+  for _, reader in ipairs(readers) do
+    local asked = not engines or engines[reader[1]] or reader[1] == "podman" and engines.crio or reader[1] == "runc" and engines.crun
+    for _, entry in ipairs(asked and reader[2].list(files, word) or {}) do
+      if not engines or engines[entry.engine] then
+        out[#out + 1] = entry
+      end
+    end
+  end
+  return out
+end
+
+-- Where files say nothing: the daemons, then the cgroups of all processes.
+local function ask(files, engines, word)
+  local found = {}
+  for _, engine in ipairs { "docker", "podman" } do
+    if not engines or engines[engine] then
+      found = found[1] and found or api.find(files, engine, word)
+    end
+  end
+  if found[1] or files.root ~= "" then
+    return found
+  end
+  local entries = {}
+  for _, entry in ipairs(cgroups.list()) do
+    if not engines or engines[entry.engine] then
+      entries[#entries + 1] = entry
+    end
+  end
+  return matching(entries, word)
+end
+
+---Find a running container. The handle is that of its network namespace, with more to it: `run` runs the host's programs in its network, and
+---`run{ ..., join = "all" }` its own in all its namespaces.
 ---
----`name`: a name, an id or the beginning of an id; "docker:web", "podman:web", "containerd:NAMESPACE/ID" ask one engine. It is looked for in the
----state files of the engines, root's and the user's own, and its process is checked to be in its cgroup. Raises ENOENT where there is none,
----ENOTUNIQ where several are meant (with `candidates`), ESRCH where it does not run.
+---`name`: a name, an id or the beginning of an id; "docker:web", "podman:web", "containerd:NAMESPACE/ID", "crio:", "runc:", "crun:", "lxc:",
+---"machine:" ask one engine; "pod:NAMESPACE/NAME" is a pod of Kubernetes, "pod:NAMESPACE/NAME/CONTAINER" one of its containers; "pid:12",
+---"netns:NAME" and "/path" are namespaces without one. It is looked for in the state files of the engines, root's and users', then by the sockets
+---of docker and podman, then in the cgroups of all processes; its process is checked to be its own. Raises ENOENT where there is none, ENOTUNIQ
+---where several are meant (with `candidates`), ESRCH where it does not run.
 ---@param name string
 ---@param options? { root: string? }  state files below another root directory
 ---@return nslua.Container
@@ -135,18 +200,25 @@ function M.find(name, options)
   options = options or {}
   check.argument("container.find", "name", name, "string")
   check.options("container.find", options, { root = "string" })
-  local engine, word = name:match "^(%w+):/*(.*)$"
-  if engine and not engines[engine] then
-    errors.misuse("container.find: %s", check.unknown("container engine", engine, order))
+  if name:find "^/" or name:find "^pid:%d+$" then
+    return netns.open(name)
+  elseif name:find "^netns:" then
+    return netns.open((name:gsub("^netns:", "")))
   end
+  local prefix, word = name:match "^(%w+):/*(.*)$"
+  if prefix and not prefixes[prefix] then
+    errors.misuse("container.find: %s", check.unknown("container engine", prefix, order))
+  end
+  local engines = prefix and prefix ~= "pod" and prefixes[prefix] or nil
   word = word or name
-  local files, entries = state.files(options.root), {}
-  for _, candidate in ipairs(engine and { engine } or order) do
-    for _, entry in ipairs(engines[candidate].list(files, word)) do
-      entries[#entries + 1] = entry
-    end
+  local files = state.files(options.root)
+  local found = {}
+  if prefix == "pod" then
+    found = of_pod(read(files), word)
+  elseif word ~= "" then
+    found = matching(read(files, engines, word), word)
+    found = found[1] and found or ask(files, engines, word)
   end
-  local found = word ~= "" and matching(entries, word) or {}
   if #found == 1 then
     return hold(name, found[1])
   end
@@ -157,8 +229,94 @@ function M.find(name, options)
   if #found > 1 then
     raise(core.errno.ENOTUNIQ, name, "several containers are called so: " .. table.concat(candidates, ", "), { candidates = candidates })
   end
-  local unread = #files.problems > 0 and "; not readable: " .. table.concat(files.problems, ", ") or ""
-  raise(core.errno.ENOENT, name, ("no such %scontainer"):format(engine and engine .. " " or "") .. unread)
+  local unread = #files.problems > 0 and "; not readable: " .. shown(table.concat(files.problems, ", ")) or ""
+  raise(core.errno.ENOENT, name, ("no such %s"):format(prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container") .. unread)
+end
+
+---@class nslua.ContainerRow
+---@field engine string
+---@field container string   id
+---@field name string        the first of its names; of a container in a pod "NAMESPACE/POD/CONTAINER"; control characters are "?"
+---@field names string[]
+---@field state string       "running", "paused", "restarting", "exited", "created", "dead"
+---@field pid integer?       of its first process; nil where it does not run
+---@field image string?
+---@field created string?    as its engine writes it
+---@field pod table?
+---@field labels table<string, string>
+---@field uid integer?       whose engine it is, where that is not root's
+---@field netns integer?     inode of its network namespace; nil where it does not run, or may not be looked at
+---@field host_network boolean?  it shares the network that this process is in
+---@field shares string[]?   names of the others in that network namespace
+
+local function row_of(entry)
+  local row = { engine = entry.engine, container = entry.container, name = name_of(entry), names = entry.names, state = entry.state,
+    image = entry.image, created = entry.created, pod = entry.pod, labels = entry.labels, uid = entry.uid }
+  local pidfd, why
+  if entry.pid then
+    pidfd, why = held.pidfd(entry)
+  end
+  if pidfd then
+    row.pid, row.netns = entry.pid, procfs.inode(procfs.dir(entry.pid), "net")
+    pidfd:close()
+  elseif why == "ended" or why == "another" then
+    row.state = row.state == "running" and "exited" or row.state -- its engine has not noticed, or does not run itself
+  elseif entry.pid then
+    row.pid = entry.pid -- that it may not be looked at says nothing against it
+  end
+  return row
+end
+
+---The containers of the machine, by engine and name.
+---@param options? { all: boolean?, root: string? }  all: also those that do not run; root: state files below another root directory
+---@return nslua.ContainerRow[]
+---@return string[] problems  what could not be read
+function M.list(options)
+  options = options or {}
+  check.options("container.list", options, { all = "boolean", root = "string" })
+  local files, seen, out, rank = state.files(options.root), {}, {}, {}
+  local function take(entries)
+    for _, entry in ipairs(entries) do
+      if not seen[entry.container] then
+        seen[entry.container] = true
+        local row = row_of(entry)
+        if row.pid or options.all then
+          out[#out + 1] = row
+          rank[row.engine] = rank[row.engine] or #out
+        end
+      end
+    end
+  end
+  take(read(files))
+  if files.root == "" then
+    take(cgroups.list())
+  end
+  local here = procfs.inode("/proc/thread-self", "net")
+  local groups = {}
+  for _, row in ipairs(out) do
+    if row.netns then
+      row.host_network = row.netns == here
+      groups[row.netns] = groups[row.netns] or {}
+      table.insert(groups[row.netns], row)
+    end
+  end
+  for _, group in pairs(groups) do
+    for _, row in ipairs(group) do
+      row.shares = {}
+      for _, other in ipairs(row.host_network and {} or group) do
+        row.shares[#row.shares + 1] = other ~= row and other.name or nil
+      end
+    end
+  end
+  table.sort(out, function(a, b)
+    if a.engine ~= b.engine then
+      return rank[a.engine] < rank[b.engine]
+    elseif a.name ~= b.name then
+      return a.name < b.name
+    end
+    return a.container < b.container
+  end)
+  return out, files.problems
 end
 
 return M

@@ -5,6 +5,8 @@ local errors = require "nslua.error"
 
 local M = {}
 
+local MOST = 16 << 20 -- bytes of a file: what is larger is no state file
+
 ---@class nslua.container.Files
 ---@field root string        what stands before every path ("": the machine's own files)
 ---@field problems string[]  "/var/lib/docker/containers: Permission denied"
@@ -22,19 +24,17 @@ function Files:problem(path, reason)
 end
 
 -- Gone, or never there: what runs changes while it is looked at.
-local absent = { [core.errno.ENOENT] = true, [core.errno.ENOTDIR] = true }
+local absent = { [core.errno.ENOENT] = true, [core.errno.ENOTDIR] = true, [core.errno.ESRCH] = true }
 
 ---@param path string
 ---@return string?
 function Files:read(path)
-  local f, message, errno = io.open(self.root .. path, "r")
-  local text
-  if f then
-    text, message, errno = f:read "a"
-    f:close()
-  end
+  local text, more, errno = core.foreign.read("/", self.root .. path, MOST)
   if not text and not absent[errno] then
-    self:problem(path, core.strerror(errno) or message)
+    self:problem(path, core.strerror(errno))
+  elseif text and more then
+    self:problem(path, ("longer than %d bytes"):format(MOST))
+    return nil
   end
   return text
 end
@@ -60,6 +60,23 @@ end
 
 local dkjson
 
+-- A text of JSON that is an object or a list.
+local function decode(text)
+  if not dkjson then
+    local ok, module = pcall(require, "dkjson")
+    if not ok then
+      errors.raise { call = "container.find", message = "the state files of containers are JSON, and the Lua module dkjson that reads it is missing",
+        hint = "apt-get install lua-dkjson, or luarocks install dkjson" }
+    end
+    dkjson = module
+  end
+  local ok, value, _, message = pcall(dkjson.decode, text, 1, nil) -- null is nil
+  if ok and type(value) == "table" then
+    return value
+  end
+  return nil, ok and message or "no JSON"
+end
+
 ---A JSON file whose text has `word` in it, where one is given; nil for others.
 ---@param path string
 ---@param word? string
@@ -69,28 +86,75 @@ function Files:json(path, word)
   if not text or (word and not text:find(word, 1, true)) then
     return nil
   end
-  if not dkjson then
-    local ok, module = pcall(require, "dkjson")
-    if not ok then
-      errors.raise { call = "container.find", message = "the state files of containers are JSON, and the Lua module dkjson that reads it is missing",
-        hint = "apt-get install lua-dkjson, or luarocks install dkjson" }
-    end
-    dkjson = module
-  end
   -- an engine writes such a file anew: half of it is no JSON
-  local ok, value, _, message = pcall(dkjson.decode, text)
-  if not ok or type(value) ~= "table" then
-    self:problem(path, ok and message or "no JSON")
-    return nil
+  local value, message = decode(text)
+  if not value then
+    self:problem(path, message)
   end
   return value
 end
 
----The user's own folders, where engines without root keep what they know: { data = , run = }.
----@return { data: string?, run: string? }
-function M.user()
-  local home = os.getenv "HOME"
-  return { data = os.getenv "XDG_DATA_HOME" or home and home .. "/.local/share", run = os.getenv "XDG_RUNTIME_DIR" }
+---What came from an engine itself.
+---@param text string
+---@param from string  for the message
+---@return table?
+function Files:decode(text, from)
+  local value, message = decode(text)
+  if not value then
+    self:problem(from, message)
+  end
+  return value
+end
+
+---A value that is a table, or an empty one: what a file says need not be what it ought to.
+---@param value any
+---@return table
+function M.table(value)
+  return type(value) == "table" and value or {}
+end
+
+---@param value any
+---@return string?
+function M.text(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+---A pid in what a file says.
+---@param value any
+---@return integer?
+function M.pid(value)
+  local n = type(value) == "number" and math.tointeger(value)
+  return n and n > 0 and n or nil
+end
+
+---@class nslua.container.User
+---@field uid integer
+---@field data string?  where engines without root keep their data: "~/.local/share"
+---@field run string?   and what they have while they run: "/run/user/1000"
+
+---Users whose engines are looked for: this one; for root everybody who is logged in, or lingers.
+---@param files nslua.container.Files
+---@return nslua.container.User[]
+function M.users(files)
+  local uid = math.tointeger(tonumber((files:read "/proc/self/status" or ""):match "\nUid:%s*%d+%s+(%d+)")) or -1
+  local own = files.root == "" -- what the environment says is of this machine's files
+  local home = own and os.getenv "HOME"
+  local out = { { uid = uid, data = own and os.getenv "XDG_DATA_HOME" or home and home .. "/.local/share",
+    run = own and os.getenv "XDG_RUNTIME_DIR" or nil } }
+  local homes
+  for _, name in ipairs(uid ~= 0 and own and {} or files:list "/run/user") do
+    local other = math.tointeger(tonumber(name))
+    if other and other ~= uid then
+      if not homes then
+        homes = {}
+        for id, at in (files:read "/etc/passwd" or ""):gmatch "[^:\n]*:[^:\n]*:(%d+):[^:\n]*:[^:\n]*:([^:\n]*)" do
+          homes[id] = at
+        end
+      end
+      out[#out + 1] = { uid = other, data = homes[name] and homes[name] .. "/.local/share", run = "/run/user/" .. name }
+    end
+  end
+  return out
 end
 
 return M

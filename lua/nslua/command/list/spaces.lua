@@ -101,13 +101,13 @@ end
 ---@return nslua.Netns
 function M.open(word)
   local words = require "nslua.command.list.words"
-  local ok, handle = pcall(ns.netns.open, word:find "^%d+$" and not core.file.stat("/run/netns/" .. word) and math.tointeger(tonumber(word)) or word)
+  local ok, handle = pcall(require "nslua.command.cli.place".open, word)
   if ok then
     return handle
   elseif not require "nslua.error".is(handle) then
     error(handle, 0)
   end
-  local why = word:find "^%l[%w_-]*:" and handle.message or core.strerror(handle.errno)
+  local why = (word:find "^%l[%w_-]*:" or handle.call == "container.find") and handle.message or core.strerror(handle.errno)
   words.wrong(255, 'Cannot open network namespace "%s": %s%s', word, why, handle.hint and "\n" .. handle.hint or "")
 end
 

@@ -1,0 +1,59 @@
+-- The process behind the number in a state file, if it still is the container's.
+
+local cgroups = require "nslua.container.cgroups"
+local core = require "nslua.core"
+local procfs = require "nslua.procfs"
+
+local M = {}
+
+---Whether a cgroup's path names a container: "/docker/ID", "/libpod-ID.scope/container", "cri-containerd-ID.scope", "/lxc.payload.NAME".
+---@param text string  of /proc/PID/cgroup
+---@param id string
+---@return boolean
+local function in_cgroup(text, id)
+  local from = 1
+  while true do
+    local first, last = text:find(id, from, true)
+    if not first then
+      return false
+    elseif text:find("^[/:.-]", first - 1) and (last == #text or text:find("^[/.\n]", last + 1)) then
+      return true
+    end
+    from = last + 1
+  end
+end
+
+local function is_its(entry)
+  if entry.start then
+    return cgroups.started(entry.pid) == entry.start
+  end
+  local text = procfs.read(procfs.dir(entry.pid) .. "/cgroup")
+  for _, word in ipairs(text and (entry.cgroups or { entry.container }) or {}) do
+    if in_cgroup(text, word) then
+      return true
+    end
+  end
+  return false
+end
+
+---@param entry nslua.container.Entry  with a pid
+---@return nslua.fd? pidfd   nil: it does not run
+---@return "ended"|"another"|string|nil why  "another": the number is another process's now; else what the kernel said
+---@return integer? errno
+function M.pidfd(entry)
+  local pidfd, message, errno = core.namespace.pidfd(entry.pid)
+  if not pidfd then
+    return nil, errno == core.errno.ESRCH and "ended" or message, errno
+  end
+  local its = is_its(entry)
+  if not core.namespace.pidfd_alive(pidfd) then -- what was read may be of another that got its number
+    pidfd:close()
+    return nil, "ended"
+  elseif not its then
+    pidfd:close()
+    return nil, "another"
+  end
+  return pidfd
+end
+
+return M

@@ -1,0 +1,41 @@
+-- Containers of runc and crun that no engine above them speaks of: a folder each in /run, for root and for users.
+
+local state = require "nslua.container.state"
+
+local M = {}
+
+local function runc(files, path, id)
+  local said = files:json(path .. "/state.json")
+  return said and { engine = "runc", container = id, names = { id }, pid = state.pid(said.init_process_pid),
+    start = math.tointeger(said.init_process_start), created = state.text(said.created), labels = {} }
+end
+
+local function crun(files, path, id)
+  local said = files:json(path .. "/status")
+  return said and { engine = "crun", container = id, names = { id }, pid = state.pid(said.pid), start = math.tointeger(said["process-start-time"]),
+    created = state.text(said.created), labels = {} }
+end
+
+---@param files nslua.container.Files
+---@return nslua.container.Entry[]
+function M.list(files)
+  local out = {}
+  local runs = { { "/run" } }
+  for _, user in ipairs(state.users(files)) do
+    runs[#runs + 1] = user.run and { user.run, user.uid } or nil
+  end
+  for _, run in ipairs(runs) do
+    for engine, read in pairs { runc = runc, crun = crun } do
+      for _, id in ipairs(files:list(run[1] .. "/" .. engine)) do
+        local entry = read(files, ("%s/%s/%s"):format(run[1], engine, id), id)
+        if entry then
+          entry.uid, entry.state = run[2], entry.pid and "running" or "stopped"
+          out[#out + 1] = entry
+        end
+      end
+    end
+  end
+  return out
+end
+
+return M
