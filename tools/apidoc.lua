@@ -94,7 +94,12 @@ M.pages = {
     { file = "lab/service/http.lua", only = {}, classes = set "nslua.lab.HttpRequest nslua.lab.HttpAnswer" },
     { file = "lab/traffic/init.lua", only = {}, classes = set "nslua.lab.TrafficOptions nslua.lab.Traffic" } },
   { "Tests", { file = "test.lua", prefix = "ns.test", class = "test" } },
-  { "Containers", { file = "container/init.lua", prefix = "ns.container" } },
+  { "Sweeps", { file = "lab/sweep.lua", prefix = "ns", only = set "sweep" },
+    { file = "lab/sweep/results.lua", only = {}, classes = set "nslua.Sweep nslua.SweepRow nslua.SweepFigure nslua.ChartOptions" },
+    { file = "lab/sweep/results.lua", class = "sweep", only = set "summary table csv json svg", selfish = true } },
+  { "Containers", { file = "container/init.lua", prefix = "ns.container" },
+    { file = "container/handle.lua", only = {}, classes = set "nslua.Container" },
+    { file = "container/handle.lua", class = "container", only = set "running read_file etc_file", selfish = true } },
   { "Errors", { file = "error.lua", prefix = "ns.error", only = set "is" } },
 }
 
