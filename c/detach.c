@@ -40,7 +40,7 @@ int nslua_detach(lua_State *L)
 	dir = opendir("/proc/self/fd");
 	if (!dir)
 		return nslua_fail(L, "/proc/self/fd");
-	while ((e = readdir(dir)))
+	while (readdir(dir))
 		count++;
 	closedir(dir);
 	list = lua_newuserdatauv(L, sizeof(*list) * (size_t)(count + 16), 0);

@@ -288,6 +288,27 @@ describe("examples:", function()
       .. "all: 4 of 4 answered", out)
   end)
 
+  example("20-services", function(out)
+    local l = lines(out)
+    assert.same({ "hello from web", "you are 10.0.1.1", "log: 10.0.1.1 GET /you 200", "shop.example\tNOERROR\t192.0.2.80\tlate",
+      "api.example\tSERVFAIL\t-\tlate", "none.example\tNXDOMAIN\t-\tlate", "log: 10.0.1.1 none.example A NXDOMAIN",
+      "service sh on web (running)\tkilled by SIGKILL", "working as web", "working as web" }, { table.unpack(l, 1, 10) })
+    assert.matches("^examples/20%-services.lua:%d+: service.wait_ready in web: sh: failed: exit status 78; given up after 2 restarts in a row "
+      .. "%(cannot read my configuration$", l[11])
+  end)
+
+  example("21-traffic", function(out)
+    assert.matches("^left to right by tcp: [%d.]+ Mbit/s in 0.5%d* s, %d+ retransmits\n", out)
+    assert.matches("\n0.%d s  rtt +[%d.]+ ms  cwnd +%d+ +[%d.]+ Mbit/s  %d+ retransmitted\n", out)
+    assert.matches("\n2mbit of UDP: it fits; one way %d+ to %d+ ms\n20mbit of UDP: much is lost; one way ", out)
+    assert.matches("\ntwo at once share %d+ Mbit/s$", out)
+  end)
+
+  example("22-test", function(out)
+    assert.matches("^TAP version 13\nok 1 %- the server answers\nok 2 %- nobody reaches a port that is not served\n"
+      .. "ok 3 %- a router that does not forward is noticed\nok 4 %- wireguard is there.*\n1..4\n# [34] passed, 0 failed, [01] skipped$", out)
+  end)
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do
