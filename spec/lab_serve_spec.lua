@@ -331,6 +331,47 @@ exit 0
       assert.is_nil(as("00cc", "-t", "1", "-T", "1"))
     end)
 
+    -- A client of our own, for what udhcpc does not do. It has an address, so that it can be answered at that too.
+    local function client()
+      local fd = helper.held(lab.h1:socket("inet", "dgram"))
+      assert(packet.set(fd, "broadcast", 1))
+      assert(packet.bind(fd, "\0\0\0\0", 68))
+      -- The type and address of what is answered, or nil
+      return function(type, who, ciaddr, options, answered)
+        packet.send(fd, "\1\1\6\0xid!\0\0\0\0" .. ciaddr .. ("\0"):rep(12) .. who .. ("\0"):rep(10 + 192) .. "\x63\x82\x53\x63\53\1"
+          .. string.char(type) .. (options or "") .. "\255", core.inet.bytes(lab.r1:address_of "h1"), 67)
+        if answered ~= false then
+          assert(core.fd.poll({ { fd, "r" } }, 20))
+          local got = packet.receive(fd).data
+          assert.equal("\2\1\6\0xid!", got:sub(1, 8))
+          return got:byte(243), core.inet.text(got:sub(17, 20))
+        end
+      end
+    end
+
+    it("leases, renews, refuses, takes back, and passes over what is taken", function()
+      local s = serve("r1", "dhcp", { link = "h1", range = { "10.0.1.20", "10.0.1.21" } })
+      local ask = client()
+      local DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = 1, 2, 3, 4, 5, 6, 7, 8
+      local NONE, a, b, me, us = "\0\0\0\0", "client", "tneilc", "\10\0\1\1", "\54\4\10\0\1\254"
+      local function is(type, address, ...)
+        assert.same({ type, address }, { ... })
+      end
+      is(OFFER, "10.0.1.20", ask(DISCOVER, a, NONE))
+      is(ACK, "10.0.1.20", ask(REQUEST, a, NONE, us .. "\50\4\10\0\1\20"))
+      is(OFFER, "10.0.1.21", ask(DISCOVER, b, NONE))
+      is(NAK, "0.0.0.0", ask(REQUEST, b, NONE, us .. "\50\4\10\0\1\20")) -- it is a's
+      is(NAK, "0.0.0.0", ask(REQUEST, b, me)) -- it has an address that is not given here
+      ask(RELEASE, a, NONE, us, false)
+      ask(REQUEST, b, NONE, "\54\4\10\0\1\99\50\4\10\0\1\21", false) -- b takes another's, and lets go of its own
+      is(OFFER, "10.0.1.20", ask(DISCOVER, b, NONE))
+      ask(DECLINE, b, NONE, us .. "\50\4\10\0\1\20", false)
+      is(OFFER, "10.0.1.21", ask(DISCOVER, b, NONE)) -- .20 is somebody's who does not say so
+      is(ACK, "0.0.0.0", ask(INFORM, a, me))
+      log_has(s, "release 63:6c:69:65:6e:74\n")
+      log_has(s, "decline 10.0.1.20 74:6e:65:69:6c:63\n")
+    end)
+
     it("takes garbage", function()
       local s = serve("r1", "dhcp", { link = "h1" })
       local fd = helper.held(lab.h1:socket("inet", "dgram"))

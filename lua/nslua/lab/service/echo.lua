@@ -4,13 +4,13 @@ local server = require "nslua.lab.service.server"
 
 local M = {}
 
-M.echo = { port = 7, protos = { "tcp", "udp" }, words = {}, run = function(sockets)
+M.echo = { port = 7, protos = { "tcp", "udp" }, words = {}, run = function(sockets, options)
   server.new({
     data = function(client, bytes)
       client:send(bytes)
     end,
     datagram = function(socket, got)
-      if got.port ~= 0 and not got.truncated then
+      if got.port ~= 0 and got.port ~= options.port then -- two echoes would never end
         server.reply(socket, got, got.data)
       end
     end,
