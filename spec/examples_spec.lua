@@ -83,6 +83,22 @@ describe("examples:", function()
     end
   end)
 
+  example("25-loss", function(out)
+    local rows, goodput = 0, {}
+    for control, loss, median, unit in out:gmatch "(%a+) +([%d.]+%%) +([%d.]+)([kM]?)" do
+      rows = rows + 1
+      goodput[control .. loss] = tonumber(median) * (unit == "M" and 1e6 or unit == "k" and 1e3 or 1)
+    end
+    assert.equal(12, rows)
+    assert.is_true(goodput["reno0%"] > goodput["reno5%"], out)
+  end, "1 0.3")
+
+  example("26-bufferbloat", function(out)
+    assert.truthy(out:find "cubic +10 ")
+    assert.truthy(out:find "cubic +1000 ")
+    assert.is_nil(out:find("failed", 1, true))
+  end, "1 0.3")
+
   example("03-enter", function(out)
     has(out, "host name inside: web\n")
     assert.truthy(out:find "ip %-br addr: lo +UNKNOWN +127%.0%.0%.1/8 ::1/128")

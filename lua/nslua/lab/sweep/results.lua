@@ -1,10 +1,13 @@
 -- What a sweep found: its runs, their medians and spread; as text, CSV, JSON and a chart.
 
+local axis = require "nslua.lab.sweep.axis"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local schema = require "nslua.schema"
 
 local M = {}
+
+local short = axis.number -- four digits are more than runs agree in
 
 ---@class nslua.SweepRow
 ---@field point table<string, any>       the parameters
@@ -93,11 +96,6 @@ function Sweep:summary()
     each.lists = nil
   end
   return out
-end
-
--- Four digits are more than runs agree in.
-local function short(number)
-  return ("%.4g"):format(number)
 end
 
 local function aligned(lines)
