@@ -124,6 +124,26 @@ static const struct nlmsghdr *scan(struct dump *d, const uint8_t *p, size_t left
 	return NULL;
 }
 
+static void record(lua_State *L, const struct nlmsghdr *h)
+{
+	nslua_netlink_record(L, h->nlmsg_type, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
+}
+
+/* Whether a message is of that address family, its first byte in every header of rtnetlink(7); 0: of any. */
+static bool of_family(const struct nlmsghdr *h, int family)
+{
+	return !family || (NLMSG_PAYLOAD(h, 0) > 0 && *(const uint8_t *)NLMSG_DATA(h) == family);
+}
+
+/* What the end of a dump says went wrong: an errno, 0 nothing. */
+static int failure(const struct nlmsghdr *end)
+{
+	int error = nslua_netlink_error(end);
+
+	/* a strict dump of a table that is not there: empty */
+	return error == ENOENT && end->nlmsg_type == NLMSG_DONE ? 0 : error;
+}
+
 static int send_dump(lua_State *L, struct nslua_netlink *s, struct dump *d, int type, int flags, const char *payload, size_t n)
 {
 	struct nlmsghdr h = {
@@ -139,7 +159,6 @@ static int send_dump(lua_State *L, struct nslua_netlink *s, struct dump *d, int 
 static int drain(lua_State *L, struct nslua_netlink *s, struct dump *d, double deadline, bool *interrupted)
 {
 	const struct nlmsghdr *end = NULL;
-	int error;
 
 	s->stale = d->seq; /* until its end was read */
 	while (!end) {
@@ -159,10 +178,7 @@ static int drain(lua_State *L, struct nslua_netlink *s, struct dump *d, double d
 			c->used = c->size;
 	}
 	s->stale = 0;
-	error = nslua_netlink_error(end);
-	if (error == ENOENT && end->nlmsg_type == NLMSG_DONE)
-		return 0; /* a strict dump of a table that is not there: empty */
-	return error ? nslua_netlink_fail(L, end) : 0;
+	return failure(end) ? nslua_netlink_fail(L, end) : 0;
 }
 
 /*
@@ -200,14 +216,98 @@ int nslua_netlink_dump(lua_State *L)
 	return 1;
 }
 
+/* What a protected call of gather() works on. */
+struct gathering {
+	struct nslua_netlink *s;
+	struct dump *d; /* without chunks */
+	double deadline;
+	int family;
+	int failed; /* so many values say why; 0: the list is whole */
+};
+
+/* The rows of one dump, made datagram by datagram: the kernel's bytes are still near then, and no more memory is taken than the rows have. */
+static int gather(lua_State *L)
+{
+	struct gathering *g = lua_touserdata(L, 1);
+	struct nslua_netlink *s = g->s;
+	struct dump *d = g->d;
+	const struct nlmsghdr *end = NULL;
+	int n = 0;
+
+	lua_newtable(L); /* 3; the rows' context is at 2 */
+	s->stale = d->seq;
+	while (!end) {
+		ssize_t got = nslua_netlink_recv(L, s, s->buffer, NL_BUFFER, g->deadline);
+		const uint8_t *p = s->buffer;
+		size_t left = (size_t)(got > 0 ? got : 0);
+		const struct nlmsghdr *h;
+
+		if (got <= 0)
+			return g->failed = got < 0 ? nslua_fail(L, "netlink receive") : nslua_failen(L, "netlink dump", ETIMEDOUT);
+		end = scan(d, p, left, &d->interrupted);
+		while (nslua_netlink_next(&p, &left, &h) && h != end) {
+			if (!part(d, h))
+				continue;
+			record(L, h);
+			if (!of_family(h, g->family))
+				continue;
+			nslua_row_push(L, 2, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
+			lua_rawseti(L, 3, ++n);
+		}
+	}
+	s->stale = 0;
+	if (failure(end))
+		return g->failed = nslua_netlink_fail(L, end);
+	return 1;
+}
+
+/*
+ * nl:list(type, flags, payload, S [, class [, rowset [, family [, seconds]]]]) -> list of rows, interrupted; or nil, message, errno, extack.
+ * What dump(...):rows(...) gives, in less time and memory.
+ */
+int nslua_netlink_list(lua_State *L)
+{
+	struct nslua_netlink *s = nslua_netlink_use(L, 1, true);
+	int type = (int)luaL_checkinteger(L, 2), flags = (int)luaL_checkinteger(L, 3);
+	size_t n;
+	const char *payload = luaL_checklstring(L, 4, &n);
+	struct dump d = { .portid = s->portid };
+	struct gathering g = { .s = s, .d = &d, .family = (int)luaL_optinteger(L, 8, 0), .deadline = nslua_netlink_deadline(L, 9) };
+
+	nslua_checkschema(L, 5);
+	lua_settop(L, 7);
+	nslua_row_context(L, 5, 6, 7, 0); /* 8 */
+	for (int i = 0; i <= RETRIES; i++) {
+		int rc;
+
+		lua_settop(L, 8);
+		if (nslua_netlink_settle(L, s) < 0)
+			return nslua_fail(L, "netlink receive");
+		d.interrupted = false;
+		d.seq = nslua_netlink_seq(s);
+		if (send_dump(L, s, &d, type, flags, payload, n) < 0)
+			return nslua_fail(L, "netlink send");
+		/* A finaliser may run, and is to leave the socket alone; whatever is raised, the socket is free afterwards. */
+		lua_pushcfunction(L, gather);
+		lua_pushlightuserdata(L, &g);
+		lua_pushvalue(L, 8);
+		s->busy = true;
+		rc = lua_pcall(L, 2, LUA_MULTRET, 0);
+		s->busy = false;
+		if (rc)
+			return lua_error(L);
+		if (g.failed)
+			return g.failed;
+		if (!d.interrupted)
+			break;
+	}
+	lua_pushboolean(L, d.interrupted);
+	return 2;
+}
+
 static struct dump *check(lua_State *L, int arg)
 {
 	return luaL_checkudata(L, arg, NSLUA_DUMP);
-}
-
-static void record(lua_State *L, const struct nlmsghdr *h)
-{
-	nslua_netlink_record(L, h->nlmsg_type, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 }
 
 /* Message i from 1; the next one after the last asked for is near. */
@@ -257,12 +357,6 @@ static int dump_row(lua_State *L)
 	nslua_row_context(L, 3, 4, 5, 0);
 	nslua_row_push(L, 6, NLMSG_DATA(h), NLMSG_PAYLOAD(h, 0));
 	return 1;
-}
-
-/* Whether a message is of that address family, its first byte in every header of rtnetlink(7); 0: of any. */
-static bool of_family(const struct nlmsghdr *h, int family)
-{
-	return !family || (NLMSG_PAYLOAD(h, 0) > 0 && *(const uint8_t *)NLMSG_DATA(h) == family);
 }
 
 /* What has been gone through is not needed any more. */

@@ -72,6 +72,7 @@ void nslua_extack_push(lua_State *L, const struct nlmsghdr *h);
 int nslua_netlink_fail(lua_State *L, const struct nlmsghdr *h);
 
 int nslua_netlink_dump(lua_State *L);  /* dump.c */
+int nslua_netlink_list(lua_State *L);
 void nslua_dump_init(lua_State *L);
 int nslua_netlink_batch(lua_State *L); /* batch.c */
 

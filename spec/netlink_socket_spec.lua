@@ -218,6 +218,59 @@ describe("a netlink socket", function()
     assert.are.equal(254, rows[2].table8)
   end)
 
+  it("lists: the rows of a dump, without keeping it", function()
+    nl:batch(routes(3000))
+    local wanted = assert(nl:dump(GETROUTE, 0, routes_of(254))):rows(route)
+    local rows, interrupted = nl:list(GETROUTE, 0, routes_of(254), route)
+    assert.are.equal(3000, #rows)
+    assert.is_false(interrupted)
+    for i, row in ipairs(rows) do
+      assert.are.equal(wanted[i], row)
+      assert.are.equal(schema.bytes(wanted[i]), schema.bytes(row))
+    end
+    assert.are.equal(0, #nl:list(GETROUTE, 0, routes_of(254), route, nil, nil, 10))
+    assert.are.equal(3000, #nl:list(GETROUTE, 0, routes_of(254), route, nil, nil, 2))
+    assert.are.same({}, (nl:list(GETROUTE, 0, route:encode { family = "inet", table_number = 424242 }, route)))
+    local set = {}
+    rows = nl:list(GETROUTE, 0, routes_of(254), route, nil, set)
+    assert.are.equal(set, schema.rowset(rows[3000]))
+    local none, _, errno, extack = nl:list(GETLINK, 0, link:encode { index = 1, mtu = 5 }, link)
+    assert.is_nil(none)
+    assert.are.equal(E.EINVAL, errno)
+    assert.is_string(extack.message)
+    assert.has_error(function() nl:list(GETLINK, 0, link:encode {}) end)
+    assert.are.equal("lo", nl:get(GETLINK, link:encode { index = 1 }, link).name)
+  end)
+
+  it("is kept from finalisers while it lists, and free after an error in the middle", function()
+    nl:batch(routes(3000))
+    local seen, newproxy = {}, rawget(_G, "newproxy") -- Lua 5.1 finalises no tables
+    local function litter()
+      local proxy = newproxy and newproxy(true) or setmetatable({}, {})
+      getmetatable(proxy).__gc = function()
+        local ok, e = pcall(nl.get, nl, GETLINK, link:encode { index = 1 }, link)
+        seen[#seen + 1] = ok or tostring(e)
+      end
+      if not newproxy then
+        setmetatable(proxy, getmetatable(proxy)) -- marked when the metamethod is there
+      end
+    end
+    local inside = 0
+    for _ = 1, 50 do
+      litter()
+      local before = #seen
+      assert.are.equal(3000, #nl:list(GETROUTE, 0, routes_of(254), route))
+      inside = inside + #seen - before
+      if inside > 0 then
+        break
+      end
+    end
+    assert.is_true(inside > 0, "the collector never ran while rows were made")
+    assert.is_truthy(tostring(seen[#seen]):find "waiting for an answer")
+    assert.has_error(function() nl:list(GETROUTE, 0, routes_of(254), route, 7) end)
+    assert.are.equal("lo", nl:get(GETLINK, link:encode { index = 1 }, link).name)
+  end)
+
   it("gives rows to each that live until the next step", function()
     nl:batch(routes(5))
     local kept, last
@@ -417,6 +470,42 @@ describe("a netlink socket, when the kernel", function()
     local d = nl:dump(18, 0, all)
     assert(#d >= 1 and not d.interrupted)
   ]])
+  fault("calls a list inconsistent, is asked again", "interrupted:3", [[
+    local rows, interrupted = nl:list(18, 0, all, link)
+    assert(#rows >= 1 and #rows == #nl:dump(18, 0, all) and interrupted == false)
+  ]])
+  fault("calls every list inconsistent, says so", "interrupted:1000", [[
+    local rows, interrupted = nl:list(18, 0, all, link)
+    assert(#rows >= 1 and interrupted == true)
+    assert(a.link:list().interrupted == true)
+  ]])
+  fault("fails at the end of a list, is heard", "done:1", [[
+    local d, message, errno, extack = nl:list(18, 0, all, link)
+    assert(d == nil and errno == E.EINVAL and extack.message == "done badly", message)
+    assert(#nl:list(18, 0, all, link) >= 1)
+  ]])
+  fault("finds nothing at the end of a list, gives an empty one", "vanished:1", [[
+    assert(nl:list(18, 0, all, link))
+  ]])
+  fault("is interrupted by a signal whose hook raises, leaves the socket free", "eintr:1", [[
+    local calls = 0
+    debug.sethook(function()
+      calls = calls + 1
+      if calls == 4 then -- pcall, list, what it protects, and where hooks run
+        debug.sethook()
+        error "stopped"
+      end
+    end, "c")
+    local ok, e = pcall(nl.list, nl, 18, 0, all, link)
+    assert(not ok and e:find "stopped", e)
+    assert(nl:get(18, lo, link).name == "lo")
+    assert(#nl:list(18, 0, all, link) >= 1)
+  ]])
+  fault("does not answer a list, ends in time", "silent:1", [[
+    local ok, message, errno = nl:list(18, 0, all, link, nil, nil, nil, 0)
+    assert(ok == nil and errno == E.ETIMEDOUT, message)
+    assert(#nl:list(18, 0, all, link) >= 1)
+  ]])
   fault("calls every dump inconsistent, is asked eleven times, and the rows say so", "interrupted:1000", [[
     local before = nl:request(18, 0, lo) and 0
     local d = nl:dump(18, 0, all)
@@ -472,6 +561,7 @@ describe("a netlink socket, when the kernel", function()
   fault("is interrupted by signals, goes on", "eintr:25", [[
     assert(nl:get(18, lo, link).name == "lo")
     assert(#nl:dump(18, 0, all) >= 1)
+    assert(#nl:list(18, 0, all, link) >= 1)
     assert(#nl:batch { { 19, 0, lo } } == 0)
   ]])
   fault("does not answer, ends in time", "silent:1000000", [[

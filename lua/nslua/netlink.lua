@@ -370,6 +370,11 @@ function M.ask(self, call, payload, absent, detail, target)
   return row
 end
 
+local function dump_failure(handle, call, object, schema, payload, more, message, errno, extack)
+  return failure({ nil, nil, payload, handle = handle, call = call, object = object, schema = schema,
+    forbidden = more and more.forbidden, hint = more and more.hint, detail = more and more.detail }, message, errno, extack)
+end
+
 ---Ask for many: the dump, drained from the socket.
 ---@param handle table
 ---@param call string
@@ -385,10 +390,30 @@ function M.dump(handle, call, object, schema, kind, payload, more)
   end
   local dump, message, errno, extack = socket_of(handle, call, more and more.protocol):dump(kind, 0, payload)
   if not dump then
-    error(failure({ nil, nil, payload, handle = handle, call = call, object = object, schema = schema,
-      forbidden = more and more.forbidden, hint = more and more.hint, detail = more and more.detail }, message, errno, extack), 0)
+    error(dump_failure(handle, call, object, schema, payload, more, message, errno, extack), 0)
   end
   return dump
+end
+
+---Ask for many, all of them wanted: the rows of the dump.
+---@param self nslua.Collection
+---@param call string
+---@param payload string
+---@param set table       what the rows share
+---@param family integer?  only those
+---@return table[] rows
+---@return boolean interrupted
+function M.list(self, call, payload, set, family)
+  if active then
+    flush_active()
+  end
+  local handle, object = self.handle, self.object
+  local S = object.schema
+  local rows, message, errno, extack = socket_of(handle, call):list(object.get, 0, payload, S, object.class, set, family)
+  if not rows then
+    error(dump_failure(handle, call, object.name, S, payload, nil, message, errno, extack), 0)
+  end
+  return rows, message
 end
 
 ---Look an index up by a link's name, without sending the running batch where nothing in it is about that link; ports of one bridge ask once.

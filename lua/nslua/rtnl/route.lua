@@ -232,6 +232,7 @@ end
 matchers.family = function(_, value, call)
   return "family", routewords.family_name(routewords.family(value, call))
 end
+route.family_number = routewords.family
 matchers.dev = function(self, value, call)
   local index = device.index(self.handle, value, call, "dev")
   return function(row)
@@ -388,7 +389,7 @@ local function same_words(last, t)
 end
 
 -- Keep what the next route of the batch may be made of.
-local function keep_words(kept, call, t, bytes)
+local function keep_words(self, kept, call, flags, t, bytes)
   local _, length, _, _, address = inet_split(t[1])
   if not address or length ~= bytes:byte(2) or bytes:sub(DST + 1, DST + #address) ~= address or bytes:byte(HEADER + 1) ~= #address + 4 then
     return
@@ -401,20 +402,21 @@ local function keep_words(kept, call, t, bytes)
       words[word], count = value, count + 1
     end
   end
-  kept.route = { call = call, words = words, count = count, bytes = bytes, length = length, size = #address }
+  kept.route = { form = verbs.form(self, call, route.schema, flags), call = call, flags = flags, words = words, count = count, bytes = bytes, length = length, size = #address }
 end
 
 local function write(self, call, flags, t, asked)
   local kept = netlink.kept(self.handle)
   local last = kept and kept.route
-  local bytes = last and last.call == call and not asked and type(t) == "table" and same_words(last, t)
+  local bytes = last and last.call == call and last.flags == flags and not asked and type(t) == "table" and same_words(last, t)
     and inet_put(t[1], last.length, last.size, last.bytes, DST)
-  if not bytes then
-    local S = route.schema or verbs.schema(route)
-    bytes = S:encode(routewords.message(self.handle, call, t))
-    if kept and not asked and type(t[1]) == "string" then
-      keep_words(kept, call, t, bytes)
-    end
+  if bytes then
+    netlink.queue(last.form, route.new, flags, bytes, t)
+    return nil
+  end
+  bytes = (route.schema or verbs.schema(route)):encode(routewords.message(self.handle, call, t))
+  if kept and not asked and type(t[1]) == "string" then
+    keep_words(self, kept, call, flags, t, bytes)
   end
   local queued, replies = verbs.send(self, call, flags, bytes, t, asked)
   return not queued and verbs.echoed(self, replies) or nil

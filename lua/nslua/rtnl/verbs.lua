@@ -26,6 +26,7 @@ local M = {}
 ---@field methods table        the verbs
 ---@field none table<integer, string|true>  errnos that mean there is none, and what they mean where strerror(3) speaks of something else
 ---@field echoes_get? boolean  RTM_GET answers by an echo
+---@field family_number? fun(value: any, call: string): integer  of a filter, where the family is the header's and not only IPv4's or IPv6's
 ---@field visible? fun(row: table): boolean  what the kernel tells and is none of the objects is not
 ---@field missing integer      the one of these that is raised where it is found out here
 ---@field key_words fun(call: string, key: any): table  what a key says, as words of `add`
@@ -282,7 +283,8 @@ local FAMILIES = { inet = prefix.AF_INET, inet6 = prefix.AF_INET6, mpls = 28 }
 
 -- A filter's family as a number where the header of every message has it: looked at before there is a row.
 local function family_of(object, filter, call)
-  return filter.family and object.matchers.family == M.matchers.family and prefix.family(filter.family, call) or nil
+  local number = object.family_number or object.matchers.family == M.matchers.family and prefix.family
+  return filter.family and number and number(filter.family, call) or nil
 end
 
 ---Every row that passes a filter, as independent values.
@@ -307,11 +309,18 @@ function M.list(self, filter)
   local payloads, families = object.payloads(self, filter, call, target)
   local out, interrupted
   for at, payload in ipairs(payloads) do
-    local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
-    local rows = dump:rows(S, class, set, tests[1] and function(row)
-      return passes(row, tests)
-    end or nil, families and FAMILIES[families[at]] or number)
-    interrupted = interrupted or dump.interrupted
+    local rows, torn
+    local only = families and FAMILIES[families[at]] or number
+    if tests[1] then
+      local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
+      torn = dump.interrupted
+      rows = dump:rows(S, class, set, function(row)
+        return passes(row, tests)
+      end, only)
+    else
+      rows, torn = netlink.list(self, call, payload, set, only)
+    end
+    interrupted = interrupted or torn
     if not out then
       out = rows
     else
@@ -431,8 +440,13 @@ function M.existing(self, call, key, absent)
     detail = object.detail(object.key_words(call, key)) }
 end
 
--- What all requests of one verb have in common: ten thousand of them may be queued.
-local function form_of(self, call, S, flags)
+---What all requests of one verb have in common: ten thousand of them may be queued.
+---@param self nslua.Collection
+---@param call string
+---@param S userdata
+---@param flags integer
+---@return table
+function M.form(self, call, S, flags)
   local forms = self.forms
   if not forms then
     forms = {}
@@ -460,7 +474,7 @@ end
 ---@return table[]? replies
 function M.send(self, call, flags, bytes, words, asked)
   local object = self.object
-  local form = form_of(self, call, object.schema or M.schema(object), flags)
+  local form = M.form(self, call, object.schema or M.schema(object), flags)
   if netlink.batching(self.handle) and not asked then
     netlink.queue(form, object.new, flags, bytes, words)
     return true
