@@ -12,12 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "host.h"
 
 #define STEP 16            /* the alignment that malloc keeps, too */
 #define SMALL 512          /* larger is malloc's */
 #define ROOM (1024 * 1024) /* of the piece in the program */
 #define PIECE (64 * 1024)
+#define FEW (1024 * 1024)      /* in pieces of that size; a script that keeps more has pages of the next size, where the kernel gives them: */
+#define HUGE (2 * 1024 * 1024) /* a page fault for each 4 KiB costs more than what is put there */
 
 #if defined(__SANITIZE_ADDRESS__)
 static const size_t small = 0; /* the sanitizer looks at malloc's memory only */
@@ -43,10 +46,51 @@ static int within(const void *p)
 	return (uintptr_t)p - (uintptr_t)heap.room < sizeof(heap.room);
 }
 
+/* Memory of that size that begins at a multiple of it; or NULL. */
+static char *huge(void)
+{
+	char *p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t before;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = (HUGE - (uintptr_t)p % HUGE) % HUGE;
+	if (before)
+		munmap(p, before);
+	munmap(p + before + HUGE, HUGE - before);
+	madvise(p + before, HUGE, MADV_HUGEPAGE);
+	return p + before;
+}
+
+/* The next piece. */
+static char *more(size_t *size)
+{
+	static size_t all;
+	char *p = NULL;
+
+	if (!heap.piece) {
+		*size = sizeof(heap.room);
+		return heap.room;
+	}
+	if (saving)
+		return NULL;
+	*size = HUGE;
+	if (all >= FEW)
+		p = huge();
+	if (!p) {
+		*size = PIECE;
+		p = malloc(PIECE);
+	}
+	if (p)
+		all += *size;
+	return p;
+}
+
 static void *cut(size_t size)
 {
 	if ((size_t)(heap.end - heap.piece) < size) {
-		char *p = heap.piece ? saving ? NULL : malloc(PIECE) : heap.room;
+		size_t n;
+		char *p = more(&n);
 
 		if (!p)
 			return NULL;
@@ -57,7 +101,7 @@ static void *cut(size_t size)
 			c->next = heap.free[1];
 			heap.free[1] = c;
 		}
-		heap.end = p + (heap.piece ? PIECE : sizeof(heap.room));
+		heap.end = p + n;
 		heap.piece = p;
 	}
 	heap.piece += size;
