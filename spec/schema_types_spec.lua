@@ -13,6 +13,18 @@ schema.flags("t_flags", {}, { up = 1, running = 64, high = 2147483648 })
 schema.enum("t_mode", {}, { private = 1, vepa = 2, passthru = 8 })
 
 describe("schema types", function()
+  it("addresses as inet_pton(3) reads them", function()
+    local bytes = require("nslua.core").inet.bytes
+    assert.are.equal("\0\0\0\0", bytes "0.0.0.0")
+    assert.are.equal("\1\20\200\255", bytes "1.20.200.255")
+    assert.are.equal(("\0"):rep(15) .. "\1", bytes "::1")
+    assert.are.equal(("\0"):rep(10) .. "\255\255\1\2\3\4", bytes "::ffff:1.2.3.4")
+    for _, text in ipairs { "", ".", "1", "1.2.3", "1.2.3.", "1.2.3.4.", ".1.2.3", "1..2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.00", "256.1.1.1", "1.2.3.1000",
+      "1.2.3.4 ", " 1.2.3.4", "1.2.3.4\0", "1.2.3\0.4", "1,2,3,4", "a.b.c.d", "-1.2.3.4", "0x1.2.3.4", ":", "::1\0", "1:2" } do
+      assert.is_nil(bytes(text), text)
+    end
+  end)
+
   it("integers as long as they have to be", function()
     schema.set("t_sized", {}, "1 A u uint \n 2 B s sint \n 3 C f uint:flags(t_flags) \n 4 D e sint:enum(t_mode)")
     schema.message("t_sized", { attrs = "t_sized" })
