@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * netlink_faults.c - a recvmsg(2) and a sendmsg(2) for LD_PRELOAD that make the kernel's rare answers happen, for netlink_socket_spec.
+ * netlink_faults.c - a recvmsg(2) and a sendmsg(2) for LD_PRELOAD that make the kernel's rare answers happen, for netlink_faults_spec.
  * NSLUA_FAULT is "name:count": the fault happens in the first `count` calls it applies to.
  */
 #define _GNU_SOURCE
