@@ -57,6 +57,7 @@ describe("the text of a lab", function()
     local t = of "h1{ipv6=off, net.ipv4.ip_forward=1} -- r1{kind=router, address=10.9.0.1/32}"
     assert.same({ name = "h1", kind = "host", ipv6 = false, sysctl = { ["net.ipv4.ip_forward"] = "1" } }, t.nodes[1])
     assert.same({ name = "r1", kind = "router", addresses = { "10.9.0.1/32" } }, t.nodes[2])
+    assert.same({ "http", "echo:7000" }, of("h1 -- h2{serve=http, serve=echo:7000}").nodes[2].serve)
   end)
 
   it("goes on over lines that end or begin with a link, and has chains of any number", function()
@@ -233,6 +234,7 @@ describe("text and table", function()
         some(node, "sysctl", { { ["net.ipv4.ip_forward"] = "1", ["net.ipv4.conf.all.rp_filter"] = 0 },
           { ["net.ipv4.ip_local_reserved_ports"] = "80,443", ["net.ipv4.tcp_ecn"] = true }, { ["net/ipv4/conf/eth0.10/forwarding"] = ' }"\\\n# ' } })
         some(node, "addresses", { { "10.99.0.1/32", "fd99::1/128" }, false })
+        some(node, "serve", { "http", { "dns", "echo:7000", "echo:7001" } })
       end
       t.nodes[i] = node
     end

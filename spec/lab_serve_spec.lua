@@ -386,6 +386,19 @@ exit 0
     end)
   end)
 
+  it("stands in the text of a lab, for who builds it and who opens it", function()
+    local other = helper.held(ns.lab "h1 -- r1{serve=dns} -- h2{serve=http, serve=echo:7000}")
+    assert.equal("h2\n", other.h1:http("http://h2.lab/").body)
+    assert.equal("x", other.h1:tcp("h2", 7000, { send = "x", receive = 1 }).received)
+    log_has(other.h2.services.http, "10.0.1.1 GET / 200\n")
+    local opened = helper.held(ns.lab.open(other.name))
+    assert.equal("h2\n", opened.h1:http("http://h2.lab/").body)
+    assert.matches("^10%.0%.2%.2%s", opened.h1:output { "getent", "ahostsv4", "h2.lab" })
+    local ok, e = pcall(ns.lab, { nodes = { { "h1", serve = "http" }, { "h2", serve = { "http", "http" } } }, links = { { "h1", "h2" } } })
+    assert.is_false(ok)
+    assert.is_true(ns.error.is(e, "EADDRINUSE"), tostring(e)) -- and the lab is gone
+  end)
+
   it("says at once what it cannot do", function()
     serve("h2", "http")
     helper.fails("EADDRINUSE", lab.h2.serve, lab.h2, "http")

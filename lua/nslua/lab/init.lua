@@ -290,6 +290,7 @@ function M.new(said, options)
     self.keeper = keeper.new(self.home)
     build.build(self, topology)
     running.publish(self, socket, keep)
+    services.start_said(self)
   end)
   socket:close()
   if not ok then
@@ -317,6 +318,7 @@ function M.open(name)
       lab.nodes[i] = nodes.of(nets[i], lab, each)
       lab.node[each.name] = lab.nodes[i]
     end
+    services.find_said(lab)
     return lab
   end)
   if not ok then

@@ -10,6 +10,7 @@ local M = {}
 ---@field node_name string          in the lab; `label` too
 ---@field kind "host"|"router"|"switch"
 ---@field lab nslua.Lab
+---@field services table<string, nslua.lab.Service>?  those that `serve` started, by name: `lab.h2.services.http:log()`
 ---@field plan nslua.lab.PlanNode   what it was built of: its interfaces with their addresses
 local Node = {}
 for key, value in pairs(netns.Netns) do

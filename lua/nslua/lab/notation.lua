@@ -294,6 +294,14 @@ local node_options = {
       table.insert(out.addresses, value)
     end
   end,
+  serve = function(self, at, out, value)
+    local fault = topology.service_fault(value)
+    if fault then
+      fail(self, at, "%s", fault)
+    end
+    out.serve = out.serve or {}
+    table.insert(out.serve, value)
+  end,
 }
 local lab_options = {
   seed = function(self, at, out, value)
@@ -309,7 +317,7 @@ for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] 
 end
 
 local examples = {
-  [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, net.ipv4.ip_forward=0",
+  [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, serve=http, net.ipv4.ip_forward=0",
   [lab_options] = "ipv4=off, ipv6=off, multipath=on, seed=7",
 }
 
@@ -333,7 +341,7 @@ local function options_at(self, known, out)
     end
     value = value_of(self, at, value)
     if known[key] then
-      if out[key] ~= nil and key ~= "kind" then
+      if out[key] ~= nil and key ~= "kind" and key ~= "serve" then
         fail(self, at, "%s is said twice", key)
       end
       known[key](self, at, out, value)

@@ -150,6 +150,9 @@ local function options_text(node, degree)
   for _, address in ipairs(node.addresses or {}) do
     parts[#parts + 1] = "address=" .. address
   end
+  for _, service in ipairs(node.serve or {}) do
+    parts[#parts + 1] = "serve=" .. service
+  end
   local names = {}
   for name in pairs(node.sysctl or {}) do
     names[#names + 1] = name

@@ -18,7 +18,7 @@ local M = {}
 ---@field keep? string|boolean   it outlives its script, under that name (true: under `name`)
 
 local node_words = { "string", name = "string", kind = "string", sysctl = "table", addresses = "string|table|false", ipv4 = "boolean",
-  ipv6 = "boolean" }
+  ipv6 = "boolean", serve = "string|table" }
 M.node_words = node_words
 
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
@@ -171,6 +171,35 @@ local function read_sysctls(said, where)
   return out
 end
 
+---Services that a topology can name (lua/nslua/lab/service): true where they can be told a port.
+M.services = { echo = true, sink = true, http = true, dns = true, dhcp = false }
+
+---What is wrong with a service as a topology names it, "http" or "http:8080"; nil: nothing.
+---@param text string
+---@return string?
+function M.service_fault(text)
+  local name, port = text:match "^(%w+)$", nil
+  if not name then
+    name, port = text:match "^(%w+):(%d+)$"
+  end
+  if M.services[name] == nil then
+    return check.unknown("service", name or text, M.services)
+  elseif port and (not M.services[name] or #port > 5 or tonumber(port) < 1 or tonumber(port) > 65535) then
+    return ("%s has no port %s"):format(name, port)
+  end
+end
+
+local function read_services(said, where)
+  local out = list(said, where .. ": serve", "string")
+  for _, text in ipairs(out or {}) do
+    local fault = M.service_fault(text)
+    if fault then
+      errors.misuse("%s: serve: %s", where, fault)
+    end
+  end
+  return out and out[1] and out or nil
+end
+
 local function read_node(said, where)
   check.options(where, said, node_words)
   local out = { name = said.name or said[1], kind = said.kind }
@@ -180,6 +209,7 @@ local function read_node(said, where)
   out.ipv4, out.ipv6 = said.ipv4, said.ipv6
   out.sysctl = said.sysctl and read_sysctls(said.sysctl, where)
   out.addresses = list(said.addresses, where .. ": addresses", "string")
+  out.serve = read_services(said.serve, where)
   return out
 end
 

@@ -223,6 +223,29 @@ function M.close_all(lab)
   end
 end
 
+-- Services that a topology says are few: what they are made of is loaded where one does.
+local function said(lab, step)
+  for _, node in ipairs(lab.topology.nodes) do
+    if node.serve then
+      return require("nslua.lab.service.serve")[step](lab)
+    end
+  end
+end
+
+---Start the services that a lab's topology says.
+---@param lab nslua.Lab
+---@package
+function M.start_said(lab)
+  said(lab, "start_said")
+end
+
+---Use those of a lab that was opened.
+---@param lab nslua.Lab
+---@package
+function M.find_said(lab)
+  said(lab, "find_said")
+end
+
 -- Starting -----------------------------------------------------------------------------------------------------------------------------
 
 ---@class nslua.lab.ServicePlan: nslua.Plan  a program and its arguments, or a function, at [1]; the keys of ns.spawn but those of its input,

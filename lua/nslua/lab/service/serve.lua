@@ -91,10 +91,37 @@ function M.serve(node, name, options)
     error(result, 0)
   end
   result.port, result.options = own.port, own
+  node.services = rawget(node, "services") or {}
+  node.services[name] = result
   if own.resolv_conf then
     point_to(node)
   end
   return result
+end
+
+---Start what a lab's topology says: `h2{serve=http}`. A name server there is the lab's.
+---@param lab nslua.Lab
+---@package
+function M.start_said(lab)
+  for i, said in ipairs(lab.topology.nodes) do
+    for _, text in ipairs(said.serve or {}) do
+      local name, port = text:match "^(%w+):?(%d*)$"
+      M.serve(lab.nodes[i], name, { port = port ~= "" and math.tointeger(tonumber(port)) or nil, resolv_conf = name == "dns" or nil })
+    end
+  end
+end
+
+---The nodes of a lab that another process built ask the name server that its topology says.
+---@param lab nslua.Lab
+---@package
+function M.find_said(lab)
+  for i, said in ipairs(lab.topology.nodes) do
+    for _, text in ipairs(said.serve or {}) do
+      if text == "dns" then
+        point_to(lab.nodes[i])
+      end
+    end
+  end
 end
 
 return M
