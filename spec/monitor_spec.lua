@@ -49,6 +49,53 @@ describe("a monitor", function()
     assert.is_nil(m:next(0))
   end)
 
+  it("names the links of its rows as they were called then, also where links are not asked for", function()
+    local a = helper.held(helper.netns { label = "a" })
+    local m = helper.held(a:monitor { "address", "route" })
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1", up = true }, up = true }
+    a.address:add { "10.9.0.1/24", dev = "v0" }
+    a.link:change("v0", { name = "w0" })
+    a.address:add { "10.9.0.2/24", dev = "w0" }
+    a.link:delete "w0"
+    local devs, routes = {}, {}
+    for e in m:each(0.3) do
+      assert.is_not_equal("link", e.what)
+      if e.what == "address" and e.object.family == "inet" then
+        devs[#devs + 1] = e.action .. " " .. e.object.address .. " " .. tostring(e.object.dev)
+      elseif e.what == "route" and e.object.dst == "10.9.0.0/24" then
+        routes[#routes + 1] = e.action .. " " .. tostring(e.object.dev)
+      end
+    end
+    assert.equal("new 10.9.0.1/24 v0", devs[1])
+    assert.is_truthy(has(devs, "new 10.9.0.2/24 w0"))
+    for i = 2, #devs do -- the kernel tells of the first one again, for its label has changed
+      assert.matches(" w0$", devs[i])
+    end
+    assert.equal("new v0", routes[1])
+  end)
+
+  it("keeps names it was told before it had read the events behind them", function()
+    local a = helper.held(helper.netns { label = "a" })
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1", up = true }, up = true }
+    local m = helper.held(a:monitor { "address" })
+    a.address:add { "10.9.0.1/24", dev = "v0" }
+    a.link:change("v0", { name = "w0" })
+    local e = m:next(5)
+    a.link:change("w0", { name = "x0" })
+    assert.equal("v0", e.object.dev)
+  end)
+
+  it("does not call a link deleted that leaves its bridge", function()
+    local a = helper.held(helper.netns { label = "a" })
+    a.link:add { name = "br0", kind = "bridge" }
+    a.link:add { name = "v0", kind = "veth", peer = { name = "v1" }, master = "br0" }
+    local m = helper.held(a:monitor { "link" })
+    a.link:change("v0", { master = false })
+    local list = collect(m)
+    assert.is_truthy(has(list, "new link v0"))
+    assert.is_nil(has(list, "delete link v0"))
+  end)
+
   it("gives what is there first, and nothing twice or never", function()
     local a = helper.held(helper.netns())
     a.link:add { name = "v0", kind = "veth", peer = { name = "v1" } }

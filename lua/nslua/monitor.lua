@@ -24,7 +24,8 @@ local MANY = 1024 -- are read at a turn: who changes things faster than they are
 local NSIDS, NEWNSID, DELNSID = 28, 88, 89 -- linux/rtnetlink.h: RTNLGRP_NSID
 
 -- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
-local groups = { link = { 1 }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
+local LINKS = 1
+local groups = { link = { LINKS }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
   nexthop = { 32 }, fdb = { 3 }, netconf = { 24, 25 }, qdisc = { 4 }, class = { 4 }, filter = { 4 } }
 
 ---@class nslua.Event
@@ -48,14 +49,48 @@ local function event(source, action, what, object)
   return { action = action, what = what, object = object, netns = source.name, inode = source.inode, nsid = source.nsid }
 end
 
--- The rows of a moment: names of links are asked anew after a link has changed.
-local function row_of(source, what, bytes)
-  local collection = source.handle[what]
-  local object = collection.object
-  if what == "link" or not source.set then
-    source.set = verbs.rowset(collection)
+local NEWLINK, DELLINK = 16, 17
+local LEFT = 1024 -- names of links that are gone are kept for what is told of them later: so many
+
+-- Names of the links, from now on kept by the events.
+local function name_links(source)
+  local collection = source.handle.link
+  source.set, source.left = verbs.rowset(collection), 0
+  source.set.names = require("nslua.rtnl.link").names(source.handle)
+end
+
+-- A link has come, or has another name: rows of before keep the names of before.
+local function rename(source, row)
+  local index, name = row.index, row.name
+  local old = source.set.names[index]
+  if name and name ~= old then
+    if old then
+      local copy = {}
+      for i, each in pairs(source.set.names) do
+        copy[i] = each
+      end
+      source.set = verbs.rowset(source.handle.link)
+      source.set.names = copy
+    end
+    source.set.names[index] = name
   end
-  return (object.schema or verbs.schema(object)):row(bytes, object.class, what == "link" and verbs.rowset(collection) or source.set)
+end
+
+-- The rows of a moment.
+local function row_of(source, what, bytes)
+  local object = source.handle[what].object
+  return (object.schema or verbs.schema(object)):row(bytes, object.class, source.set)
+end
+
+local function follow(source, kind, bytes)
+  if kind == DELLINK then
+    source.left = source.left + 1
+    if source.left > LEFT then
+      name_links(source)
+    end
+  else
+    rename(source, row_of(source, "link", bytes))
+  end
 end
 
 -- A dump under which the tables did not hold still may lack what has been there all the time: it is one more loss.
@@ -83,6 +118,7 @@ local function recover(self, source)
     end
   end
   self.more = self.more or source.lost
+  name_links(source)
   push(self, event(source, "overrun"))
   dump(self, source)
 end
@@ -96,6 +132,9 @@ local function drain(self, source, most)
     local kind, bytes, errno = source.socket:receive(0)
     if kind then
       local known = bytes:byte(1) == AF_BRIDGE and source.bridge[kind] or source.kinds[kind]
+      if kind == NEWLINK or kind == DELLINK and bytes:byte(1) ~= AF_BRIDGE then
+        follow(source, kind, bytes)
+      end
       if known and known.id then
         self.ids[#self.ids + 1] = { known.id, schema.compile("nsid"):decode(bytes).nsid }
       elseif known and known ~= IGNORED then
@@ -140,6 +179,11 @@ local function add(self, handle, owned, name)
     for _, group in ipairs(groups[what]) do
       errors.check("monitor", { netns = source.name }, socket:join(group))
     end
+  end
+  if self.objects[1] then
+    errors.check("monitor", { netns = source.name }, socket:join(LINKS)) -- rows tell names of links
+    source.bridge[DELLINK] = IGNORED -- a port that leaves a bridge: the link stays
+    name_links(source)
   end
   if self.ids and not next(self.sources) then -- this process's own
     source.kinds[NEWNSID], source.kinds[DELNSID] = { id = "new" }, { id = "delete" }

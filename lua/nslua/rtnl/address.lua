@@ -253,7 +253,7 @@ for _, word in ipairs { "label", "metric", "proto", "dynamic", "anycast", "multi
   matchers[word] = true
 end
 for word in pairs(computed) do
-  matchers[word] = true
+  matchers[word] = "boolean" -- those of another kind follow
 end
 local function ip_field(field)
   return function(_, value)
@@ -268,7 +268,8 @@ matchers.broadcast = function(_, value)
   end
   return "broadcast", canonical(value)
 end
-matchers.peer = function(_, value)
+matchers.peer = function(_, value, call)
+  prefix.split(call, "peer", value)
   local wanted = canonical(value)
   return function(row)
     local peer = row.peer

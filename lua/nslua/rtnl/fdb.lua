@@ -1,5 +1,6 @@
 -- Forwarding tables of bridges, VXLAN and network cards: which address is behind which link. bridge(8), linux/neighbour.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
@@ -169,6 +170,16 @@ fdb.matchers = matchers
 for _, word in ipairs { "dev_index", "master_index", "vlan", "state", "port", "vni", "src_vni", "nhid", "use",
   "extern_learn", "offload", "sticky", "router", "locked", "proto_number", "link_netnsid", "used", "updated", "confirmed" } do
   matchers[word] = true
+end
+for _, word in ipairs { "use", "extern_learn", "offload", "sticky", "router", "locked" } do
+  matchers[word] = "boolean"
+end
+function matchers.state(_, value, call)
+  local known = { permanent = true, static = true, stale = true, dynamic = true }
+  if not known[value] then
+    errors.misuse("%s: %s", call, check.unknown("state", value, known))
+  end
+  return "state", value
 end
 -- The table of the link itself; a bridge's is its own.
 local function own_table(row)

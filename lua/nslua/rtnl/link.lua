@@ -1,5 +1,6 @@
 -- Links: what they say of themselves (the schema), how rows read, and the verbs. rtnetlink(7), ip-link(8), linux/if_link.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
@@ -321,29 +322,42 @@ end
 function matchers.group(_, value, call)
   return "group", names.number("group", value, call)
 end
+for word, kind in pairs { up = "boolean", link = "string", addrgenmode = "string|integer", altnames = "table" } do
+  matchers[word] = kind
+end
+function matchers.kind(_, value, call)
+  check.argument(call, "kind", value, "string")
+  if not kinds.kinds[value] and kinds.kinds[value:lower()] then
+    errors.misuse("%s: %s", call, check.unknown("kind", value, { value:lower() }))
+  end
+  return "kind", value
+end
 for word, field in pairs(linkwords.spelled) do
-  matchers[word] = function(_, value)
-    return field, value
+  matchers[word] = function(self, value, call)
+    return field, verbs.as_told(self, field, value, call)
   end
 end
 local function lower(field)
-  return function(_, value)
-    return field, type(value) == "string" and value:lower() or value
+  return function(_, value, call)
+    check.argument(call, field, value, "string")
+    return field, value:lower()
   end
 end
 matchers.address, matchers.broadcast = lower "address", lower "broadcast"
 -- words of `add` and `change` that rows have among their flags
-local function has_flag(name, opposite)
-  return function(_, value)
+local function has_flag(word, name, opposite)
+  return function(_, value, call)
+    check.argument(call, word, value, "boolean")
     return function(row)
       return (row.flags[name] == true) == (value == not opposite)
     end
   end
 end
 for word, flag in pairs { promisc = "promisc", allmulticast = "allmulti", multicast = "multicast", dynamic = "dynamic", debug = "debug" } do
-  matchers[word] = has_flag(flag)
+  matchers[word] = has_flag(word, flag)
 end
-matchers.arp, matchers.trailers = has_flag("noarp", true), has_flag("notrailers", true)
+link.yes_no = { promisc = true, allmulticast = true, multicast = true, dynamic = true, debug = true, arp = true, trailers = true }
+matchers.arp, matchers.trailers = has_flag("arp", "noarp", true), has_flag("trailers", "notrailers", true)
 
 function matchers.port(self, value, call)
   local port = linkwords.port(call, value) or errors.misuse("%s: port: several kinds of master have these options", call)

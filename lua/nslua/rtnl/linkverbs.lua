@@ -281,30 +281,46 @@ local function existing(self, call, target)
   return row
 end
 
+-- The new ones first: where one of them is taken, nothing of the old has gone, and those made before it go again.
 local function set_altnames(self, call, target, wanted)
   local row = existing(self, call, target)
-  local has, new, gone = {}, {}, {}
+  local has, new, gone, keep = {}, {}, {}, {}
   for _, name in ipairs(row.altnames or {}) do
     has[name] = true
   end
-  local keep = {}
   for _, name in ipairs(wanted) do
-    keep[name] = true
-    if not has[name] then
+    if not has[name] and not keep[name] then
       new[#new + 1] = name
     end
+    keep[name] = true
   end
-  for name in pairs(has) do
+  for _, name in ipairs(row.altnames or {}) do
     if not keep[name] then
       gone[#gone + 1] = name
     end
   end
-  netlink.touch(true)
-  if gone[1] then
-    send(self, call, DELPROP, 0, { index = row.index, prop_list = { altnames = gone } }, nil, link.detail(target))
+  local function without(list)
+    if list[1] then
+      send(self, call, DELPROP, 0, { index = row.index, prop_list = { altnames = list } }, nil, link.detail(target))
+    end
   end
-  if new[1] then
-    send(self, call, NEWPROP, netlink.CREATE + netlink.EXCL, { index = row.index, prop_list = { altnames = new } }, nil, link.detail(target))
+  netlink.touch(true)
+  if not new[1] then
+    return without(gone)
+  end
+  local message = { index = row.index, prop_list = { altnames = new } }
+  local request = { message = message, after = function()
+    without(gone)
+  end }
+  local ok, e = pcall(send, self, call, NEWPROP, netlink.CREATE + netlink.EXCL, message, request, link.detail(target))
+  if not ok then
+    local now = link.find(self, call, row.index)
+    local made = {}
+    for _, name in ipairs(now and now.altnames or {}) do
+      made[#made + 1] = not has[name] and keep[name] and name or nil
+    end
+    pcall(without, made)
+    error(e, 0)
   end
 end
 

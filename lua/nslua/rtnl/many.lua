@@ -58,7 +58,7 @@ function M.object(object, hints)
     return function()
       at = at + 1
       return rows[at]
-    end
+    end, { interrupted = rows.interrupted }
   end
   return object
 end

@@ -1,5 +1,6 @@
 -- Neighbours: the ARP and ND tables. rtnetlink(7), ip-neighbour(8), linux/neighbour.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
@@ -181,8 +182,12 @@ for _, word in ipairs { "router", "extern_learn", "use", "sticky", "managed", "s
   "src_vni", "link_netnsid", "proto_number", "proxy", "used", "confirmed", "updated" } do
   matchers[word] = true
 end
-matchers.lladdr = function(_, value)
-  return "lladdr", type(value) == "string" and value:lower() or value
+for _, word in ipairs { "router", "extern_learn", "use", "sticky", "managed", "proxy" } do
+  matchers[word] = "boolean"
+end
+matchers.lladdr = function(_, value, call)
+  check.argument(call, "lladdr", value, "string")
+  return "lladdr", value:lower()
 end
 matchers.dst = function(_, value, call)
   prefix.address(call, "dst", value)

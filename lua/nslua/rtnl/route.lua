@@ -1,5 +1,6 @@
 -- Routes: their schema, how rows read, and the verbs. rtnetlink(7), ip-route(8), linux/rtnetlink.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local device = require "nslua.rtnl.device"
 local encap = require "nslua.rtnl.encap"
@@ -188,10 +189,16 @@ end
 -- as the kernel keeps it
 for metric in pairs(routewords.metrics) do
   matchers[metric] = function(_, value, call)
+    if routewords.counted(metric) then
+      check.argument(call, metric, value, "integer")
+    elseif routewords.yes_no[metric] then
+      check.argument(call, metric, value, "boolean|integer")
+    end
     return metric, routewords.metric_value(metric, routewords.metric_number(metric, value, call))
   end
 end
-matchers.metric = function(_, value)
+matchers.metric = function(_, value, call)
+  check.argument(call, "metric", value, "integer")
   return function(row)
     -- none is 0 in IPv4; IPv6 has 1024 for it
     return (row.metric or 0) == value or value == 0 and row.family == "inet6" and row.metric == 1024
@@ -270,8 +277,10 @@ matchers.from = function(_, value, call)
     return row.src_address == address and row.src_len == length
   end
 end
-matchers.via = function(_, value)
-  local wanted = prefix.canonical(value)
+matchers.via = function(_, value, call)
+  local bare = type(value) == "string" and value:gsub("^inet6? ", "") or value -- "inet6 fe80::1", as ip(8) writes it
+  prefix.address(call, "via", bare)
+  local wanted = prefix.canonical(bare)
   return function(row)
     if row.via == wanted then
       return true
@@ -284,7 +293,8 @@ matchers.via = function(_, value)
     return false
   end
 end
-matchers.src = function(_, value)
+matchers.src = function(_, value, call)
+  prefix.address(call, "src", value)
   return "src", prefix.canonical(value)
 end
 matchers.nexthops = function(self, value, call)

@@ -190,6 +190,13 @@ function M.metric_number(metric, value, call)
   return value
 end
 
+---Whether a metric is a plain number.
+---@param metric string
+---@return boolean
+function M.counted(metric)
+  return not (metric_units[metric] or M.yes_no[metric] or metric == "features" or metric == "congctl")
+end
+
 ---A metric as rows have it.
 ---@param metric string
 ---@param value any

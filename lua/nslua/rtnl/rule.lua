@@ -1,5 +1,6 @@
 -- Routing rules: which table a packet is looked up in. rtnetlink(7), ip-rule(8), linux/fib_rules.h.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local names = require "nslua.rtnl.names"
@@ -254,6 +255,7 @@ for _, word in ipairs { "priority", "iif", "oif", "action", "goto_", "tos", "l3m
   "not_", "table_number", "proto_number" } do
   matchers[word] = true
 end
+matchers.priority, matchers.not_ = "integer", "boolean"
 matchers.table, matchers.proto, matchers.family = verbs.matchers.table, verbs.matchers.proto, verbs.matchers.family
 local function side_matcher(key)
   return function(_, value, call)
@@ -268,12 +270,16 @@ matchers.fwmark = function(_, value, call)
     return row.fwmark == wanted and (not mask or (row.mask or ALL) == mask)
   end
 end
-matchers.fwmask = function(_, value)
+matchers.fwmask = function(_, value, call)
+  check.argument(call, "fwmask", value, "integer")
   return function(row)
     return (row.mask or ALL) == value
   end
 end
-matchers.ipproto = function(_, value)
+matchers.ipproto = function(_, value, call)
+  if type(value) ~= "number" and not protocols[value] then
+    errors.misuse("%s: %s", call, check.unknown("ipproto", value, protocols))
+  end
   return "ipproto", protocol_names[value] or value
 end
 local function range_matcher(key, field, most)

@@ -11,6 +11,8 @@ local schema = require "nslua.schema"
 
 local M = {}
 
+local all = {}
+
 ---@class nslua.Object
 ---@field name string          "route"
 ---@field new integer          RTM_NEW*; `del` and `get` likewise
@@ -20,7 +22,9 @@ local M = {}
 ---@field inverses? table<string, function>  of verbs, where the general ones (inverse.lua) do not fit
 ---@field bridge? boolean      its messages are AF_BRIDGE's, of a type that others have too
 ---@field class table          how rows read (schema.class)
----@field matchers table<string|integer, true|fun(self: nslua.Collection, value: any, call: string): any, any>
+---@field matchers table<string|integer, true|string|fun(self: nslua.Collection, value: any, call: string): any, any>  true: as rows have
+---it; a type: the same, of a value that is computed
+---@field yes_no? table<string, true>  keys of matchers whose `false` means no, where rows have no such field
 ---@field payloads fun(self: nslua.Collection, filter: table, call: string): string[], string[]?  dump requests that a filter needs, and the
 ---family each asks for: a kernel without IPv6 answers for it with what IPv4 has
 ---@field methods table        the verbs
@@ -170,6 +174,48 @@ local function within(wanted, found)
 end
 M.within = within
 
+-- Keys of an object's messages that rows have as they are.
+local function plain_keys(object)
+  local keys = object.plain_keys
+  if not keys then
+    keys = {}
+    object.plain_keys = keys
+    local message, computed = schema.messages[object.message or object.name], object.class.computed or all
+    for _, list in ipairs { message.head and schema.book.structs[message.head].members or all, schema.book.sets[message.attrs].fields or all } do
+      for _, field in ipairs(list) do
+        keys[field.key or ""] = not computed[field.key] or nil
+      end
+    end
+  end
+  return keys
+end
+
+---The value that a filter asks for, as rows have it: one that no message can hold is misuse, as it is in `add`.
+---@param self nslua.Collection
+---@param key string
+---@param value any
+---@param call string
+---@return any
+function M.as_told(self, key, value, call)
+  local object = self.object
+  local how = object.class.computed and object.class.computed[key]
+  if value == false then
+    return value
+  elseif type(how) == "table" and how.how == "flag" then
+    check.argument(call, key, value, "boolean")
+  elseif plain_keys(object)[key] then
+    local S = object.schema or M.schema(object)
+    local ok, bytes = pcall(S.encode, S, { [key] = value })
+    if not ok then
+      local said = tostring(bytes):gsub("^[^ ]*:%d+: ", ""):gsub("^" .. (object.message or object.name) .. "%.", "")
+      errors.misuse("%s: %s", call, said)
+    elseif type(value) ~= "table" then
+      return S:decode(bytes)[key]
+    end
+  end
+  return value
+end
+
 ---What a filter asks of a row, prepared once: { field, value } or { predicate =, value = }.
 ---@param self nslua.Collection
 ---@param call string
@@ -184,9 +230,12 @@ function M.tests(self, call, filter, skip)
       local matcher = matchers[key]
       if matcher == nil then
         M.unknown(call, key, matchers)
-      elseif value == false and matcher ~= true then
+      elseif value == false and type(matcher) == "function" and not (self.object.yes_no and self.object.yes_no[key]) then
         tests[#tests + 1] = { key == 1 and self.object.noun or key, nil }
       elseif matcher == true then
+        tests[#tests + 1] = { key, M.as_told(self, key, value, call) }
+      elseif type(matcher) == "string" then
+        check.argument(call, key, value, value ~= false and matcher or "false")
         tests[#tests + 1] = { key, value }
       else
         local field, wanted = matcher(self, value, call)
@@ -277,7 +326,6 @@ function M.dump_message(self, filter, call, field, target)
     [field] = filter.dev and device.index(self.handle, filter.dev, call, "dev") or nil }
 end
 
-local all = {}
 local FAMILY = { family = true }
 local FAMILIES = { inet = prefix.AF_INET, inet6 = prefix.AF_INET6, mpls = 28 }
 
@@ -337,6 +385,7 @@ end
 ---Go through the rows that pass a filter. A row lives until the next step; `row:decode()` keeps it.
 ---@param filter? table
 ---@return fun(): table?
+---@return { interrupted: boolean? } told  `interrupted` is true once the kernel's tables changed under ten dumps in a row: rows may lack
 function M.each(self, filter)
   local object = self.object
   local call = object.name .. ".each"
@@ -353,7 +402,7 @@ function M.each(self, filter)
   tests[#tests + 1] = target and { "target_nsid", target }
   local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self, target)
   local payloads, families = object.payloads(self, filter, call, target)
-  local at, step = 0, nil
+  local at, step, told = 0, nil, {}
   return function()
     while true do
       if not step then
@@ -361,8 +410,9 @@ function M.each(self, filter)
         if not payloads[at] then
           return nil
         end
-        step = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at]):each(S, class, set,
-          families and FAMILIES[families[at]] or number)
+        local dump = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at])
+        told.interrupted = told.interrupted or dump.interrupted or nil
+        step = dump:each(S, class, set, families and FAMILIES[families[at]] or number)
       end
       local row = step()
       if not row then
@@ -371,7 +421,7 @@ function M.each(self, filter)
         return row
       end
     end
-  end
+  end, told
 end
 
 ---Make it so if it is not: add it, or change what differs. Returns the row.
@@ -475,13 +525,12 @@ end
 function M.send(self, call, flags, bytes, words, asked)
   local object = self.object
   local form = M.form(self, call, object.schema or M.schema(object), flags)
-  if netlink.batching(self.handle) and not asked then
+  local batching = netlink.batching(self.handle)
+  if batching and not asked then
     netlink.queue(form, object.new, flags, bytes, words)
     return true
   end
-  local request = setmetatable({ object.new, flags, bytes, false, words = words, asked = asked }, form)
-  local batching = netlink.batching(self.handle)
-  return batching, netlink.write(request)
+  return batching, netlink.write(setmetatable({ object.new, flags, bytes, false, words = words, asked = asked }, form))
 end
 
 ---The same, of a message.
