@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local check = require "nslua.check"
 local errors = require "nslua.error"
+local linknames = require "nslua.rtnl.linknames"
 local namespace = require "nslua.namespace"
 local netfds = require "nslua.netfds"
 local netns = require "nslua.netns"
@@ -10,7 +11,6 @@ local procfs = require "nslua.procfs"
 local rundir = require "nslua.rundir"
 local schema = require "nslua.schema"
 local units = require "nslua.units"
-local verbs = require "nslua.rtnl.verbs"
 require "nslua.rtnl.nsid" -- declares its schema
 
 local M = {}
@@ -49,50 +49,6 @@ local function event(source, action, what, object)
   return { action = action, what = what, object = object, netns = source.name, inode = source.inode, nsid = source.nsid }
 end
 
-local NEWLINK, DELLINK = 16, 17
-local LEFT = 1024 -- names of links that are gone are kept for what is told of them later: so many
-
--- Names of the links, from now on kept by the events.
-local function name_links(source)
-  local collection = source.handle.link
-  source.set, source.left = verbs.rowset(collection), 0
-  source.set.names = require("nslua.rtnl.link").names(source.handle)
-end
-
--- A link has come, or has another name: rows of before keep the names of before.
-local function rename(source, row)
-  local index, name = row.index, row.name
-  local old = source.set.names[index]
-  if name and name ~= old then
-    if old then
-      local copy = {}
-      for i, each in pairs(source.set.names) do
-        copy[i] = each
-      end
-      source.set = verbs.rowset(source.handle.link)
-      source.set.names = copy
-    end
-    source.set.names[index] = name
-  end
-end
-
--- The rows of a moment.
-local function row_of(source, what, bytes)
-  local object = source.handle[what].object
-  return (object.schema or verbs.schema(object)):row(bytes, object.class, source.set)
-end
-
-local function follow(source, kind, bytes)
-  if kind == DELLINK then
-    source.left = source.left + 1
-    if source.left > LEFT then
-      name_links(source)
-    end
-  else
-    rename(source, row_of(source, "link", bytes))
-  end
-end
-
 -- A dump under which the tables did not hold still may lack what has been there all the time: it is one more loss.
 local function dump(self, source)
   for _, what in ipairs(self.objects) do
@@ -118,7 +74,7 @@ local function recover(self, source)
     end
   end
   self.more = self.more or source.lost
-  name_links(source)
+  source.links:ask()
   push(self, event(source, "overrun"))
   dump(self, source)
 end
@@ -132,13 +88,13 @@ local function drain(self, source, most)
     local kind, bytes, errno = source.socket:receive(0)
     if kind then
       local known = bytes:byte(1) == AF_BRIDGE and source.bridge[kind] or source.kinds[kind]
-      if kind == NEWLINK or kind == DELLINK and bytes:byte(1) ~= AF_BRIDGE then
-        follow(source, kind, bytes)
+      if source.links then
+        source.links:follow(kind, bytes)
       end
       if known and known.id then
         self.ids[#self.ids + 1] = { known.id, schema.compile("nsid"):decode(bytes).nsid }
       elseif known and known ~= IGNORED then
-        local row = row_of(source, known.what, bytes)
+        local row = source.links:row(known.what, bytes)
         local visible = known.action == "new" and source.handle[known.what].object.visible
         if not visible or visible(row) then
           push(self, event(source, known.action, known.what, row))
@@ -182,8 +138,8 @@ local function add(self, handle, owned, name)
   end
   if self.objects[1] then
     errors.check("monitor", { netns = source.name }, socket:join(LINKS)) -- rows tell names of links
-    source.bridge[DELLINK] = IGNORED -- a port that leaves a bridge: the link stays
-    name_links(source)
+    source.bridge[handle.link.object.del] = IGNORED -- a port that leaves a bridge: the link stays
+    source.links = linknames.new(handle)
   end
   if self.ids and not next(self.sources) then -- this process's own
     source.kinds[NEWNSID], source.kinds[DELNSID] = { id = "new" }, { id = "delete" }

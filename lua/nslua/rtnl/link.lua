@@ -9,6 +9,7 @@ local linkwords = require "nslua.rtnl.linkwords"
 local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
+local told = require "nslua.rtnl.told"
 local verbs = require "nslua.rtnl.verbs"
 require "nslua.rtnl.devconf"
 
@@ -334,7 +335,7 @@ function matchers.kind(_, value, call)
 end
 for word, field in pairs(linkwords.spelled) do
   matchers[word] = function(self, value, call)
-    return field, verbs.as_told(self, field, value, call)
+    return field, told.value(self.object, field, value, call)
   end
 end
 local function lower(field)

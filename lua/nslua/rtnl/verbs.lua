@@ -8,6 +8,7 @@ local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
 local prefix = require "nslua.rtnl.prefix"
 local schema = require "nslua.schema"
+local told = require "nslua.rtnl.told"
 
 local M = {}
 
@@ -174,48 +175,6 @@ local function within(wanted, found)
 end
 M.within = within
 
--- Keys of an object's messages that rows have as they are.
-local function plain_keys(object)
-  local keys = object.plain_keys
-  if not keys then
-    keys = {}
-    object.plain_keys = keys
-    local message, computed = schema.messages[object.message or object.name], object.class.computed or all
-    for _, list in ipairs { message.head and schema.book.structs[message.head].members or all, schema.book.sets[message.attrs].fields or all } do
-      for _, field in ipairs(list) do
-        keys[field.key or ""] = not computed[field.key] or nil
-      end
-    end
-  end
-  return keys
-end
-
----The value that a filter asks for, as rows have it: one that no message can hold is misuse, as it is in `add`.
----@param self nslua.Collection
----@param key string
----@param value any
----@param call string
----@return any
-function M.as_told(self, key, value, call)
-  local object = self.object
-  local how = object.class.computed and object.class.computed[key]
-  if value == false then
-    return value
-  elseif type(how) == "table" and how.how == "flag" then
-    check.argument(call, key, value, "boolean")
-  elseif plain_keys(object)[key] then
-    local S = object.schema or M.schema(object)
-    local ok, bytes = pcall(S.encode, S, { [key] = value })
-    if not ok then
-      local said = tostring(bytes):gsub("^[^ ]*:%d+: ", ""):gsub("^" .. (object.message or object.name) .. "%.", "")
-      errors.misuse("%s: %s", call, said)
-    elseif type(value) ~= "table" then
-      return S:decode(bytes)[key]
-    end
-  end
-  return value
-end
-
 ---What a filter asks of a row, prepared once: { field, value } or { predicate =, value = }.
 ---@param self nslua.Collection
 ---@param call string
@@ -233,7 +192,7 @@ function M.tests(self, call, filter, skip)
       elseif value == false and type(matcher) == "function" and not (self.object.yes_no and self.object.yes_no[key]) then
         tests[#tests + 1] = { key == 1 and self.object.noun or key, nil }
       elseif matcher == true then
-        tests[#tests + 1] = { key, M.as_told(self, key, value, call) }
+        tests[#tests + 1] = { key, told.value(self.object, key, value, call) }
       elseif type(matcher) == "string" then
         check.argument(call, key, value, value ~= false and matcher or "false")
         tests[#tests + 1] = { key, value }
@@ -385,7 +344,7 @@ end
 ---Go through the rows that pass a filter. A row lives until the next step; `row:decode()` keeps it.
 ---@param filter? table
 ---@return fun(): table?
----@return { interrupted: boolean? } told  `interrupted` is true once the kernel's tables changed under ten dumps in a row: rows may lack
+---@return { interrupted: boolean? } state  `interrupted` is true once the kernel's tables changed under ten dumps in a row: rows may lack
 function M.each(self, filter)
   local object = self.object
   local call = object.name .. ".each"
@@ -402,7 +361,7 @@ function M.each(self, filter)
   tests[#tests + 1] = target and { "target_nsid", target }
   local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self, target)
   local payloads, families = object.payloads(self, filter, call, target)
-  local at, step, told = 0, nil, {}
+  local at, step, state = 0, nil, {}
   return function()
     while true do
       if not step then
@@ -411,7 +370,7 @@ function M.each(self, filter)
           return nil
         end
         local dump = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at])
-        told.interrupted = told.interrupted or dump.interrupted or nil
+        state.interrupted = state.interrupted or dump.interrupted or nil
         step = dump:each(S, class, set, families and FAMILIES[families[at]] or number)
       end
       local row = step()
@@ -421,7 +380,7 @@ function M.each(self, filter)
         return row
       end
     end
-  end, told
+  end, state
 end
 
 ---Make it so if it is not: add it, or change what differs. Returns the row.
