@@ -412,7 +412,8 @@ local function keep_words(self, kept, call, flags, t, bytes)
       words[word], count = value, count + 1
     end
   end
-  kept.route = { form = verbs.form(self, call, route.schema, flags), call = call, flags = flags, words = words, count = count, bytes = bytes, length = length, size = #address }
+  kept.route = { form = verbs.form(self, call, route.schema, flags), call = call, flags = flags, words = words, count = count, bytes = bytes,
+    length = length, size = #address }
 end
 
 local function write(self, call, flags, t, asked)

@@ -294,12 +294,9 @@ local function family_of(object, filter, call)
   return filter.family and number and number(filter.family, call) or nil
 end
 
----Every row that passes a filter, as independent values.
----@param filter? table  words of the rows; false: has none
----@return table[]       `interrupted` is true where the kernel's tables changed under ten dumps in a row
-function M.list(self, filter)
+-- What is asked of the kernel for a filter, and of each row.
+local function asking(self, call, filter)
   local object = self.object
-  local call = object.name .. ".list"
   filter = filter or all
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
@@ -311,13 +308,24 @@ function M.list(self, filter)
   local number = family_of(object, filter, call)
   local tests = M.tests(self, call, filter, number and FAMILY or nil)
   tests[#tests + 1] = target and { "target_nsid", target }
-  local S, class = object.schema or M.schema(object), object.class
-  local set = M.rowset(self, target)
   local payloads, families = object.payloads(self, filter, call, target)
+  return tests, M.rowset(self, target), payloads, function(at)
+    return families and FAMILIES[families[at]] or number
+  end
+end
+
+---Every row that passes a filter, as independent values.
+---@param filter? table  words of the rows; false: has none
+---@return table[]       `interrupted` is true where the kernel's tables changed under ten dumps in a row
+function M.list(self, filter)
+  local object = self.object
+  local call = object.name .. ".list"
+  local tests, set, payloads, family = asking(self, call, filter)
+  local S, class = object.schema or M.schema(object), object.class -- a filter may have made another one
   local out, interrupted
   for at, payload in ipairs(payloads) do
     local rows, torn
-    local only = families and FAMILIES[families[at]] or number
+    local only = family(at)
     if tests[1] then
       local dump = netlink.dump(self.handle, call, object.name, S, object.get, payload)
       torn = dump.interrupted
@@ -348,19 +356,8 @@ end
 function M.each(self, filter)
   local object = self.object
   local call = object.name .. ".each"
-  filter = filter or all
-  if type(filter) ~= "table" then
-    errors.misuse("%s: a filter is a table, got %s", call, type(filter))
-  end
-  local target
-  if filter.target_nsid ~= nil then
-    filter, target = elsewhere(self, filter, call)
-  end
-  local number = family_of(object, filter, call)
-  local tests = M.tests(self, call, filter, number and FAMILY or nil)
-  tests[#tests + 1] = target and { "target_nsid", target }
-  local S, class, set = object.schema or M.schema(object), object.class, M.rowset(self, target)
-  local payloads, families = object.payloads(self, filter, call, target)
+  local tests, set, payloads, family = asking(self, call, filter)
+  local S, class = object.schema or M.schema(object), object.class -- a filter may have made another one
   local at, step, state = 0, nil, {}
   return function()
     while true do
@@ -371,7 +368,7 @@ function M.each(self, filter)
         end
         local dump = netlink.dump(self.handle, call, object.name, S, object.get, payloads[at])
         state.interrupted = state.interrupted or dump.interrupted or nil
-        step = dump:each(S, class, set, families and FAMILIES[families[at]] or number)
+        step = dump:each(S, class, set, family(at))
       end
       local row = step()
       if not row then
