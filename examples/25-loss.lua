@@ -1,4 +1,4 @@
--- How much of 50 Mbit/s a TCP stream gets where packets are lost, with two congestion controls of the kernel: medians of several runs, each in a fresh
+-- How much of 50 Mbit/s a TCP stream gets where packets are lost, with two congestion controls of the kernel: medians of several runs, each in a new
 -- network.
 --
 -- Use:    nslua examples/25-loss.lua [REPEATS [SECONDS [FILE.svg]]]

@@ -28,5 +28,6 @@ io.write(r:table())
 
 if chart then
   local f <close> = assert(io.open(chart, "w"))
-  f:write(r:svg { x = "queue", scale = "even", units = { ["ping under load"] = "s", goodput = "bit/s" }, title = "A stream and a ping over 10 Mbit/s" })
+  f:write(r:svg { x = "queue", scale = "even", units = { ["ping under load"] = "s", goodput = "bit/s" },
+    title = "A stream and a ping over 10 Mbit/s" })
 end
