@@ -38,6 +38,18 @@ describe("a service", function()
     return text
   end
 
+  -- The kernel takes a moment, and init another to reap it.
+  local function is_gone(pid)
+    ns.eventually(function()
+      local f = io.open(("/proc/%d/stat"):format(pid))
+      local text = f and f:read "a" or ""
+      if f then
+        f:close()
+      end
+      return not text:find "%) [^Z]"
+    end, 20)
+  end
+
   local function sh(script, more)
     local plan = { "sh", "-c", script, cwd = dir }
     for key, value in pairs(more or {}) do
@@ -216,6 +228,19 @@ describe("a service", function()
     assert.equal("running", s.state)
   end)
 
+  it("has failed, and ends, when somebody ends its supervisor", function()
+    local s = sh("echo up; exec sleep 60", { ready = { output = "up" } }):wait_ready(20)
+    local pid = s.pid
+    s.process:kill "KILL"
+    becomes(s, "failed")
+    assert.equal("its supervisor has ended: killed by SIGKILL", s.reason)
+    assert.is_nil(s.pid)
+    is_gone(pid)
+    local ok, e = pcall(s.restart, s)
+    assert.is_false(ok)
+    assert.matches("service.restart in h2: sh: its supervisor has ended", tostring(e))
+  end)
+
   it("ends with its lab, by TERM", function()
     sh("trap 'echo bye > said; exit' TERM; echo up; while :; do sleep 0.01; done", { ready = { output = "up" } }):wait_ready(20)
     local s = sh("echo up; exec sleep 60", { ready = { output = "up" } }):wait_ready(20)
@@ -238,14 +263,7 @@ describe("a service", function()
     ]] }
     assert.equal("KILL", r.signal, r.stderr)
     local pid = tonumber(r.stdout:match "^%d+")
-    ns.eventually(function() -- the kernel takes a moment, and init another to reap it
-      local f = io.open(("/proc/%d/stat"):format(pid))
-      local text = f and f:read "a" or ""
-      if f then
-        f:close()
-      end
-      return not text:find "%) [^Z]"
-    end, 20)
+    is_gone(pid)
   end)
 
   it("goes on in a lab that is kept, until that is destroyed", function()
@@ -258,13 +276,6 @@ describe("a service", function()
     assert.is_true(again.h1:tcp("h2", 8080).connected)
     again:close()
     ns.lab.destroy(name)
-    ns.eventually(function()
-      local f = io.open(("/proc/%d/stat"):format(pid))
-      local text = f and f:read "a" or ""
-      if f then
-        f:close()
-      end
-      return not text:find "%) [^Z]"
-    end, 20)
+    is_gone(pid)
   end)
 end)

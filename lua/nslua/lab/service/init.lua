@@ -67,10 +67,13 @@ end
 -- The pid by which this process knows one that the supervisor started: it is in a pid namespace below ours. proc_pid_status(5)
 local function outer_pid(self, inner)
   local id = self.process.pid
-  local children = inner and procfs.read(("/proc/%d/task/%d/children"):format(id, id))
-  for pid in (children or ""):gmatch "%d+" do
-    local inside = (procfs.read("/proc/" .. pid .. "/status") or ""):match "\nNSpid:[%d%s]-(%d+)\n"
-    if tonumber(inside) == inner then
+  if not inner then
+    return nil
+  end
+  local children = procfs.read(("/proc/%d/task/%d/children"):format(id, id)) or table.concat(procfs.numbers "/proc" or {}, " ")
+  for pid in children:gmatch "%d+" do -- all of them, where the kernel tells no children (CONFIG_PROC_CHILDREN)
+    local parent, inside = (procfs.read("/proc/" .. pid .. "/status") or ""):match "\nPPid:%s*(%d+)\n.*\nNSpid:[%d%s]-(%d+)\n"
+    if tonumber(parent) == id and tonumber(inside) == inner then
       return math.tointeger(tonumber(pid))
     end
   end
@@ -178,14 +181,15 @@ end
 
 local function tell(self)
   if not self.closed and self.process.child:mine() then
-    self.last_log = ask(self, { op = "log" }, GRACE)
+    local log = ask(self, { op = "log" }, GRACE)
+    self.last_log, self.stuck = log or self.last_log, log == nil -- in a probe that does not come back
     self.channel:send { op = "close" }
   end
 end
 
 local function finish(self)
   if not self.closed then
-    if self.process.child:mine() then
+    if self.process.child:mine() and not self.stuck then
       self.process:wait(self.grace + 1)
     end
     self.process:close()

@@ -42,6 +42,7 @@ function M.source(flow, sources, call)
         core.fd.poll({ { fd, "w" } }, 0.01)
         break
       elseif errno == E.ENOBUFS then
+        core.fd.poll({}, 0.001)
         break
       elseif errno ~= E.EINTR then
         fail(errno)
