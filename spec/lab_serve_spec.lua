@@ -149,6 +149,44 @@ describe("serve", function()
       assert.equal("h2", lab.h1:output { "busybox", "wget", "-q", "-O-", "http://h2/" })
     end)
 
+    it("gives the files of a directory, and none beside it", function()
+      local dir = os.tmpname()
+      helper.sh(("rm %s; mkdir -p %s/site/sub; cd %s; echo secret > secret"):format(dir, dir, dir)
+        .. "; echo index > site/index.html; echo sub > site/sub/a.css; mkfifo site/pipe")
+      serve("h2", "http", { root = dir .. "/site", files = { ["/over"] = "over" } })
+      local function get(path)
+        local fd = connect("h1", "h2", 80)
+        packet.send(fd, ("GET %s HTTP/1.0\r\n\r\n"):format(path))
+        local text = ""
+        repeat
+          local more = fd:read()
+          text = text .. more
+        until more == ""
+        return text:match "^HTTP/1.1 (%d+)", text:match "Content%-Type: (%S+)", text:match "\r\n\r\n(.*)$", text
+      end
+      assert.same({ "200", "text/html", "index\n" }, { table.unpack({ get "/" }, 1, 3) })
+      assert.same({ "200", "text/css", "sub\n" }, { table.unpack({ get "/sub/a.css" }, 1, 3) })
+      assert.equal("over", (select(3, get "/over")))
+      assert.matches("\r\nLocation: /sub/\r\n", (select(4, get "/sub")))
+      for path, status in pairs { ["/../secret"] = "403", ["/sub/../../secret"] = "403", ["/%2e%2e/secret"] = "403", ["/none"] = "404",
+        ["/pipe"] = "404", ["/sub/"] = "404", ["/%00"] = "403" } do
+        assert.equal(status, (get(path)), path)
+      end
+      helper.sh("rm -r " .. dir)
+      helper.fails("ENOENT", lab.h1.serve, lab.h1, "http", { root = dir })
+    end)
+
+    it("says go on to who asks before the body", function()
+      serve("h2", "http", { handler = function(request)
+        return request.body
+      end })
+      local fd = connect("h1", "h2", 80)
+      packet.send(fd, "PUT /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+      assert.equal("HTTP/1.1 100 Continue\r\n\r\n", fd:read())
+      packet.send(fd, "body")
+      assert.matches("\r\n\r\nbody$", fd:read())
+    end)
+
     it("is late when it is told to, for one client and not for others", function()
       serve("h2", "http", { handler = function(request)
         return request.path

@@ -1,5 +1,6 @@
 -- "http": answers of HTTP/1.1 from a table of files, or from a function. RFC 9112
 
+local core = require "nslua.core"
 local errors = require "nslua.error"
 local server = require "nslua.lab.service.server"
 local units = require "nslua.units"
@@ -7,6 +8,7 @@ local units = require "nslua.units"
 local M = {}
 
 local HEAD, BODY = 16384, 1 << 20 -- bytes of a request that are taken
+local LARGEST = 1 << 26           -- bytes of a file below `root`
 local reasons = { [200] = "OK", [201] = "Created", [204] = "No Content", [301] = "Moved Permanently", [302] = "Found", [304] = "Not Modified",
   [400] = "Bad Request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed", [408] = "Request Timeout",
   [413] = "Content Too Large", [429] = "Too Many Requests", [431] = "Request Header Fields Too Large", [500] = "Internal Server Error",
@@ -73,7 +75,7 @@ local function parse(text)
     length = tonumber(digits)
   end
   if #text - after + 1 < length then
-    return nil
+    return nil, (headers.expect or ""):lower() == "100-continue"
   end
   local path, query = target:gsub("^%a+://[^/]*", ""):match "^([^?#]*)%??([^#]*)"
   local keep = (headers.connection or ""):lower()
@@ -119,11 +121,38 @@ local function answer_of(value, request)
   return { status = 404, body = ("no %s here\n"):format(request.path) }
 end
 
+-- A file below a directory, as an answer; no path leads out of it, but for links that stand in it.
+local function file_below(root, path)
+  if path:find("\0", 1, true) or (path .. "/"):find("/../", 1, true) then
+    return { status = 403, body = "no\n" }
+  end
+  local name = root .. path
+  local st = core.file.stat(name)
+  if st and st.type == "directory" then
+    if path:sub(-1) ~= "/" then
+      return { status = 301, headers = { Location = path:gsub("[^%w/._~-]", function(c)
+        return ("%%%02X"):format(c:byte())
+      end) .. "/" } }
+    end
+    name = name .. "index.html"
+    st = core.file.stat(name)
+  end
+  if not st or st.type ~= "file" then -- a pipe would never end
+    return nil
+  end
+  local f = io.open(name, "rb")
+  local body = f and f:read(LARGEST)
+  if f then
+    f:close()
+  end
+  return f and { body = body or "", headers = { ["Content-Type"] = types[name:match "%.(%w+)$" or ""] } } or { status = 403, body = "no\n" }
+end
+
 local function shown(text)
   return (text:gsub("[^\x21-\x7e]", "?"):sub(1, 200))
 end
 
-M.http = { port = 80, protos = { "tcp" }, words = { files = "table", handler = "function", delay = "number|string" },
+M.http = { port = 80, protos = { "tcp" }, words = { files = "table", root = "string", handler = "function", delay = "number|string" },
   check = function(options, call, node)
     for path, value in pairs(options.files or {}) do
       if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
@@ -133,7 +162,10 @@ M.http = { port = 80, protos = { "tcp" }, words = { files = "table", handler = "
       end
     end
     options.delay = units.duration(options.delay or 0, call .. ": delay")
-    if not options.files and not options.handler then
+    if options.root then
+      local st, message, errno = core.file.stat(options.root)
+      errors.check(call, { detail = "root = " .. options.root }, st, message, errno)
+    elseif not options.files and not options.handler then
       options.files = { ["/"] = node.node_name .. "\n" }
     end
   end,
@@ -151,12 +183,19 @@ M.http = { port = 80, protos = { "tcp" }, words = { files = "table", handler = "
       while client.buffer ~= "" and not client.late and not client.closing and not client:is_full() do
         local request, rest = parse(client.buffer)
         if request == nil then
+          if rest and not client.continued then
+            client:send "HTTP/1.1 100 Continue\r\n\r\n"
+          end
+          client.continued = rest
           return
         elseif not request then
           return respond(client, { keep = false }, { status = rest, body = (reasons[rest] or "") .. "\n" })
         end
-        client.buffer, request.from, request.port = rest, client.from, client.port
+        client.buffer, request.from, request.port, client.continued = rest, client.from, client.port, nil
         local file = options.files and options.files[request.path]
+        if file == nil and options.root then
+          file = file_below(options.root, request.path)
+        end
         local answer = answer_of(file == nil and options.handler or file, request)
         if options.delay > 0 then
           client.late = true

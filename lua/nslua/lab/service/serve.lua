@@ -13,6 +13,7 @@ local M = {}
 ---@field restart? "never"|"on_failure"|"always"  default: on_failure
 ---@field delay? number|string      http, dns: seconds before each answer
 ---@field files? table<string, string|nslua.lab.HttpAnswer|fun(request: nslua.lab.HttpRequest): any>  http: by path; default: "/" says the node's name
+---@field root? string              http: a directory whose files are given
 ---@field handler? fun(request: nslua.lab.HttpRequest): string|nslua.lab.HttpAnswer|nil  http: answers what no file does; nil is 404
 ---@field zone? table<string, string|table>  dns: addresses of names, or { "10.0.1.2", CNAME = "web.lab", MX = "10 mail.lab" }; "*.lab" is all others
 ---there; default: the lab's nodes, as "h1" and "h1.lab"
