@@ -127,7 +127,7 @@ struct at {
 	int index; /* of the request, all counted, from 1 */
 };
 
-static const char wanted[] = "a list of { type, flags, payload or list of payloads } expected";
+static const char wanted[] = "a list of { type, flags, payload, list of payloads or alike } expected";
 
 /*
  * The request at that place: pushes its payload.  False at the end.  What is wrong is an error of argument 2; nothing was sent then, as all of
@@ -150,6 +150,14 @@ static bool fetch(lua_State *L, struct at *at, int *type, int *flags, const char
 		luaL_argcheck(L, lua_type(L, -3) == LUA_TNUMBER && lua_type(L, -2) == LUA_TNUMBER, 2, wanted);
 		*type = (int)lua_tointeger(L, -3);
 		*flags = (int)lua_tointeger(L, -2);
+		if (nslua_alike_is(L, -1)) {
+			*payload = nslua_alike_payload(L, lua_gettop(L), (size_t)at->payload, len);
+			lua_settop(L, top);
+			if (!*payload)
+				continue; /* that entry is done */
+			lua_pushnil(L); /* the list keeps it */
+			return true;
+		}
 		if (lua_istable(L, -1)) {
 			lua_rawgeti(L, -1, at->payload + 1);
 			if (lua_isnil(L, -1)) {
@@ -175,11 +183,11 @@ static void step(struct at *at)
 }
 
 /*
- * nl:batch({ { type, flags, payload }, { type, flags, { payload, payload, ... } }, ... } [, seconds]) -> failures, warnings: lists, empty where
- * all went well, of { index=, errno=, message=, extack=, unknown= } and of extacks with index; requests are counted from 1, each payload is one.
- * The kernel goes on after a failure, so does the batch.  `unknown`: the answer was lost or did not come in time; the request may have been
- * carried out.  Only the last request of each send is acknowledged, and those with NLM_F_ACK in flags; only those can warn.  NLM_F_ECHO is
- * refused: the echoes would push the answers out.
+ * nl:batch({ { type, flags, payload }, { type, flags, { payload, payload, ... } or alike }, ... } [, seconds]) -> failures, warnings: lists,
+ * empty where all went well, of { index=, errno=, message=, extack=, unknown= } and of extacks with index; requests are counted from 1, each
+ * payload is one.  The kernel goes on after a failure, so does the batch.  `unknown`: the answer was lost or did not come in time; the request
+ * may have been carried out.  Only the last request of each send is acknowledged, and those with NLM_F_ACK in flags; only those can warn.
+ * NLM_F_ECHO is refused: the echoes would push the answers out.
  */
 int nslua_netlink_batch(lua_State *L)
 {

@@ -31,14 +31,7 @@ static int inet_text(lua_State *L)
 	return 1;
 }
 
-struct prefix {
-	uint8_t bytes[16];
-	int size;       /* 4 or 16 */
-	int length;
-	size_t address; /* how much of the text that is */
-};
-
-static bool parse(const char *text, size_t len, struct prefix *x)
+bool nslua_prefix_parse(const char *text, size_t len, struct nslua_prefix *x)
 {
 	const char *slash = memchr(text, '/', len);
 	char address[64];
@@ -75,9 +68,9 @@ static int inet_split(lua_State *L)
 {
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
-	struct prefix x;
+	struct nslua_prefix x;
 
-	if (!parse(text, len, &x))
+	if (!nslua_prefix_parse(text, len, &x))
 		return 0;
 	lua_pushlstring(L, text, x.address);
 	lua_pushinteger(L, x.length);
@@ -87,35 +80,8 @@ static int inet_split(lua_State *L)
 	return 5;
 }
 
-/*
- * inet.put("10.0.1.0/24", length, size, message, offset) -> the message with that address at the offset, from 0; nil where the text is no
- * prefix of that length, or its address not of that many bytes.
- */
-static int inet_put(lua_State *L)
-{
-	size_t len, n;
-	const char *text, *message;
-	lua_Integer at;
-	struct prefix x;
-	char buf[256];
-
-	if (lua_type(L, 1) != LUA_TSTRING)
-		return 0;
-	text = lua_tolstring(L, 1, &len);
-	message = luaL_checklstring(L, 4, &n);
-	at = luaL_checkinteger(L, 5);
-	if (!parse(text, len, &x) || x.length != luaL_checkinteger(L, 2) || x.size != luaL_checkinteger(L, 3) || n > sizeof(buf) ||
-	    at < 0 || (size_t)at + (size_t)x.size > n)
-		return 0;
-	memcpy(buf, message, n);
-	memcpy(buf + at, x.bytes, (size_t)x.size);
-	lua_pushlstring(L, buf, n);
-	return 1;
-}
-
 static const luaL_Reg inet_functions[] = {
-	{ "bytes", inet_bytes }, { "text", inet_text }, { "split", inet_split }, { "put", inet_put },
-	{ NULL, NULL },
+	{ "bytes", inet_bytes }, { "text", inet_text }, { "split", inet_split }, { NULL, NULL },
 };
 
 int nslua_open_inet(lua_State *L)

@@ -576,13 +576,14 @@ static const luaL_Reg nl_meta[] = {
 	{ "__gc", nl_close }, { "__close", nl_close }, { "__tostring", nl_tostring }, { NULL, NULL },
 };
 static const luaL_Reg nl_functions[] = {
-	{ "open", core_open }, { "record", core_record }, { NULL, NULL },
+	{ "open", core_open }, { "record", core_record }, { "alike", nslua_alike_new }, { NULL, NULL },
 };
 
 int nslua_open_netlink(lua_State *L)
 {
 	nslua_newclass(L, NSLUA_NETLINK, nl_methods, nl_meta);
 	nslua_dump_init(L);
+	nslua_alike_init(L);
 	luaL_newlib(L, nl_functions);
 	return 1;
 }

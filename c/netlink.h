@@ -11,6 +11,7 @@
 
 #define NSLUA_NETLINK "nslua.netlink"
 #define NSLUA_DUMP "nslua.dump"
+#define NSLUA_ALIKE "nslua.alike"
 #define NL_BUFFER 65536 /* the kernel caps a dump's datagram at 32 KiB; other messages may be longer */
 
 struct nslua_netlink {
@@ -75,5 +76,10 @@ int nslua_netlink_dump(lua_State *L);  /* dump.c */
 int nslua_netlink_list(lua_State *L);
 void nslua_dump_init(lua_State *L);
 int nslua_netlink_batch(lua_State *L); /* batch.c */
+int nslua_alike_new(lua_State *L);     /* alike.c */
+void nslua_alike_init(lua_State *L);
+bool nslua_alike_is(lua_State *L, int slot);
+/* Payload i, from 0, of what is one; NULL: it has no more. */
+const char *nslua_alike_payload(lua_State *L, int slot, size_t i, size_t *len);
 
 #endif

@@ -261,6 +261,13 @@ void nslua_push_bit_at(lua_State *L, const uint8_t *p, size_t n, const uint8_t *
 #define NSLUA_LLADDR 32
 int nslua_ip_text(const uint8_t *p, size_t n, char out[64]);
 int nslua_ip_parse(const char *text, size_t len, uint8_t out[16]);
+struct nslua_prefix {
+	uint8_t bytes[16];
+	int size;       /* 4 or 16 */
+	int length;
+	size_t address; /* how much of the text that is */
+};
+bool nslua_prefix_parse(const char *text, size_t len, struct nslua_prefix *x); /* inet.c: an address, or one with a length */
 int nslua_lladdr_text(const uint8_t *p, size_t n, char out[3 * NSLUA_LLADDR]);
 int nslua_lladdr_parse(const char *text, size_t len, uint8_t out[NSLUA_LLADDR]);
 

@@ -324,6 +324,62 @@ describe("a netlink socket", function()
     assert.are.equal(497, #nl:dump(GETROUTE, 0, routes_of(254)))
   end)
 
+  it("takes requests that are alike but for an address as a list", function()
+    local words = { dev = "lo", metric = 7 }
+    local function alike()
+      return core.netlink.alike(routes(1)[1][3], 32, 16, 4, words)
+    end
+    local some = alike()
+    assert.are.equal(0, #some)
+    local first = { "10.9.1.1", dev = "lo", metric = 7 }
+    assert.is_true(some:add(first))
+    for _, t in ipairs { {}, { "10.9.1.2" }, { "10.9.1.2", dev = "lo" }, { "10.9.1.2", dev = "lo", metric = 8 },
+      { "10.9.1.2", dev = "lo", metric = 7, tos = 1 },
+      { "10.9.1.2", dev = "lo", tos = 7 }, { "10.9.1.0/24", dev = "lo", metric = 7 }, { "fd00::1", dev = "lo", metric = 7 },
+      { 5, dev = "lo", metric = 7 },
+      { dev = "lo", metric = 7 }, { "10.9.1", dev = "lo", metric = 7 }, { "10.9.1.2", "x", dev = "lo", metric = 7 }, "10.9.1.2" } do
+      assert.is_false(some:add(t))
+    end
+    assert.are.equal(1, #some)
+    for i = 2, 300 do
+      assert.is_true(some:add { ("10.9.%d.%d/32"):format(i % 256, 255), dev = "lo", metric = 7 })
+    end
+    local bytes, asked = some:get(1)
+    assert.are.equal(first, asked)
+    assert.are.equal("10.9.1.1", route:decode(bytes).dst_address)
+    assert.are.equal("10.9.43.255", route:decode((some:get(299))).dst_address)
+    assert.has_error(function() some:get(0) end)
+    assert.has_error(function() some:get(301) end)
+    local others = alike()
+    others:add(first)
+    -- 257 to 300 are those of 1 to 44 again, but for the first
+    local failures = nl:batch { routes(1)[1], { NEWROUTE, CREATE_EXCL, some }, { DELLINK, 0, link:encode { name = "none" } },
+      { NEWROUTE, CREATE_EXCL, alike() }, { NEWROUTE, CREATE_EXCL, others }, routes(1)[1] }
+    local at = {}
+    for i, f in ipairs(failures) do
+      at[i] = f.index
+      assert.are.equal(f.index == 302 and E.ENODEV or E.EEXIST, f.errno)
+    end
+    local wanted = {}
+    for i = 258, 300 do
+      wanted[#wanted + 1] = i + 1 -- one is in front
+    end
+    for _, i in ipairs { 302, 303, 304 } do
+      wanted[#wanted + 1] = i
+    end
+    assert.are.same(wanted, at)
+    assert.are.equal(258, #nl:dump(GETROUTE, 0, routes_of(254)))
+    assert.is_false(some:add(first), "what was sent takes no more")
+    assert.has_error(function() nl:batch { { NEWROUTE, ECHO, others } } end)
+    assert.has_error(function() core.netlink.alike("", 32, 0, 4, {}) end)
+    assert.has_error(function() core.netlink.alike("abcd", 32, 1, 4, {}) end)
+    assert.has_error(function() core.netlink.alike("abcd", 33, 0, 4, {}) end)
+    assert.has_error(function() core.netlink.alike("abcd", 32, -1, 4, {}) end)
+    assert.has_error(function() core.netlink.alike("abcd", 32, 0, 5, {}) end)
+    assert.has_error(function() core.netlink.alike(("x"):rep(257), 32, 0, 4, {}) end)
+    assert.has_error(function() core.netlink.alike("abcd", 32, 0, 4) end)
+  end)
+
   it("loses no answer of a batch, whatever the receive queue holds", function()
     local list = {}
     for i = 1, 1000 do

@@ -1,6 +1,5 @@
 -- Requests to the kernel over netlink: a kept socket for each namespace handle and protocol, errors with the kernel's own words, batches.
 
-local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local privilege = require "nslua.privilege"
@@ -179,14 +178,22 @@ local function send(batch, sent)
     failed[f.index] = f
   end
   for _, request in ipairs(sent) do
-    if request.run then
-      for i, bytes in ipairs(failures[1] and request[3] or none) do
+    local several = request.run or request.alike
+    if several then
+      local count = #request[3]
+      for i = 1, failures[1] and count or 0 do
         local f = failed[n + i]
         if f then
-          settle(batch, setmetatable({ request[1], request[2], bytes, request[4] + i - 1, words = request.run[i] }, request.form), f)
+          local bytes, words
+          if request.alike then
+            bytes, words = request[3]:get(i)
+          else
+            bytes, words = request[3][i], several[i]
+          end
+          settle(batch, setmetatable({ request[1], request[2], bytes, request[4] + i - 1, words = words }, getmetatable(request)), f)
         end
       end
-      n = n + #request[3]
+      n = n + count
     else
       n = n + 1
       settle(batch, request, failed[n])
@@ -269,6 +276,30 @@ function M.queue(form, kind, flags, bytes, words)
   end
   local n = run.n + 1
   run.n, run[3][n], run.run[n] = n, bytes, words
+end
+
+---Queue one more that is like the last but for its address.
+---@param last table     what that was: { form =, flags =, bytes =, at =, size =, length =, words = } (core.netlink.alike)
+---@param kind integer
+---@param words table
+---@return boolean done  or it is not alike
+function M.again(last, kind, words)
+  local batch, run = active, last.run
+  if run and run == batch.run then
+    if not run[3]:add(words) then
+      return false
+    end
+  else
+    local alike = core.netlink.alike(last.bytes, last.length, last.at, last.size, last.words)
+    if not alike:add(words) then
+      return false
+    end
+    run = setmetatable({ kind, without_echo(last.flags), alike, batch.count + 1, alike = true }, last.form)
+    last.run, batch.run = run, run
+    batch.queue[#batch.queue + 1] = run
+  end
+  batch.count = batch.count + 1
+  return true
 end
 
 ---Send a request that changes something, or queue it.
@@ -510,51 +541,12 @@ function M.batch(handle, fn)
   end
 end
 
-local kind_forms = { enums = "table", flags = "table", structs = "table", sets = "table", unions = "table" }
-
 ---Add a link kind, or put another in place of one: pure data. Beside the fields of nslua.Kind it may have `enums`, `flags`, `structs`, `sets`
 ---and `unions` of its own, as a family has them; their names are shared by all kinds. Without a `prefix` the lines of `attributes` have no C-NAME.
 ---@param kind nslua.Kind
 ---@return nslua.Kind
 function M.kind(kind)
-  require "nslua.rtnl.link"
-  local kinds, forms = require "nslua.rtnl.kind", require "nslua.schema.forms"
-  if type(kind) ~= "table" or type(kind.kind) ~= "string" or not kind.kind:find "^[%a_][%w_-]*$" then
-    errors.misuse "netlink.kind: kind is needed: its name"
-  end
-  local own = {}
-  for key, value in pairs(kind) do
-    if kind_forms[key] then
-      check.argument("netlink.kind", key, value, "table")
-    else
-      own[key] = value
-    end
-  end
-  if own.attributes and not own.prefix then
-    check.argument("netlink.kind", "attributes", own.attributes, "string")
-    own.attributes = forms.unnamed(own.attributes)
-  end
-  local book, owner = require("nslua.schema").book, { title = "kind " .. kind.kind, header = kind.header }
-  -- what is wrong is said before anything is changed: a wrong branch would spoil every link
-  local trial = book:trial(owner.title .. ": ")
-  local function declare(in_book)
-    forms.declare(owner, in_book, kind)
-    if in_book == book then
-      kinds.define(own)
-    elseif own.attributes then
-      trial:set("attributes", { header = own.header, prefix = own.prefix }, own.attributes)
-      trial:message("kind", { attrs = "attributes" })
-      trial:check()
-    end
-  end
-  for _, in_book in ipairs { trial, book } do
-    if kinds.kinds[kind.kind] then
-      in_book:replace(declare, in_book)
-    else
-      declare(in_book)
-    end
-  end
-  return own
+  return require("nslua.rtnl.kinddeclaration").kind(kind)
 end
 
 ---Declare a family of generic netlink: pure data, for `netns:netlink(family)` (doc: nslua.genl.declare).

@@ -382,21 +382,7 @@ function route.hint(errno, extack, words)
 end
 
 local HEADER, DST = 12, 16 -- sizeof(struct rtmsg), and where the address is: it is the first attribute
-local inet_put, inet_split = core.inet.put, core.inet.split
-
--- In a batch: whether these are the words of the route before, but for the destination. Thousands are; the message differs by that address.
-local function same_words(last, t)
-  local words, count = last.words, 0
-  for word, value in pairs(t) do
-    if word ~= 1 then
-      if words[word] ~= value then
-        return false
-      end
-      count = count + 1
-    end
-  end
-  return count == last.count
-end
+local inet_split = core.inet.split
 
 -- Keep what the next route of the batch may be made of.
 local function keep_words(self, kept, call, flags, t, bytes)
@@ -404,28 +390,26 @@ local function keep_words(self, kept, call, flags, t, bytes)
   if not address or length ~= bytes:byte(2) or bytes:sub(DST + 1, DST + #address) ~= address or bytes:byte(HEADER + 1) ~= #address + 4 then
     return
   end
-  local words, count = {}, 0
+  local words = {}
   for word, value in pairs(t) do
     if type(value) == "table" or type(value) == "userdata" then
       return -- it may be another the next time
     elseif word ~= 1 then
-      words[word], count = value, count + 1
+      words[word] = value
     end
   end
-  kept.route = { form = verbs.form(self, call, route.schema, flags), call = call, flags = flags, words = words, count = count, bytes = bytes,
-    length = length, size = #address }
+  kept.route = { form = verbs.form(self, call, route.schema, flags), call = call, flags = flags, words = words, bytes = bytes, length = length,
+    at = DST, size = #address }
 end
 
 local function write(self, call, flags, t, asked)
   local kept = netlink.kept(self.handle)
   local last = kept and kept.route
-  local bytes = last and last.call == call and last.flags == flags and not asked and type(t) == "table" and same_words(last, t)
-    and inet_put(t[1], last.length, last.size, last.bytes, DST)
-  if bytes then
-    netlink.queue(last.form, route.new, flags, bytes, t)
+  if last and last.call == call and last.flags == flags and not asked and type(t) == "table" and t.dev == last.words.dev and t.via == last.words.via
+    and netlink.again(last, route.new, t) then
     return nil
   end
-  bytes = (route.schema or verbs.schema(route)):encode(routewords.message(self.handle, call, t))
+  local bytes = (route.schema or verbs.schema(route)):encode(routewords.message(self.handle, call, t))
   if kept and not asked and type(t[1]) == "string" then
     keep_words(self, kept, call, flags, t, bytes)
   end
