@@ -19,6 +19,7 @@ build = {
     ["nslua.core"] = {
       sources = {
         "c/address.c",
+        "c/alike.c",
         "c/batch.c",
         "c/bitset.c",
         "c/bytes.c",
@@ -320,6 +321,7 @@ build = {
     ["nslua.rtnl.kind.vxlan"] = "lua/nslua/rtnl/kind/vxlan.lua",
     ["nslua.rtnl.kind.wireguard"] = "lua/nslua/rtnl/kind/wireguard.lua",
     ["nslua.rtnl.kind.xfrm"] = "lua/nslua/rtnl/kind/xfrm.lua",
+    ["nslua.rtnl.kinddeclaration"] = "lua/nslua/rtnl/kinddeclaration.lua",
     ["nslua.rtnl.link"] = "lua/nslua/rtnl/link.lua",
     ["nslua.rtnl.linknames"] = "lua/nslua/rtnl/linknames.lua",
     ["nslua.rtnl.linkverbs"] = "lua/nslua/rtnl/linkverbs.lua",
