@@ -77,9 +77,10 @@ describe("a service", function()
     assert.equal("h2\neth0\nlo\n2\n", s:log())
     assert.equal("running", s.state)
     assert.equal(0, s.restarts)
-    local f = assert(io.open(("/proc/%d/comm"):format(s.pid)))
-    assert.equal("sleep\n", f:read "a")
-    f:close()
+    ns.eventually(function() -- the shell may be about to become it
+      local f <close> = assert(io.open(("/proc/%d/comm"):format(s.pid)))
+      return f:read "a" == "sleep\n"
+    end, 20)
     assert.equal("service sh on h2 (running)", tostring(s))
   end)
 
