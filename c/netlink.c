@@ -570,7 +570,8 @@ static const luaL_Reg nl_methods[] = {
 	{ "receive", nl_receive },   { "join", nl_join },       { "leave", nl_leave },          { "all_nsids", nl_all_nsids },
 	{ "buffer", nl_buffer },     { "port", nl_port },       { "number", nl_number },        { "pollfd", nl_number },
 	{ "getfd", nl_number },      { "events", nl_events },   { "timeout", nl_timeout },      { "close", nl_close },
-	{ "own", nl_own },           { "list", nslua_netlink_list }, { NULL, NULL },
+	{ "own", nl_own },           { "list", nslua_netlink_list }, { "index", nslua_netlink_index },
+	{ NULL, NULL },
 };
 static const luaL_Reg nl_meta[] = {
 	{ "__gc", nl_close }, { "__close", nl_close }, { "__tostring", nl_tostring }, { NULL, NULL },

@@ -76,6 +76,7 @@ int nslua_netlink_dump(lua_State *L);  /* dump.c */
 int nslua_netlink_list(lua_State *L);
 void nslua_dump_init(lua_State *L);
 int nslua_netlink_batch(lua_State *L); /* batch.c */
+int nslua_netlink_index(lua_State *L); /* device.c */
 int nslua_alike_new(lua_State *L);     /* alike.c */
 void nslua_alike_init(lua_State *L);
 bool nslua_alike_is(lua_State *L, int slot);

@@ -127,6 +127,11 @@ describe("a netlink socket, when the kernel", function()
     assert(not ok and errno == E.EMSGSIZE, message)
     assert(nl:request(18, 0, lo))
   ]])
+  fault("sends more than fits for an index, says what is known", "truncated:1", [[
+    local ok, message, errno = nl:index "lo"
+    assert(not ok and errno == E.EMSGSIZE, message)
+    assert(nl:index "lo" == 1)
+  ]])
   fault("loses answers of a batch, calls them unknown", "nobufs:1", [[
     local failures = nl:batch({ gone, gone, gone }, 0.2)
     assert(#failures == 3)
@@ -149,6 +154,7 @@ describe("a netlink socket, when the kernel", function()
   ]])
   fault("is interrupted by signals, goes on", "eintr:25", [[
     assert(nl:get(18, lo, link).name == "lo")
+    assert(nl:index "lo" == 1)
     assert(#nl:dump(18, 0, all) >= 1)
     assert(#nl:list(18, 0, all, link) >= 1)
     assert(#nl:batch { { 19, 0, lo } } == 0)

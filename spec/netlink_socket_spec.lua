@@ -324,6 +324,31 @@ describe("a netlink socket", function()
     assert.are.equal(497, #nl:dump(GETROUTE, 0, routes_of(254)))
   end)
 
+  it("finds the index of a link by its name", function()
+    assert.are.equal(1, nl:index "lo")
+    a.link:add { name = "fifteen-bytes-x", kind = "bridge", up = true, altnames = { "other", "longer than fifteen bytes" } }
+    local index = a.link:get("fifteen-bytes-x").index
+    assert.are.equal(index, nl:index "fifteen-bytes-x")
+    assert.are.equal(index, nl:index "other")
+    assert.is_false(nl:index "fifteen-bytes")
+    assert.is_false(nl:index "lo:1")
+    assert.is_false(nl:index "..")
+    for _, name in ipairs { "", "sixteen-bytes-xx", "lo\0", "l\0o" } do
+      assert.has_error(function() nl:index(name) end)
+    end
+    -- as users meet it
+    for _, name in ipairs { "fifteen-bytes-x", "other", "longer than fifteen bytes", index } do
+      a.route:replace { "10.1.0.0/16", dev = name }
+      assert.are.equal(index, a.route:get("10.1.0.0/16").dev_index)
+      a.route:delete "10.1.0.0/16"
+    end
+    for _, name in ipairs { "none", "lo:1", "", "longer than sixteen bytes" } do
+      local ok, e = pcall(a.route.add, a.route, { "10.1.0.0/16", dev = name })
+      assert.is_false(ok)
+      assert.is_truthy(tostring(e):find "route.add", tostring(e))
+    end
+  end)
+
   it("takes requests that are alike but for an address as a list", function()
     local words = { dev = "lo", metric = 7 }
     local function alike()

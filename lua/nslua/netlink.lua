@@ -447,6 +447,18 @@ function M.list(self, call, payload, set, family)
   return rows, message
 end
 
+---The index of a link by its name, of 1 to 15 bytes.
+---@param handle table
+---@param call string
+---@param name string
+---@return integer|false|nil index  false: there is none; nil: ask for more than the index, to learn why there is no answer
+function M.index(handle, call, name)
+  if active then
+    flush_active()
+  end
+  return (socket_of(handle, call):index(name))
+end
+
 ---Look an index up by a link's name, without sending the running batch where nothing in it is about that link; ports of one bridge ask once.
 ---@param handle table
 ---@param name string

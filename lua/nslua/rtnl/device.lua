@@ -7,7 +7,17 @@ local netlink = require "nslua.netlink"
 
 local M = {}
 
-local index_of -- of a link by its name; link.lua needs this file
+-- Of a link by its name or altname. link.lua, which needs this file, knows all of links: most scripts that add routes need none of it.
+local function index_of(handle, name, call)
+  local index
+  if name ~= "" and #name <= 15 and not name:find "%z" then
+    index = netlink.index(handle, call, name)
+  end
+  if index == nil then
+    return require("nslua.rtnl.link").index(handle, name, call)
+  end
+  return index or nil
+end
 
 ---Raise where a text cannot name a link: 1 to 15 bytes, no "/", ":" or blank, not "." or "..".
 ---@param call string
@@ -43,7 +53,6 @@ end
 function M.index(handle, value, call, key)
   local kind = type(value)
   if kind == "string" then
-    index_of = index_of or require("nslua.rtnl.link").index
     local index = netlink.device(handle, value, index_of, call)
     if not index then
       errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENODEV, detail = ("%s = %q"):format(key, value) }
