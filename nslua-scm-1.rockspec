@@ -33,6 +33,7 @@ build = {
         "c/decode.c",
         "c/defer.c",
         "c/detach.c",
+        "c/device.c",
         "c/dump.c",
         "c/echo.c",
         "c/encode.c",
