@@ -83,6 +83,14 @@ describe("examples:", function()
     end
   end)
 
+  if h.sh "test -x /usr/lib/frr/ospfd && echo here" == "here" then
+    example("24-ospf", function(out)
+      assert.same({ "routes of r1: \t2", "at first:     \tr1 r2 h2", "link is down: \tr1 r3 r2 h2", "and up again: \tr1 r2 h2" }, lines(out))
+    end)
+  else
+    pending "24-ospf: no FRR here (apt-get install frr)"
+  end
+
   example("25-loss", function(out)
     local rows, goodput = 0, {}
     for control, loss, median, unit in out:gmatch "(%a+) +([%d.]+%%) +([%d.]+)([kM]?)" do

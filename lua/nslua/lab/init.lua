@@ -137,6 +137,13 @@ function methods:fault(name, node)
   return fault.make(self, name, node)
 end
 
+---Run routing daemons of FRR on every router, in place of the routes that the lab made: `lab:frr{ ospf = true }:converged()`. Needs the package frr.
+---@param options nslua.lab.FrrOptions
+---@return nslua.lab.FrrLab
+function methods:frr(options)
+  return require("nslua.lab.frr").start_all(self, options)
+end
+
 local function draw(topology, plan, down, options)
   check.options("lab.draw", options or {}, { format = "string", columns = "integer", ascii = "boolean", addresses = "boolean" })
   options = options or {}

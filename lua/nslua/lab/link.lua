@@ -60,8 +60,12 @@ local function restore(node, dev)
       end
     end
   end
+  local routed = rawget(node, "routed") or {} -- families whose routes daemons have taken over
   for _, route in ipairs(node.lab.plan:routes(plan.name)) do
-    node.route:ensure(route)
+    local family = (route.via or route[1]):find(":", 1, true) and "inet6" or "inet"
+    if not routed[family] then
+      node.route:ensure(route)
+    end
   end
 end
 

@@ -124,6 +124,14 @@ function methods:traffic(to, options)
   return require("nslua.lab.traffic").one(self, to, options)
 end
 
+---Run routing daemons of FRR: `r1:frr{ ospf = true }`, or a configuration of one's own: `r1:frr{ config = text, daemons = { "bgpd" } }`. Needs the
+---package frr.
+---@param options nslua.lab.FrrOptions
+---@return nslua.lab.Frr
+function methods:frr(options)
+  return require("nslua.lab.frr").start(self, options)
+end
+
 ---Translate addresses as routers at the edge do. "home": what goes out has the router's address, nothing comes in that was not asked for; "cgnat":
 ---the same, with ports drawn at random; "full_cone": `host` has the outside address to itself, both ways. Needs nft(8).
 ---@param preset "home"|"cgnat"|"full_cone"
