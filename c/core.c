@@ -140,6 +140,7 @@ static const struct {
 	{ "tun", nslua_open_tun },
 	{ "foreign", nslua_open_foreign },
 	{ "wire", nslua_open_wire },
+	{ "capture", nslua_open_capture },
 	{ "census", nslua_open_census },
 	{ "packet", nslua_open_packet },
 	{ "echo", nslua_open_echo },

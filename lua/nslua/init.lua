@@ -27,6 +27,7 @@ local upper = {
   container = "nslua.container",
   lab = "nslua.lab",
   probe = "nslua.inspect.probe",
+  capture = "nslua.inspect.capture",
 }
 
 -- key -> module, function of it
@@ -91,6 +92,14 @@ for _, name in ipairs { "ping", "tcp", "udp", "trace", "path_mtu", "resolve", "h
     handed[name] = ns.probe.methods[name]
     return handed[name](...)
   end
+end
+
+handed.capture = function(...)
+  if _VERSION < "Lua 5.4" then
+    error(("capture needs Lua 5.4, this is %s"):format(_VERSION), 2)
+  end
+  handed.capture = ns.capture.methods.capture
+  return handed.capture(...)
 end
 
 return ns

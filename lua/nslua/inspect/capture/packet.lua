@@ -1,0 +1,49 @@
+-- A captured packet as a value: what the capture knows of it, and the fields of its headers, decoded when first asked for.
+
+local M = {}
+
+---@class nslua.capture.Packet: nslua.packet
+---@field time number          seconds since 1970
+---@field nanoseconds integer  the same, exactly
+---@field interface string     "h1:eth0"
+---@field netns string?        "h1"
+---@field dev string           "eth0"
+---@field direction "in"|"out"|nil  as the interface sees it
+---@field length integer       bytes on the network; where segmentation is the device's, of what will be many packets
+---@field bytes string         what was captured of it
+---@field comments string[]?
+local Packet = { __name = "nslua.capture.Packet" }
+
+local kinds = { [1] = "ethernet", [101] = "ip" }
+
+function Packet:__index(key)
+  local headers = rawget(self, "headers")
+  if not headers then
+    local kind = kinds[self.link_type]
+    headers = kind and require("nslua.packet").decode(self.bytes, kind) or {}
+    rawset(self, "headers", headers)
+  end
+  return headers[key]
+end
+
+function Packet:__tostring()
+  return require("nslua.inspect.capture.line").of(self)
+end
+
+---@param raw table  of a pcapng reader
+---@return nslua.capture.Packet
+function M.of(raw)
+  local name = raw.interface.name
+  local netns, dev = name:match "^(.*):([^:]*)$"
+  return setmetatable({ time = raw.nanoseconds / 1e9, nanoseconds = raw.nanoseconds, interface = name, netns = netns or false, dev = dev or name,
+    direction = raw.direction or false, length = raw.length, bytes = raw.bytes, link_type = raw.interface.link_type,
+    comments = raw.comments or false }, Packet)
+end
+
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == Packet
+end
+
+return M

@@ -1,0 +1,130 @@
+-- Captures in a lab: of all it has, of nodes, of links.
+
+local check = require "nslua.check"
+local errors = require "nslua.error"
+local nodename = require "nslua.lab.nodename"
+
+local M = {}
+
+local function node_of(lab, value)
+  local name = nodename.of(value, "lab.capture")
+  return lab.node[name] or errors.misuse("lab.capture: %s", check.unknown("node", name, lab.node))
+end
+
+-- A link, or the two nodes it is between: "h1 r1", { "h1", "r1" }.
+---@param lab nslua.Lab
+---@param value any
+---@param call string
+---@return nslua.lab.Link
+function M.link_of(lab, value, call)
+  if type(value) == "table" and rawget(value, "ends") then
+    return value
+  elseif type(value) == "string" then
+    local one, other = value:match "^(%S+)[%s,%-]+(%S+)$"
+    if one then
+      value = { one, other }
+    end
+  end
+  if type(value) ~= "table" then
+    return lab:link(value)
+  end
+  for i = 1, 2 do
+    local name = nodename.of(value[i], call)
+    if not lab.node[name] then
+      errors.misuse("%s: %s", call, check.unknown("node", name, lab.node))
+    end
+  end
+  return lab:link(value[1], value[2]) or errors.misuse("%s: there is no link between %s and %s", call, nodename.of(value[1], call),
+    nodename.of(value[2], call))
+end
+
+-- The namespaces and devices that are meant.
+local function targets_of(lab, options)
+  local out, of = {}, {}
+  local function target(node)
+    if not of[node] then
+      of[node] = { handle = node, label = node.node_name, without_lo = true }
+      out[#out + 1] = of[node]
+    end
+    return of[node]
+  end
+  for _, value in ipairs(options.nodes or {}) do
+    target(node_of(lab, value))
+  end
+  for _, value in ipairs(options.links or {}) do
+    for _, at in ipairs(M.link_of(lab, value, "lab.capture").ends) do
+      local t = target(at.node)
+      if t.dev or not options.nodes then
+        t.dev = t.dev or {}
+        t.dev[#t.dev + 1] = at.dev
+      end
+    end
+  end
+  if not options.nodes and not options.links then
+    for _, node in ipairs(lab.nodes) do
+      target(node)
+    end
+  end
+  return out
+end
+
+-- Names of the lab's addresses.
+local function names_of(lab)
+  local out = {}
+  for _, node in ipairs(lab.plan.nodes) do
+    for _, interface in ipairs(node.interfaces or {}) do
+      for _, address in ipairs(interface.addresses or {}) do
+        out[#out + 1] = { address:match "^[^/]+", node.name }
+      end
+    end
+  end
+  return out
+end
+
+---@class nslua.lab.CaptureOptions: nslua.CaptureOptions
+---@field nodes? (string|nslua.lab.Node)[]  all interfaces of these (default: of every node, without lo)
+---@field links? any[]                      both ends of these: a link, its name, { "h1", "r1" }
+
+---@param lab nslua.Lab
+---@param options? nslua.lab.CaptureOptions
+---@return nslua.Capture
+function M.begin(lab, options)
+  local rest = {}
+  for key, value in pairs(options or {}) do
+    rest[key] = value
+  end
+  local nodes, links = rest.nodes, rest.links
+  rest.nodes, rest.links = nil, nil
+  check.argument("lab.capture", "nodes", nodes, "nil|table")
+  check.argument("lab.capture", "links", links, "nil|table")
+  local names = names_of(lab)
+  local capture = require("nslua").capture.new(targets_of(lab, { nodes = nodes, links = links }), rest, { names = names,
+    keeper = rawget(lab, "keeper"), hosts = function(name)
+      local out = {}
+      for _, entry in ipairs(names) do
+        if entry[2] == name then
+          out[#out + 1] = entry[1]
+        end
+      end
+      return out[1] and out
+    end })
+  local list = rawget(lab, "captures")
+  if not list then
+    list = setmetatable({}, { __mode = "k" })
+    lab.captures = list
+  end
+  list[capture] = true
+  return capture
+end
+
+---End those that run, before their process ends with the lab's keeper: their files are whole then.
+---@param lab nslua.Lab
+function M.finish(lab)
+  for capture in pairs(rawget(lab, "captures") or {}) do
+    if capture:isopen() then
+      pcall(capture.stop, capture)
+    end
+  end
+end
+
+return M
