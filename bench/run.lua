@@ -109,6 +109,11 @@ local rows = {
     floor = program(1, "sh bench/ipjson.sh " .. ROUTES) },
   { work = "200 veth pairs deleted by group | one by one", budget = 40, faster = true, pairs = 2, nslua = lua("veths-delete", 200),
     floor = lua("veths-delete-singly", 200) },
+  -- both lose most of what goes by: no file takes it. The first is for each gigabyte in the file; of the second a second is every packet
+  { work = "capture at full rate, CPU | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua cpu 5", 1 },
+    floor = { HOST .. " bench/capture.lua tcpdump cpu 5", 1 } },
+  { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua lost 5", 1 },
+    floor = { HOST .. " bench/capture.lua tcpdump lost 5", 1 } },
   { work = "1,000 processes: nslua ls | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS), floor = program(3, "lsns") },
   { work = "1,000: nslua ls --no-fds | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS .. " --no-fds"),
     floor = program(3, "lsns") },

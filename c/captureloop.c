@@ -25,6 +25,7 @@
 #define MOST 4096     /* interfaces */
 #define RELEASES 512  /* blocks of rings that wait for a flush */
 #define NOTES 65536
+#define MARKS 64
 
 struct source {
 	int fd;
@@ -40,6 +41,12 @@ struct source {
 	uint64_t packets, bytes;
 };
 
+/* A comment is for the first packet from that time on. */
+struct mark {
+	uint64_t from;
+	size_t end; /* in the notes */
+};
+
 struct loop {
 	int sock, host, epoll, event;
 	struct nslua_capture_request output;
@@ -52,9 +59,10 @@ struct loop {
 	uint32_t releases;
 	struct nslua_capture_counters total;
 	uint64_t started;
-	uint8_t *notes; /* comments for the next packet, as options */
+	uint8_t *notes; /* comments, as options */
 	size_t notes_used;
-	uint64_t notes_from;
+	struct mark marks[MARKS]; /* one for each */
+	uint32_t marked;
 	uint8_t *payload;
 	int stopping; /* rounds of patience with a reader that takes nothing; 0: no end is asked for */
 };
@@ -111,13 +119,27 @@ static void close_block(struct loop *l, struct source *s)
 	s->block = NULL;
 }
 
+static void forget_comments(struct loop *l, uint32_t marks)
+{
+	size_t size = l->marks[marks - 1].end;
+
+	memmove(l->notes, l->notes + size, l->notes_used - size);
+	l->notes_used -= size;
+	for (uint32_t i = marks; i < l->marked; i++)
+		l->marks[i - marks] = (struct mark){ l->marks[i].from, l->marks[i].end - size };
+	l->marked -= marks;
+}
+
 static void emit(struct loop *l, struct source *s)
 {
 	struct nslua_captureblock b;
+	uint32_t marks = 0;
 
 	nslua_captureblock_read(s->packet, s->network, l->output.snaplen, &b);
-	if (l->notes_used && b.when >= l->notes_from)
-		nslua_captureblock_notes(&b, l->notes, l->notes_used);
+	while (marks < l->marked && l->marks[marks].from <= b.when)
+		marks++;
+	if (marks)
+		nslua_captureblock_notes(&b, l->notes, l->marks[marks - 1].end);
 	if (nslua_captureout_over(&l->out, b.total)) {
 		flush(l);
 		if (!l->out.failed)
@@ -126,8 +148,8 @@ static void emit(struct loop *l, struct source *s)
 	if (nslua_captureout_full(&l->out, b.notes_len + CAPTUREOUT_SMALL + 256, 6))
 		flush(l);
 	nslua_captureblock_put(&l->out, (uint32_t)(s - l->sources), &b);
-	if (b.notes_len)
-		l->notes_used = 0;
+	if (marks)
+		forget_comments(l, marks);
 	s->packets++;
 	s->bytes += b.original;
 	l->total.packets++;
@@ -308,9 +330,13 @@ static int add(struct loop *l, const struct nslua_capture_request *q, int fd, si
 
 	int en;
 
+	*step = "write";
+	errno = l->out.failed ? l->out.failed : EBADF;
+	if (!l->opened)
+		return -1;
 	*step = "too many interfaces";
 	errno = ENFILE;
-	if (l->count == MOST || !l->opened)
+	if (l->count == MOST)
 		return -1;
 	*step = "memory of the ring";
 	s->ring = mmap(NULL, (size_t)q->block_size * q->blocks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -345,13 +371,13 @@ static int comment(struct loop *l, const struct nslua_capture_request *q, size_t
 	uint16_t head[2] = { 1, (uint16_t)len };
 
 	errno = ENOSPC;
-	if (len > 65535 || l->notes_used + whole > NOTES)
+	if (len > 65535 || l->notes_used + whole > NOTES || l->marked == MARKS)
 		return -1;
 	memcpy(l->notes + l->notes_used, head, sizeof(head));
 	memcpy(l->notes + l->notes_used + 4, l->payload, len);
 	memset(l->notes + l->notes_used + 4 + len, 0, padding);
 	l->notes_used += whole;
-	l->notes_from = q->now;
+	l->marks[l->marked++] = (struct mark){ q->now, l->notes_used };
 	return 0;
 }
 
@@ -405,7 +431,7 @@ static int serve(struct loop *l, const struct nslua_capture_request *q, const in
 	case CAPTURE_BLOCK:
 		*step = "pcapng";
 		errno = ENOSPC;
-		rc = nslua_captureout_head(&l->out, l->payload, len);
+		rc = l->opened ? nslua_captureout_head(&l->out, l->payload, len) : -1;
 		flush(l);
 		break;
 	case CAPTURE_COMMENT:

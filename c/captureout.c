@@ -25,7 +25,7 @@ static int open_next(struct nslua_captureout *o)
 	while ((number /= 10) != 0);
 	while (d > 0)
 		name[n++] = digits[--d];
-	strcpy(name + n, o->after);
+	memcpy(name + n, o->after, strlen(o->after) + 1);
 	o->fd = openat(o->folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (o->fd < 0)
 		return -1;
@@ -66,12 +66,15 @@ int nslua_captureout_open(struct nslua_captureout *o, const struct nslua_capture
 uint8_t *nslua_captureout_room(struct nslua_captureout *o, size_t len)
 {
 	uint8_t *at = o->buffer + o->used;
-	struct iovec *last = o->count ? &o->parts[o->count - 1] : NULL;
+	struct iovec *next = o->parts + o->count;
 
-	if (last && (uint8_t *)last->iov_base + last->iov_len == at)
-		last->iov_len += len;
-	else
-		o->parts[o->count++] = (struct iovec){ at, len };
+	if (o->count && (uint8_t *)next[-1].iov_base + next[-1].iov_len == at) {
+		next[-1].iov_len += len;
+	} else {
+		next->iov_base = at;
+		next->iov_len = len;
+		o->count++;
+	}
 	o->used += len;
 	o->total += len;
 	return at;

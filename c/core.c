@@ -141,6 +141,7 @@ static const struct {
 	{ "foreign", nslua_open_foreign },
 	{ "wire", nslua_open_wire },
 	{ "capture", nslua_open_capture },
+	{ "perf", nslua_open_perf },
 	{ "census", nslua_open_census },
 	{ "packet", nslua_open_packet },
 	{ "echo", nslua_open_echo },

@@ -60,6 +60,7 @@ int nslua_open_foreign(lua_State *L);   /* foreign.c */
 int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_capture(lua_State *L);   /* capture.c */
 int nslua_pcap_compile(lua_State *L);   /* pcapfilter.c */
+int nslua_open_perf(lua_State *L);      /* perf.c */
 int nslua_open_census(lua_State *L);    /* census.c */
 int nslua_open_packet(lua_State *L);    /* packet.c, datagram.c */
 int nslua_open_echo(lua_State *L);      /* echo.c, ping.c, pingloop.c */

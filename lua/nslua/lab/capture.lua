@@ -25,8 +25,20 @@ function M.link_of(lab, value, call)
       value = { one, other }
     end
   end
+  if type(value) == "string" then
+    for _, plan in ipairs(lab.plan.links) do
+      local n, link = 1, plan.name == value and lab:link(plan.ends[1].node, plan.ends[2].node)
+      while link and link.name ~= value do
+        n = n + 1
+        link = lab:link(plan.ends[1].node, plan.ends[2].node, n)
+      end
+      if link then
+        return link
+      end
+    end
+  end
   if type(value) ~= "table" then
-    return lab:link(value)
+    errors.misuse("%s: a link, its name, or { \"h1\", \"r1\" } expected, got %s", call, tostring(value))
   end
   for i = 1, 2 do
     local name = nodename.of(value[i], call)

@@ -3,6 +3,7 @@
 local addressing = require "nslua.lab.addressing"
 local check = require "nslua.check"
 local build = require "nslua.lab.build"
+local captures = require "nslua.lab.capture"
 local errors = require "nslua.error"
 local expectation = require "nslua.lab.expectation"
 local fault = require "nslua.lab.fault"
@@ -18,6 +19,7 @@ local settings = require "nslua.lab.settings"
 local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
 local topologies = require "nslua.lab.topology"
+local witness = require "nslua.lab.witness"
 
 local M = {}
 
@@ -34,7 +36,7 @@ local Lab = { __name = "nslua.Lab" }
 local methods = {}
 M.methods = methods
 
-local optional = { hub = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true }
+local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true }
 
 function Lab:__index(key)
   local method = methods[key]
@@ -109,16 +111,26 @@ function methods:to_shell(options)
   end, options)
 end
 
----Raise unless one node reaches another, or does so within a time: `lab:expect{ "h1", "h2", rtt = "30ms", within = 5 }`.
----@param t nslua.lab.Expectation
----@return table result  of the probe that was as expected
+---Raise unless one node reaches another, or does so within a time: `lab:expect{ "h1", "h2", rtt = "30ms", within = 5 }`. Or, where `link` or `node`
+---says where, unless such a packet goes by: `lab:expect{ link = { "h1", "r1" }, tcp = { flags = "S" }, within = 2, when = function() ... end }`. The
+---error says what was seen instead, why the kernel dropped packets, and what is wrong at the nodes.
+---@param t nslua.lab.Expectation|nslua.lab.PacketExpectation
+---@return table result  of the probe that was as expected; or the first such packet, and then a list of all
 function methods:expect(t)
+  if witness.is(t) then
+    return witness.expect(self, t)
+  end
   return expectation.expect(self, t)
 end
 
----Raise if one node reaches another, now or at any time while it is looked at: `lab:never{ "h1", "h2", tcp = 80, during = 1 }`.
----@param t nslua.lab.Expectation
+---Raise if one node reaches another, now or at any time while it is looked at: `lab:never{ "h1", "h2", tcp = 80, during = 1 }`. Or if
+---such a packet goes by: `lab:never{ link = { "r1", "h2" }, icmp = true, during = 1 }`.
+---@param t nslua.lab.Expectation|nslua.lab.PacketExpectation
 function methods:never(t)
+  if witness.is(t) then
+    witness.never(self, t)
+    return
+  end
   expectation.never(self, t)
 end
 
@@ -127,6 +139,21 @@ end
 ---@return nslua.lab.Traffic[]  in the order of the flows
 function methods:traffic(flows)
   return require("nslua.lab.traffic").many(self, flows)
+end
+
+---Watch for packets, before something is done: `local w <close> = lab:watch{ link = { "h1", "r1" }, tcp = { flags = "S" } }`, then
+---`w:expect{ within = 2 }`, `w:never()` or `w:packets()`.
+---@param t nslua.lab.PacketExpectation
+---@return nslua.lab.Witness
+function methods:watch(t)
+  return witness.watch(self, t)
+end
+
+---Capture packets: of all interfaces of every node, or of some nodes or links, into one file or as values. It ends with the lab.
+---@param options? nslua.lab.CaptureOptions
+---@return nslua.Capture
+function methods:capture(options)
+  return captures.begin(self, options)
 end
 
 ---Break something, as it breaks in life: `lab:fault("no_forwarding", "r1")`. fault:mend() repairs it, and so does leaving its block (<close>).
@@ -194,6 +221,7 @@ function methods:close()
   if rawget(self, "closed") then
     return true
   end
+  captures.finish(self)
   self.closed = true
   local fine, failed = pcall(services.close_all, self)
   failed = not fine and failed

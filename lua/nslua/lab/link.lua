@@ -117,6 +117,17 @@ function Link:change(t)
   return self
 end
 
+---Capture packets at both its ends. See lab:capture.
+---@param options? nslua.CaptureOptions
+---@return nslua.Capture
+function Link:capture(options)
+  local all = { links = { self } }
+  for key, value in pairs(options or {}) do
+    all[key] = value
+  end
+  return self.lab:capture(all)
+end
+
 ---What has passed and what has not, in each direction: sent, bytes, lost, duplicated, corrupted, reordered, dropped, queued.
 ---@return { to: table, from: table }
 function Link:counters()

@@ -7,7 +7,7 @@ local errors = require "nslua.error"
 local M = {}
 
 -- Instructions: { code, jump if true, jump if false, k }; jumps are labels until the end.
-local LDW, LDH, LDB, LDHX, LDBX, MSH, JEQ, JGT, JGE, JSET, RET, AND = 0x20, 0x28, 0x30, 0x48, 0x50, 0xb1, 0x15, 0x25, 0x35, 0x45, 0x06, 0x54
+local LDW, LDH, LDB, LDHX, MSH, JEQ, JGT, JGE, JSET, RET, AND = 0x20, 0x28, 0x30, 0x48, 0xb1, 0x15, 0x25, 0x35, 0x45, 0x06, 0x54
 local NET, LL, ANCILLARY = -0x100000, -0x200000, -0x1000
 local PROTOCOL, PKTTYPE, VLAN_TAG, VLAN_PRESENT = ANCILLARY + 0, ANCILLARY + 4, ANCILLARY + 44, ANCILLARY + 48
 local LENGTH = 0x80 -- ld len

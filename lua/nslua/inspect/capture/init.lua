@@ -4,6 +4,7 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local filters = require "nslua.inspect.capture.filter"
+local headers = require "nslua.inspect.capture.headers"
 local inside = require "nslua.inside"
 local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
@@ -15,6 +16,10 @@ local stdio = require "nslua.stdio"
 local units = require "nslua.units"
 
 local M = {}
+
+---The fields that each header of a packet may have: `fields.tcp.flags` is true.
+---@type table<string, table<string, true>>
+M.fields = headers.fields
 
 local PACKET, RAW_SOCKET = 17, 3 -- AF_PACKET, SOCK_RAW
 local SNAPLEN = 262144
@@ -129,6 +134,8 @@ local function output_of(options)
   elseif type(file) == "string" then
     local fd, message, errno = core.fd.open(file, "w")
     return errors.check("capture", { detail = file }, fd, message, errno), {}, true
+  elseif type(file) == "table" and type(file.pollfd) == "function" then -- a program's standard input
+    return file:pollfd(), {}, false
   elseif file then
     return stdio.number("capture", "file", file), {}, false
   end
@@ -159,7 +166,11 @@ local function socket_of(self, interface, socket, block, blocks, wait)
     if programs[key] == nil then
       programs[key] = filters.compile("capture", options.filter or "", key, options.snaplen or SNAPLEN, self.hosts)
     end
-    checked(core.capture.filter(socket, programs[key]))
+    local ok, message, errno = core.capture.filter(socket, programs[key])
+    if not ok and errno == core.errno.ENOMEM then
+      errors.raise { call = "capture", errno = errno, detail = "filter", hint = "it is longer than net.core.optmem_max has room for" }
+    end
+    checked(ok, message, errno)
   end
   checked(core.capture.ring(socket, block, blocks, wait, interface.kind == "loopback"))
   if options.promiscuous then
@@ -449,7 +460,8 @@ function Capture:pollfd()
   return self.state.event:number()
 end
 
-function Capture:events()
+---@return "r"
+function Capture.events()
   return "r"
 end
 
@@ -461,6 +473,24 @@ end
 
 function Capture:__tostring()
   return ("capture of %d interfaces%s"):format(#self.interfaces, self.state.gone and " (closed)" or self.result and " (stopped)" or "")
+end
+
+---@class nslua.capture.Drops
+---@field read fun(self): nslua.capture.Drop[], integer
+---@field close fun(self): true
+
+---Hear from now on of every packet that the kernel of this machine drops, and why: needs root, and leaves nothing behind.
+---@return nslua.capture.Drops?
+---@return string? why  there is none
+function M.drops()
+  return require("nslua.inspect.capture.drops").open()
+end
+
+---Their reasons and counts as lines of text.
+---@param list nslua.capture.Drop[]
+---@return string[]
+function M.drop_lines(list)
+  return require("nslua.inspect.capture.drops").lines(list)
 end
 
 -- Of handles, and files -----------------------------------------------------------------------------------------------------------

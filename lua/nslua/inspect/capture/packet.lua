@@ -1,8 +1,10 @@
 -- A captured packet as a value: what the capture knows of it, and the fields of its headers, decoded when first asked for.
 
+local headers_of = require "nslua.inspect.capture.headers"
+
 local M = {}
 
----@class nslua.capture.Packet: nslua.packet
+---@class nslua.capture.Packet
 ---@field time number          seconds since 1970
 ---@field nanoseconds integer  the same, exactly
 ---@field interface string     "h1:eth0"
@@ -20,7 +22,7 @@ function Packet:__index(key)
   local headers = rawget(self, "headers")
   if not headers then
     local kind = kinds[self.link_type]
-    headers = kind and require("nslua.packet").decode(self.bytes, kind) or {}
+    headers = kind and headers_of.decode(self.bytes, kind) or {}
     rawset(self, "headers", headers)
   end
   return headers[key]
