@@ -333,6 +333,15 @@ describe("examples:", function()
       .. "ok 3 %- a router that does not forward is noticed\nok 4 %- wireguard is there.*\n1..4\n# [34] passed, 0 failed, [01] skipped$", out)
   end)
 
+  example("23-capture", function(out)
+    assert.matches("^%d+ packets at 4 interfaces, 0 dropped\n", out)
+    assert.matches("\n%S+ h1:eth0 > IP 10%.%S+ > 10%.%S+%.80: TCP %[S%], seq %d+, win %d+, length 0, 74 bytes\n", out)
+    assert.matches("\n%S+ r1:eth0 > IP 10%.%S+%.80 > 10%.%S+: TCP %[R[A.]*%]", out)
+    assert.matches("\na SYN to port 443 arrived with a TTL of 63\n", out)
+    assert.matches("\n[^\n]*lab.expect: no such packet on h1:eth0 %-%- r1:eth0 within 0.1 seconds: from h2, icmp\nseen on", out)
+    assert.matches("\n  r1: eth1 is down\n", out)
+  end)
+
   it("there is a spec for each, and each says how it is used, what it prints and what it needs", function()
     local source = assert(io.open "spec/examples_spec.lua"):read "a"
     for name in h.sh("ls examples"):gmatch "[^\n]+" do

@@ -5,7 +5,6 @@
 -- ether, tcp, udp, sctp, icmp, icmp6, ip, ip6, arp, vlan, less, greater, inbound, outbound, src, dst, and, or, not. Nothing is needed in a
 -- container, nothing is left behind.
 
-local core = require "nslua.core"
 local errors = require "nslua.error"
 local host = require "nslua.host"
 local options = require "nslua.command.cli.options"
@@ -49,18 +48,6 @@ local function safe(text)
   return require("nslua.command.cli.columns").safe(text)
 end
 
--- "web" is a name of ip netns, else a container; all else says what it is.
-local function open(word)
-  local ns = require "nslua"
-  if word:find "[:/]" or word:find "^%d+$" then
-    return ns.netns.open(word:find "^%d+$" and math.tointeger(tonumber(word)) or word)
-  elseif core.file.stat("/run/netns/" .. word) then
-    return ns.netns.open(word)
-  end
-  local found <close> = ns.container.find(word)
-  return ns.netns.open(found.engine .. ":" .. found.container)
-end
-
 -- { label, handle } of what a word stands for.
 local function spaces_of(word, out)
   local ns = require "nslua"
@@ -79,7 +66,7 @@ local function spaces_of(word, out)
       out[#out + 1] = { node.node_name, node }
     end
   else
-    out[#out + 1] = { word, open(word) }
+    out[#out + 1] = { word, require("nslua.command.cli.place").open(word) }
   end
 end
 
@@ -175,13 +162,14 @@ local function run(o)
     spaces_of(word, spaces)
   end
   local capture <close> = require("nslua").capture.many(spaces, all)
-  if not o.quiet then
-    io.stderr:write("nslua capture: ", listen_text(capture, spaces), "\n")
-  end
-  local print_packet = not all.file and printer(o)
+  local print_packet, said = not all.file and printer(o), o.quiet
   host.loop(function(interrupted) -- Ctrl-C ends it as it is to be ended
     if interrupted then
       return false
+    elseif not said then
+      said = true
+      io.stderr:write("nslua capture: ", listen_text(capture, spaces), "\n")
+      return true
     elseif print_packet then
       local p = capture:next()
       if p then

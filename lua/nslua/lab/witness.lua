@@ -17,7 +17,7 @@ local KEPT = 200 -- of those that were no match
 ---@field node? string|nslua.lab.Node  where: every interface of a node
 ---@field from? string|nslua.lab.Node  it is the source of the packet
 ---@field to? string|nslua.lab.Node    it is the destination
----@field tcp? boolean|table       fields of a header, as ns.packet gives them: { flags = "S", dport = 80 }; true: there is one. A value is equal, one
+---@field tcp? boolean|table       fields of a header, as a packet has them: { flags = "S", dport = 80 }; true: there is one. A value is equal, one
 ---of a list, or a function that says yes; a node's name is its addresses. The same with eth, arp, ip, ip6, icmp, icmp6, udp, dns
 ---@field where? fun(p: nslua.capture.Packet): boolean
 ---@field filter? string           what is captured at all, in the words of pcap-filter(7)
@@ -283,12 +283,7 @@ local function fail(self, call, text)
   errors.raise { call = call, message = table.concat(lines, "\n"), packets = list, drops = dropped, state = state }
 end
 
----Raise unless such a packet has gone by since the watch began, or does so within a time.
----@param t? { within: number|string?, count: integer? }
----@return nslua.capture.Packet first
----@return nslua.capture.Packet[] all
-function Witness:expect(t, call)
-  call = call or "watch.expect"
+local function expect(self, t, call)
   check.options(call, t or {}, { within = "number|string", count = "1-1000000" })
   local count = t and t.count or self.said.count or 1
   local within = units.duration(t and t.within or self.said.within or 2, call .. ": within")
@@ -312,10 +307,7 @@ function Witness:expect(t, call)
   return self.found[1], self.found
 end
 
----Raise if such a packet has gone by since the watch began, or does so during a time.
----@param t? { during: number|string? }
-function Witness:never(t, call)
-  call = call or "watch.never"
+local function never(self, t, call)
   check.options(call, t or {}, { during = "number|string" })
   local deadline = core.fd.clock() + units.duration(t and t.during or self.said.during or 0, call .. ": during")
   catch_up(self)
@@ -333,6 +325,20 @@ function Witness:never(t, call)
   if self.found[1] then
     fail(self, call, ("there is such a packet on %s: %s"):format(self.place, described(self.said)))
   end
+end
+
+---Raise unless such a packet has gone by since the watch began, or does so within a time.
+---@param t? { within: number|string?, count: integer? }
+---@return nslua.capture.Packet first
+---@return nslua.capture.Packet[] all
+function Witness:expect(t)
+  return expect(self, t, "watch.expect")
+end
+
+---Raise if such a packet has gone by since the watch began, or does so during a time.
+---@param t? { during: number|string? }
+function Witness:never(t)
+  never(self, t, "watch.never")
 end
 
 ---Those that were meant, until now.
@@ -359,25 +365,27 @@ function M.is(t)
   return type(t) == "table" and (t.link ~= nil or t.node ~= nil)
 end
 
-local function once(lab, t, call, method, words_of)
+local function once(lab, t, call, fn)
   local witness <close> = M.watch(lab, t, call)
   if t.when then
     t.when()
   end
-  return witness[method](witness, words_of, call)
+  return fn(witness, nil, call)
 end
 
+---@package
 ---@param lab nslua.Lab
 ---@param t nslua.lab.PacketExpectation
 ---@return nslua.capture.Packet, nslua.capture.Packet[]
 function M.expect(lab, t)
-  return once(lab, t, "lab.expect", "expect")
+  return once(lab, t, "lab.expect", expect)
 end
 
+---@package
 ---@param lab nslua.Lab
 ---@param t nslua.lab.PacketExpectation
 function M.never(lab, t)
-  once(lab, t, "lab.never", "never")
+  once(lab, t, "lab.never", never)
 end
 
 return M

@@ -544,16 +544,7 @@ function M.many(list, options)
 end
 
 ---Methods of handles; the composition root hands them down.
-M.methods = {}
-
----Capture packets of this namespace's interfaces, into a file or as values. It runs in a process of its own until `stop`, `close`, or the end of
----the script.
----@param self nslua.Netns
----@param options? nslua.CaptureOptions
----@return nslua.Capture
-function M.methods.capture(self, options)
-  return M.many({ self }, options)
-end
+M.methods = require "nslua.inspect.capture.method"
 
 ---@class nslua.capture.Recording
 ---@field each fun(self): fun(): nslua.capture.Packet?

@@ -14,6 +14,15 @@ local M = {}
 ---@field length integer       bytes on the network; where segmentation is the device's, of what will be many packets
 ---@field bytes string         what was captured of it
 ---@field comments string[]?
+---@field eth? table    { src, dst, type }
+---@field vlan? table   { id, priority }, of the first tag
+---@field arp? table    { op = "request"|"reply", sender, sender_ip, target, target_ip }
+---@field ip? table     { src, dst, tos, length, id, ttl, protocol, dont_fragment, more_fragments, fragment_offset }
+---@field ip6? table    { src, dst, tos, length, ttl, flow, protocol }
+---@field icmp? table   { type, code, name, id, seq }; icmp6 the same
+---@field tcp? table    { sport, dport, seq, ack, flags = "SA", window, payload_length }
+---@field udp? table    { sport, dport, length }
+---@field dns? table    { id, response, rcode, answers, name, type }
 local Packet = { __name = "nslua.capture.Packet" }
 
 local kinds = { [1] = "ethernet", [101] = "ip" }
