@@ -210,6 +210,27 @@ a.link:delete(a.link:get "eth0")
     end
   end)
 
+  it("shows each route of a batch of many alike", function()
+    if not able then
+      return pending(why)
+    end
+    local _, trace = traced [[
+local a <close> = ns.netns.add("red", { lo = true })
+pcall(a.batch, a, function()
+  for i = 1, 4 do
+    a.route:add{ ("10.1.%d.0/24"):format(i), dev = "lo", metric = 7 }
+  end
+  a.route:add{ "10.1.2.0/24", dev = "lo", metric = 7 }
+  a.route:add{ "10.1.9.0/24", dev = "lo", table = 100 }
+end)
+]]
+    for i = 1, 4 do
+      assert.truthy(trace:find(("\nip %%-n red route add 10.1.%d.0/24 dev lo [^\n]*metric 7[^\n]*   # [^\n]*ok\n"):format(i)), trace)
+    end
+    assert.truthy(trace:find "\n# ip %-n red route add 10.1.2.0/24 dev lo [^\n]*   # EEXIST[^\n]+\n", trace)
+    assert.truthy(trace:find "\nip %-n red route add 10.1.9.0/24 dev lo [^\n]*table 100[^\n]*   # ok", trace)
+  end)
+
   it("shows what only reads where it is asked to, as comments", function()
     if not able then
       return pending(why)
@@ -219,11 +240,14 @@ local a <close> = ns.netns.add "red"
 a.link:list{ kind = "veth" }
 a.route:list{ table = "main" }
 a.address:list{ dev = "lo" }
+pcall(a.address.list, a.address, { dev = "none" })
+a.route:list{ family = "inet6" }
 a.rule:list{ family = "inet" }
 pcall(a.route.lookup, a.route, { "10.1.2.3", mark = 5 })
 a:sysctl "net.ipv4.ip_forward"
 ]], { all = true })
-    for _, line in ipairs { "link show type veth", "route show table main", "address show dev lo", "rule show",
+    for _, line in ipairs { "link show type veth", "route show table main", "address show dev lo", "rule show", "link show dev lo",
+      "link show dev none", "%-6 route show table all",
       "route get 10.1.2.3 mark 5" } do
       assert.truthy(trace:find("\n# ip %-n red " .. line .. "   # [%d.]+ ms [^\n]+\n"), line .. "\n" .. trace)
     end

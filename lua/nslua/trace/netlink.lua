@@ -75,6 +75,7 @@ local function context_of(nl, space, seen)
     elseif seen and seen[index] then
       return seen[index]
     end
+    require "nslua.rtnl.link" -- it has the schema
     local S = schema.compile "link"
     local row = raw.get(nl, GETLINK, S:encode { index = index, ext_mask = SKIP_STATS }, S)
     return row and row.name or ("if%.0f"):format(index) -- ip(8) reads that as an index
@@ -253,10 +254,22 @@ local function request(nl, kind, flags, payload, ...)
   return replies, message, errno, extack
 end
 
+-- What an entry of a batch sends: one payload, several, or those that are alike.
+local function payloads(entry)
+  if type(entry) ~= "userdata" then
+    return type(entry) == "table" and entry or { entry }
+  end
+  local list = {}
+  for i = 1, #entry do
+    list[i] = entry:get(i)
+  end
+  return list
+end
+
 local function batch(nl, requests, ...)
   local space, lines, seen = space_of(nl), {}, {}
   for _, r in ipairs(requests) do
-    for _, payload in ipairs(type(r[3]) == "table" and r[3] or { r[3] }) do
+    for _, payload in ipairs(payloads(r[3])) do
       lines[#lines + 1] = space and render(nl, space, seen, r[1], r[2], payload) or protocol_line(nl, r[1], payload, r)
     end
   end
@@ -294,15 +307,33 @@ local function get(nl, kind, payload, ...)
   return row, message, errno, extack
 end
 
-local function dump(nl, kind, flags, payload, ...)
-  local began = core.fd.clock()
-  local rows, message, errno, extack = raw.dump(nl, kind, flags, payload, ...)
-  if out.all then
-    local space, time = space_of(nl), core.fd.clock() - began
-    local line = space and render(nl, space, nil, kind, 0, payload) or protocol_line(nl, kind, payload)
-    out.comment(line.text, ("%s %s"):format(out.time(time), rows and "ok" or out.failure(errno, message, extack and extack.message)))
+local function many(how)
+  return function(nl, kind, flags, payload, ...)
+    local began = core.fd.clock()
+    local rows, message, errno, extack = raw[how](nl, kind, flags, payload, ...)
+    if out.all then
+      local space, time = space_of(nl), core.fd.clock() - began
+      local line = space and render(nl, space, nil, kind, 0, payload) or protocol_line(nl, kind, payload)
+      out.comment(line.text, ("%s %s"):format(out.time(time), rows and "ok" or out.failure(errno, message, extack and extack.message)))
+    end
+    return rows, message, errno, extack
   end
-  return rows, message, errno, extack
+end
+
+-- As a get shows it.
+local function index(nl, name)
+  local began = core.fd.clock()
+  local found, message, errno, extack = raw.index(nl, name)
+  local space = out.all and space_of(nl)
+  if space then
+    local time, link = core.fd.clock() - began, require "nslua.rtnl.link"
+    local line = render(nl, space, nil, link.get, 0, (link.schema or require("nslua.rtnl.verbs").schema(link)):encode { name = name }, true)
+    if found == false then
+      errno, message = core.errno.ENODEV, "netlink: No such device"
+    end
+    out.comment(line.text, ("%s %s"):format(out.time(time), found and "ok" or out.failure(errno, message, extack and extack.message)))
+  end
+  return found, message, errno, extack
 end
 
 -- Note what is asked for before it is sent.
@@ -328,8 +359,10 @@ function M.start()
       known[nl] = from
       local methods = getmetatable(nl).__index
       if not raw then
-        raw = { request = methods.request, batch = methods.batch, get = methods.get, dump = methods.dump }
-        methods.request, methods.batch, methods.get, methods.dump = request, batch, get, dump
+        raw = {}
+        for name, traced in pairs { request = request, batch = batch, get = get, dump = many "dump", list = many "list", index = index } do
+          raw[name], methods[name] = methods[name], traced
+        end
       end
     end
     return nl, message, errno
