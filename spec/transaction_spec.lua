@@ -187,6 +187,61 @@ describe("transaction", function()
     end)
   end)
 
+  it("takes back routes of IPv6, of nexthop objects, and those behind another, in their order", function()
+    a.nexthop:add { id = 1, via = "10.0.0.2", dev = "v0" }
+    a.route:add { "10.6.0.0/16", nhid = 1 }
+    for i = 3, 5 do
+      a.route:append { "10.8.0.0/16", via = "10.0.0." .. i }
+    end
+    a.route:add { "fd01::/64", via = "fd00::2", metric = 5 }
+    a.route:add { "default", via = "fd00::2" }
+    undone(function()
+      a.route:replace { "10.6.0.0/16", via = "10.0.0.3" }
+      a.route:append { "10.8.0.0/16", via = "10.0.0.6" }
+      a.route:delete { "10.8.0.0/16", via = "10.0.0.3" }
+    end)
+    undone(function()
+      a.route:replace { "fd01::/64", via = "fd00::3" }
+      a.route:replace { "default", via = "fd00::3" }
+      a.route:delete { "default", family = "inet6" }
+    end)
+    undone(function()
+      a.nexthop:delete(1)
+    end)
+    assert.matches("10%.0%.0%.3.*10%.0%.0%.4.*10%.0%.0%.5", (rtnl.inside(a, "ip route show 10.8.0.0/16")))
+  end)
+
+  it("takes back what is told of a link by its flags, and what a port loses with its bridge", function()
+    a.link:add { name = "br0", kind = "bridge", address = "02:00:00:00:00:99", up = true }
+    a.link:change("v0", { master = "br0" })
+    a.link:change("v0", { port = { cost = 33, hairpin = true, learning = false } })
+    a.fdb:add { "02:00:00:00:00:aa", dev = "v0", master = true, state = "static" }
+    undone(function()
+      a.link:change("v0", { arp = false, multicast = false, allmulticast = true, address = "02:00:00:00:00:98" })
+    end)
+    assert.same({ "10.0.0.7" }, { a.neighbour:list { state = "permanent" }[1].dst })
+    undone(function()
+      a.link:change("v0", { master = false })
+    end)
+    assert.equal("static", a.fdb:list({ "02:00:00:00:00:aa" })[1].state)
+  end)
+
+  it("keeps the order of addresses and of rules, and labels after a rename", function()
+    a.address:add { "10.0.0.11/24", dev = "v0", label = "v0:x" }
+    a.address:add { "10.0.0.12/24", dev = "v0" }
+    a.rule:add { from = "10.1.0.0/16", table = 101, priority = 77 }
+    local function order()
+      return rtnl.inside(a, "ip -o -4 addr show dev v0") .. rtnl.inside(a, "ip rule")
+    end
+    local before = order()
+    undone(function()
+      a.link:change("v0", { name = "w0" })
+      a.address:delete { "10.0.0.11/24", dev = "w0" }
+      a.rule:delete { from = "10.0.0.0/8" }
+    end)
+    assert.equal(before, order())
+  end)
+
   it("takes back rules and neighbours", function()
     undone(function()
       a.rule:add { to = "10.3.0.0/16", table = 101, priority = 78 }

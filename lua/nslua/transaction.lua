@@ -11,7 +11,7 @@ local M = {}
 
 ---@class nslua.Transaction
 ---@field handles table<table, true>  the namespaces it is about
----@field undo { call: string, fn: fun() }[]  how to take back what was done, in the order it was done in
+---@field undo { call: string, fn: fun(), settled: (fun(): boolean)? }[]  how to take back what was done, in the order it was done in
 ---@field guard any         takes back at the end of the program, should os.exit end it
 ---@field busy boolean?    a verb is running: what it calls in turn is part of it
 ---@field outer nslua.Transaction?
@@ -40,17 +40,26 @@ local function roll_back(self, from)
     self.undo[i] = nil
     local results = within(self, step.fn)
     if not results[1] then
-      failed[#failed + 1] = { call = step.call, error = results[2] }
+      failed[#failed + 1] = { call = step.call, error = results[2], settled = step.settled }
     end
   end
-  return failed
+  local out = {}
+  for _, f in ipairs(failed) do
+    -- what could not be made then may have come back with what an earlier operation had taken away
+    local settled = f.settled and within(self, f.settled)
+    if not (settled and settled[1] and settled[2]) then
+      out[#out + 1] = f
+    end
+    f.settled = nil
+  end
+  return out
 end
 
 -- A signal in the middle of these would leave something that nobody takes back.
 local hold, release = core.process.hold, core.process.release
 
-local function note(self, call, fn)
-  self.undo[#self.undo + 1] = { call = call, fn = fn }
+local function note(self, call, fn, settled)
+  self.undo[#self.undo + 1] = { call = call, fn = fn, settled = settled }
   local guard = {} -- younger than every handle and socket: finalizers run from the youngest to the oldest
   guard.proxy = owned.at_collection(function()
     if self.guard == guard then
@@ -70,7 +79,7 @@ local function carry_out(self, call, undo, useful, fn, ...)
   elseif undo then
     note(self, call, function()
       undo(results[2])
-    end)
+    end, inverse.settled[undo])
   end
   return results
 end
@@ -202,7 +211,7 @@ local function run(self, fn)
   end
   if results[1] and outer then
     for _, step in ipairs(self.undo) do
-      note(outer, step.call, step.fn)
+      note(outer, step.call, step.fn, step.settled)
     end
   end
   return results, failed

@@ -461,9 +461,17 @@ end
 
 -- What the kernel tells of a route and refuses, or takes for something else, when it is made.
 function route.restored(message)
+  local info = message.cacheinfo
+  message.expires_left = info and info.expires and info.expires > 0 and math.ceil(info.expires / USER_HZ) or nil
   message.flags, message.cacheinfo = { onlink = message.flags and message.flags.onlink or nil }, nil
   for _, hop in ipairs(message.multipath or {}) do
     hop.flags = { onlink = hop.flags and hop.flags.onlink or nil }
+  end
+  if message.nhid then -- its object says where packets go
+    message.flags.onlink = nil
+    for _, word in ipairs { "dev_index", "gateway", "via_bytes", "via_other", "multipath", "encap_type", "encap" } do
+      message[word] = nil
+    end
   end
 end
 
