@@ -356,6 +356,7 @@ build = {
     ["nslua.rtnl.nsid"] = "lua/nslua/rtnl/nsid.lua",
     ["nslua.rtnl.prefix"] = "lua/nslua/rtnl/prefix.lua",
     ["nslua.rtnl.psched"] = "lua/nslua/rtnl/psched.lua",
+    ["nslua.rtnl.putback"] = "lua/nslua/rtnl/putback.lua",
     ["nslua.rtnl.qdisc"] = "lua/nslua/rtnl/qdisc.lua",
     ["nslua.rtnl.qdisc_kind.codel"] = "lua/nslua/rtnl/qdisc_kind/codel.lua",
     ["nslua.rtnl.qdisc_kind.distribution"] = "lua/nslua/rtnl/qdisc_kind/distribution.lua",
