@@ -231,10 +231,15 @@ describe("nexthops", function()
     assert.is_false(ok)
     assert.is_truthy(tostring(e):find "no$", tostring(e))
     assert.equal(before, (rtnl.inside(a, "ip -d nexthop"):gsub("unbalanced_time %S+", "")))
+    a.route:add { "10.77.0.0/16", nhid = 2 }
+    local routes = rtnl.inside(a, "ip route")
     ok, e = pcall(a.transaction, a, function()
-      a.nexthop:delete(2)
+      a.nexthop:delete(2) -- with the route, and out of the group
+      error "no"
     end)
     assert.is_false(ok)
-    assert.matches("which routes or groups name, has no inverse", tostring(e))
+    assert.is_nil(e.rollback)
+    assert.equal(before, (rtnl.inside(a, "ip -d nexthop"):gsub("unbalanced_time %S+", "")))
+    assert.equal(routes, (rtnl.inside(a, "ip route")))
   end)
 end)

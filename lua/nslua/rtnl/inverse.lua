@@ -494,7 +494,7 @@ end
 ---@return (fun(self: nslua.Collection, call: string, ...): fun(row: any)?, boolean?)?  the function for afterwards; whether it is of
 ---use where the verb failed
 function M.of(object, verb)
-  local mine = own[object.name] or object.inverses
+  local mine = own[object.name] and own[object.name][verb] and own[object.name] or object.inverses
   if object.name == "link" and verb == "delete" then
     return nil -- addresses, routes, the other end: too much goes with it
   end

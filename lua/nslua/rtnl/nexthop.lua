@@ -328,22 +328,6 @@ function nexthop.restored(message)
   end
 end
 
-nexthop.inverses = {}
-
-function nexthop.inverses.delete(self, call, key)
-  local id = key_words(call, key).id
-  local used = require("nslua.rtnl").collection(self.handle, "route"):list({ nhid = id })[1]
-  for row in self:each { groups = true } do
-    for _, member in ipairs(row.group) do
-      used = used or member.id == id
-    end
-  end
-  if used then
-    errors.misuse("%s of %d, which routes or groups name, has no inverse: it cannot stand in a transaction", call, id)
-  end
-  return require("nslua.rtnl.inverse").general.delete(self, call, key)
-end
-
 nexthop.unchecked = {}
 
 function nexthop.identity(_, t, call)
