@@ -193,6 +193,7 @@ int nslua_netlink_batch(lua_State *L)
 {
 	struct batch *b;
 	uint8_t *out;
+	size_t room = 0;
 	int most, type, flags;
 	struct at at = { 0, 0, 1 };
 	const char *payload;
@@ -206,7 +207,6 @@ int nslua_netlink_batch(lua_State *L)
 	most = s->rcvbuf / ANSWER_COST;
 	most = most < 1 ? 1 : most > MOST ? MOST : most;
 	b = lua_newuserdatauv(L, sizeof(*b), 0);
-	out = lua_newuserdatauv(L, BYTES, 0);
 	b->L = L;
 	b->s = s;
 	b->deadline = deadline;
@@ -218,8 +218,10 @@ int nslua_netlink_batch(lua_State *L)
 	for (; fetch(L, &at, &type, &flags, &payload, &len); step(&at)) {
 		luaL_argcheck(L, NLMSG_ALIGN(NLMSG_LENGTH(len)) <= BYTES, 2, "a request longer than 64 KiB");
 		luaL_argcheck(L, !(flags & NLM_F_ECHO), 2, "no echo in a batch");
+		room += NLMSG_ALIGN(NLMSG_LENGTH(len));
 		lua_pop(L, 1);
 	}
+	out = lua_newuserdatauv(L, room < BYTES ? room + 1 : BYTES, 0); /* most batches are small: no garbage for the collector */
 	at = (struct at){ 0, 0, 1 };
 	more = fetch(L, &at, &type, &flags, &payload, &len);
 	while (more) {

@@ -179,22 +179,29 @@ struct file_errand {
 };
 _Static_assert(sizeof(struct file_errand) <= VISIT_ARG && sizeof(struct socket_errand) <= VISIT_ARG, "an argument of work() fits");
 
+static int write_inside(const char *path, const char *text, size_t len, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW), en;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	/* Written inside: some handlers of /proc/sys look at the writer's namespace. */
+	n = write(fd, text, len);
+	en = errno;
+	close(fd);
+	errno = n < 0 ? en : EIO;
+	return n == (ssize_t)len ? 0 : -1;
+}
+
 static int open_file(void *arg)
 {
 	struct file_errand *f = arg;
-	ssize_t n;
-	int en;
 
+	if (f->text)
+		return write_inside(f->path, f->text, f->len, f->flags);
 	f->fd = open(f->path, f->flags | O_CLOEXEC | O_NOFOLLOW);
-	if (f->fd < 0 || !f->text)
-		return f->fd;
-	/* Written inside: some handlers of /proc/sys look at the writer's namespace. */
-	n = write(f->fd, f->text, f->len);
-	en = errno;
-	close(f->fd);
-	f->fd = -1;
-	errno = n < 0 ? en : EIO;
-	return n == (ssize_t)f->len ? 0 : -1;
+	return f->fd;
 }
 
 /* namespace.read(nsfd, path [, "rw"]) -> fd of a file opened inside: reading, and writing, goes on from outside. */
@@ -219,6 +226,62 @@ static int ns_write(lua_State *L)
 	f.text = luaL_checklstring(L, 3, &f.len);
 	if (go_and_return(nsfd, open_file, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.path);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+struct text {
+	const char *path, *text;
+	size_t len;
+};
+
+struct files_errand {
+	const struct text *list;
+	int count, at;
+};
+_Static_assert(sizeof(struct files_errand) <= VISIT_ARG, "an argument of work() fits");
+
+static int write_files(void *arg)
+{
+	struct files_errand *f = arg;
+
+	for (f->at = 0; f->at < f->count; f->at++) {
+		const struct text *t = &f->list[f->at];
+
+		if (write_inside(t->path, t->text, t->len, O_WRONLY) < 0 && errno != ENOENT)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * namespace.write_all(nsfd, { { path, text }, ... }) -> true: as write, one after another in one visit, up to the first that fails.
+ * A file that is not there is passed over.
+ */
+static int ns_write_all(lua_State *L)
+{
+	int nsfd = nslua_checkfd(L, 1);
+	struct files_errand f = { 0 };
+	struct text *list;
+	size_t count;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	count = lua_rawlen(L, 2);
+	luaL_argcheck(L, count <= 4096, 2, "too many");
+	list = lua_newuserdatauv(L, (count + 1) * sizeof(*list), 0);
+	for (f.count = 0; f.count < (int)count; f.count++) {
+		lua_rawgeti(L, 2, f.count + 1);
+		luaL_checktype(L, -1, LUA_TTABLE);
+		lua_rawgeti(L, -1, 1);
+		lua_rawgeti(L, -2, 2);
+		luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING, 2, "path and text expected");
+		list[f.count].path = lua_tostring(L, -2); /* the caller's table keeps them */
+		list[f.count].text = lua_tolstring(L, -1, &list[f.count].len);
+		lua_pop(L, 3);
+	}
+	f.list = list;
+	if (go_and_return(nsfd, write_files, &f, sizeof(f)) < 0)
+		return nslua_fail(L, f.at < f.count ? list[f.at].path : "network namespace");
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -372,5 +435,6 @@ void nslua_visit_classes(lua_State *L)
 const luaL_Reg nslua_visit_functions[] = {
 	{ "new_net", ns_new_net }, { "socket", ns_socket }, { "read", ns_read },
 	{ "write", ns_write },     { "lo_up", ns_lo_up },   { "call", ns_call },
+	{ "write_all", ns_write_all },
 	{ "home", ns_home },       { NULL, NULL },
 };

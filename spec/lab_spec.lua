@@ -94,6 +94,28 @@ describe("a lab", function()
     lab:close()
     lab = ns.lab { nodes = { { name = "h1", kind = "host", sysctl = { ["net.ipv4.ip_default_ttl"] = 17 } } }, links = {} }
     assert.equal(17, lab.h1:sysctl "net.ipv4.ip_default_ttl")
+    lab:close()
+    -- one that is not there is passed over, the kernel's refusal of another is told with its path
+    lab = ns.lab { nodes = { { name = "h1", sysctl = { ["net.ipv4.no_such"] = 1, ["net.ipv4.ip_forward"] = 1 } } }, links = {} }
+    assert.equal(1, lab.h1:sysctl "net.ipv4.ip_forward")
+    lab:close()
+    local ok, e = pcall(ns.lab, { nodes = { { name = "h1", sysctl = { ["net.ipv4.ip_default_ttl"] = 1000 } } }, links = {} })
+    assert.is_false(ok)
+    assert.equal(22, e.errno) -- EINVAL
+    assert.matches("ip_default_ttl", tostring(e), 1, true)
+  end)
+
+  it("has switches that ask no firewall, whatever modules the machine has", function()
+    build({ "h1", "s1" }, { { "h1", "s1" } })
+    local seen = 0
+    for _, word in ipairs { "iptables", "ip6tables", "arptables" } do
+      local ok, value = pcall(lab.s1.sysctl, lab.s1, "net.bridge.bridge-nf-call-" .. word)
+      if ok then -- where br_netfilter is loaded
+        assert.equal(0, value)
+        seen = seen + 1
+      end
+    end
+    assert.is_true(seen == 0 or seen == 3)
   end)
 
   it("joins switches, also in a ring", function()

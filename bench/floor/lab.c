@@ -145,13 +145,22 @@ static int answers(int netns)
 	return strstr(text, "ff0200000000000000000001ff00") != NULL;
 }
 
+/* All of them in passes: asking the first for its carrier sets work off in the background that is done by the time it is asked again. */
 static void settle(struct mnl_socket *nl, struct mnl_socket **host, const int *netns, int hosts)
 {
-	for (int i = 0; i < hosts; i++) {
-		char name[IFNAMSIZ];
+	static int done[MOST];
 
-		snprintf(name, sizeof(name), "h%d", i + 1);
-		while (!is_up(nl, 0, name) || !is_up(host[i], 2, NULL) || !answers(netns[i]))
+	for (int left = hosts; left;) {
+		for (int i = 0; i < hosts; i++) {
+			char name[IFNAMSIZ];
+
+			snprintf(name, sizeof(name), "h%d", i + 1);
+			if (done[i] || !is_up(nl, 0, name) || !is_up(host[i], 2, NULL) || !answers(netns[i]))
+				continue;
+			done[i] = 1;
+			left--;
+		}
+		if (left)
 			usleep(500);
 	}
 }

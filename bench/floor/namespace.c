@@ -108,5 +108,6 @@ int64_t work_settle(int rounds, char **argv)
 		last_open(&last);
 		last_close(&last);
 	}
+	poll(NULL, 0, 100); /* the near namespace of it goes too, and whoever makes one meanwhile waits */
 	return now_ns() - start;
 }

@@ -164,7 +164,7 @@ local function read(self, call, path)
   local file = checked(self, call, nil, open(self, call, path))
   local parts = {}
   while true do
-    local bytes, message, errno = file:read()
+    local bytes, message, errno = file:read(4096) -- procfs gives a page at a time
     if not bytes then
       file:close()
       checked(self, call, path, bytes, message, errno)

@@ -32,6 +32,9 @@ local function congestion(handle)
   return allowed:find(" cubic ", 1, true) and "cubic" or "reno"
 end
 
+-- Where br_netfilter is loaded, as docker does, a new bridge has all that it forwards looked at by the rules of iptables, which no switch does.
+local BRIDGE = "bridge/bridge-nf-call-"
+
 local FAR = 60 -- routers: with more of them in a row packets would not live long enough
 
 ---What every namespace of a lab needs to be told, as one of them is when it is new.
@@ -61,6 +64,10 @@ function M.common(handle, plan)
   for _, path in ipairs { "ipv6/conf/default/accept_dad", "ipv6/conf/default/router_solicitations" } do
     out[path] = read(handle, path) and "0"
   end
+  for _, word in ipairs { "iptables", "ip6tables", "arptables" } do
+    local has = read(handle, BRIDGE .. word)
+    out[BRIDGE .. word] = has and has ~= "0" and "0" or nil
+  end
   return out
 end
 
@@ -80,7 +87,7 @@ end
 function M.of(common, node, said)
   local all = {}
   for path, value in pairs(common) do
-    all[path] = value
+    all[path] = (node.kind == "switch" or path:sub(1, #BRIDGE) ~= BRIDGE) and value or nil
   end
   local with_ipv6 = common["ipv6/conf/default/accept_dad"]
   if node.kind == "router" then
@@ -120,12 +127,10 @@ local MOST = 500
 function M.write(list, userns)
   if not userns then
     for _, each in ipairs(list) do
-      local fd = namespace.fd_of(each[1], "lab")
-      for _, write in ipairs(each[2]) do
-        local ok, message, errno = core.namespace.write(fd, write[1], write[2])
-        if not ok and errno ~= core.errno.ENOENT then -- a kernel without IPv6, or without that setting
-          errors.check("lab", { netns = each[1]:describe(), detail = write[1] }, ok, message, errno)
-        end
+      -- what is not there is passed over: a kernel without IPv6, or without that setting
+      local ok, message, errno = core.namespace.write_all(namespace.fd_of(each[1], "lab"), each[2])
+      if not ok then
+        errors.check("lab", { netns = each[1]:describe() }, ok, message, errno)
       end
     end
     return

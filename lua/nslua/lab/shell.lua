@@ -64,7 +64,8 @@ function M.script(topology, plan, settings, options)
   for _, node in ipairs(plan.nodes) do
     add("ip netns add %s", name(node.name))
     for _, setting in ipairs(settings(node)) do
-      add("ip netns exec %s sysctl -qw %s", name(node.name), quote(setting[1] .. "=" .. setting[2]))
+      local flags = setting[1]:find "^net/bridge/" and "-eqw" or "-qw" -- there only where br_netfilter is loaded
+      add("ip netns exec %s sysctl %s %s", name(node.name), flags, quote(setting[1] .. "=" .. setting[2]))
     end
   end
   for _, node in ipairs(plan.nodes) do

@@ -212,6 +212,19 @@ local function write(original)
   end
 end
 
+-- Each has its line.
+local function write_all()
+  return function(fd, list)
+    for _, file in ipairs(list) do
+      local ok, message, errno = core.namespace.write(fd, file[1], file[2])
+      if not ok and errno ~= core.errno.ENOENT then
+        return ok, message, errno
+      end
+    end
+    return true
+  end
+end
+
 local opened = setmetatable({}, { __mode = "k" })
 
 local function read(original)
@@ -414,7 +427,7 @@ end
 ---Put the printing versions in the place of the core's.
 function M.start()
   wrap(core.namespace, { new_net = new_net, open = open, pidfd = pidfd, of_pidfd = of_pidfd, unshare = unshare, setns = setns, call = call,
-    socket = socket, lo_up = lo_up, write = write, read = read })
+    socket = socket, lo_up = lo_up, write = write, write_all = write_all, read = read })
   wrap(core.tun, { attach = attach, persist = persist })
   wrap(core.errand, { run = errand })
   wrap(core.keeper, { start = keeper })
