@@ -9,10 +9,10 @@ local prefix = require "nslua.rtnl.prefix"
 local schema = require "nslua.schema"
 local units = require "nslua.units"
 local verbs = require "nslua.rtnl.verbs"
+require "nslua.rtnl.families" -- enum inet_family
 
 local header = "linux/if_addr.h"
 
-schema.enum("inet_family", { header = "sys/socket.h", prefix = "AF_" }, { unspec = 0, inet = 2, bridge = 7, inet6 = 10, mpls = 28 })
 schema.flags("ifa", { header = header, prefix = "IFA_F_", c = { home = "IFA_F_HOMEADDRESS", mngtmpaddr = "IFA_F_MANAGETEMPADDR",
   autojoin = "IFA_F_MCAUTOJOIN" } }, {
   secondary = 0x1, nodad = 0x2, optimistic = 0x4, dadfailed = 0x8, home = 0x10, deprecated = 0x20, tentative = 0x40, permanent = 0x80,

@@ -7,7 +7,7 @@ local many = require "nslua.rtnl.many"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
-require "nslua.rtnl.address" -- enum inet_family
+require "nslua.rtnl.families" -- enum inet_family
 require "nslua.rtnl.kind.bridge" -- enum bridge_port_state
 
 local header = "linux/if_bridge.h"

@@ -9,7 +9,7 @@ local netlink = require "nslua.netlink"
 local prefix = require "nslua.rtnl.prefix"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
-require "nslua.rtnl.address" -- enum inet_family
+require "nslua.rtnl.families" -- enum inet_family
 
 local header = "linux/if_bridge.h"
 

@@ -8,7 +8,7 @@ local prefix = require "nslua.rtnl.prefix"
 local schema = require "nslua.schema"
 local units = require "nslua.units"
 local verbs = require "nslua.rtnl.verbs"
-require "nslua.rtnl.address" -- enum inet_family
+require "nslua.rtnl.families" -- enum inet_family
 
 local header = "linux/neighbour.h"
 

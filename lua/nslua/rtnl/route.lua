@@ -402,19 +402,21 @@ local function keep_words(self, kept, call, flags, t, bytes)
     at = DST, size = #address }
 end
 
+---@return nslua.Route? row  of the echo
+---@return boolean queued
 local function write(self, call, flags, t, asked)
   local kept = netlink.kept(self.handle)
   local last = kept and kept.route
   if last and last.call == call and last.flags == flags and not asked and type(t) == "table" and t.dev == last.words.dev and t.via == last.words.via
     and netlink.again(last, route.new, t) then
-    return nil
+    return nil, true
   end
   local bytes = (route.schema or verbs.schema(route)):encode(routewords.message(self.handle, call, t))
   if kept and not asked and type(t[1]) == "string" then
     keep_words(self, kept, call, flags, t, bytes)
   end
   local queued, replies = verbs.send(self, call, flags, bytes, t, asked)
-  return not queued and verbs.echoed(self, replies) or nil
+  return not queued and verbs.echoed(self, replies) or nil, queued
 end
 
 -- "default" is of the family that the other words tell, which the key does not have.
@@ -428,6 +430,8 @@ local function key_of(t, call)
 end
 
 local methods = route.methods
+local ADD, APPEND, REPLACE = netlink.CREATE + netlink.EXCL + netlink.ECHO, netlink.CREATE + netlink.APPEND + netlink.ECHO,
+  netlink.CREATE + netlink.REPLACE + netlink.ECHO
 
 ---Add a route. rtnetlink(7), RTM_NEWROUTE.
 ---
@@ -438,8 +442,8 @@ local methods = route.methods
 ---@param t table
 ---@return nslua.Route? row  nothing in a batch
 function methods:add(t)
-  local row = write(self, "route.add", netlink.CREATE + netlink.EXCL + netlink.ECHO, t)
-  return row or not netlink.batching(self.handle) and route.find(self, "route.add", key_of(t, "route.add")) or nil
+  local row, queued = write(self, "route.add", ADD, t)
+  return row or not queued and route.find(self, "route.add", key_of(t, "route.add")) or nil
 end
 
 ---The same, behind the routes to that destination with that metric: IPv4 keeps them in this order, for when the first is taken away; IPv6 makes
@@ -447,16 +451,16 @@ end
 ---@param t table
 ---@return nslua.Route?
 function methods:append(t)
-  local row = write(self, "route.append", netlink.CREATE + netlink.APPEND + netlink.ECHO, t)
-  return row or not netlink.batching(self.handle) and route.find(self, "route.append", key_of(t, "route.append")) or nil
+  local row, queued = write(self, "route.append", APPEND, t)
+  return row or not queued and route.find(self, "route.append", key_of(t, "route.append")) or nil
 end
 
 ---The same, in place of a route to that destination with that metric and table.
 ---@param t table
 ---@return nslua.Route?
 function methods:replace(t)
-  local row = write(self, "route.replace", netlink.CREATE + netlink.REPLACE + netlink.ECHO, t)
-  return row or not netlink.batching(self.handle) and route.find(self, "route.replace", key_of(t, "route.replace")) or nil
+  local row, queued = write(self, "route.replace", REPLACE, t)
+  return row or not queued and route.find(self, "route.replace", key_of(t, "route.replace")) or nil
 end
 
 -- What the kernel tells of a route and refuses, or takes for something else, when it is made.

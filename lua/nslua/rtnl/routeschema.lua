@@ -1,7 +1,7 @@
 -- The message of routes. rtnetlink(7), linux/rtnetlink.h.
 
 local schema = require "nslua.schema"
-require "nslua.rtnl.address" -- enum inet_family
+require "nslua.rtnl.families" -- enum inet_family
 require "nslua.rtnl.encap" -- union route_encap
 
 local header = "linux/rtnetlink.h"
