@@ -306,6 +306,7 @@ build = {
     ["nslua.rtnl.devconf"] = "lua/nslua/rtnl/devconf.lua",
     ["nslua.rtnl.device"] = "lua/nslua/rtnl/device.lua",
     ["nslua.rtnl.encap"] = "lua/nslua/rtnl/encap.lua",
+    ["nslua.rtnl.families"] = "lua/nslua/rtnl/families.lua",
     ["nslua.rtnl.fdb"] = "lua/nslua/rtnl/fdb.lua",
     ["nslua.rtnl.filter"] = "lua/nslua/rtnl/filter.lua",
     ["nslua.rtnl.filter_kind.bpf"] = "lua/nslua/rtnl/filter_kind/bpf.lua",
