@@ -156,6 +156,41 @@ for _, nobody in ipairs(helper.is_root() and { false, true } or { true }) do
       assert.matches("^e1 +up +fd00::1/64 .* 0 .*deprecated", line_of(text, "fd00::1"))
     end)
 
+    it("print a line for each as ip -o does", function()
+      a.address:add { "10.0.0.1/24", dev = "e0", label = "e0:x", valid_lft = 500, preferred_lft = 400 }
+      a.address:add { "10.0.5.1/32", peer = "10.0.5.2/32", dev = "e0", broadcast = "10.0.5.9" }
+      a.address:add { "fd00::1/64", dev = "e0", nodad = true }
+      a.link:change("e0", { alias = "an alias", altnames = { "other" } })
+      a.route:add { "10.9.0.0/16", via = "10.0.0.3", metric = 5, mtu = 1300, lock = "mtu", rto_min = 0.2 }
+      a.route:add { "10.8.0.0/16", nexthops = { { via = "10.0.0.3", weight = 2 }, { via = "10.0.0.5" } } }
+      a.route:add { "10.7.0.0/16", type = "blackhole" }
+      a.route:add { "10.6.0.0/16", via = "fe80::1", dev = "e0" }
+      a.route:add { "fd08::/64", nexthops = { { via = "fd00::3" }, { via = "fd00::5" } } }
+      a.rule:add { not_ = true, from = "10.0.0.0/8", to = "10.1.1.1", fwmark = "1/0xff", iif = "e0", oif = "gone", table = 100, dport = "80-90",
+        ipproto = "tcp" }
+      a.rule:add { from = "10.1.1.1", action = "blackhole" }
+      a.rule:add { goto_ = 32766, priority = 5 }
+      a.neighbour:add { "10.0.0.9", dev = "e0", lladdr = "02:00:00:00:00:09" }
+      a.neighbour:add { "10.0.0.10", dev = "e0", lladdr = "02:00:00:00:00:0a", state = "noarp", router = true }
+      -- the same but for what counts down, and for blanks that ip leaves at some places
+      local function plain(text)
+        return (text:gsub("%d+sec", "sec"):gsub("[ \t]+", " "):gsub(" *\\ *", "\\"):gsub(" \n", "\n"):gsub("%s+$", ""))
+      end
+      for _, words in ipairs { "link", "address", "route", "rule", "neighbour", "-6 route", "-6 rule", "-4 address", "link show dev e1",
+        "route show table all", "route show 10.9.0.0/16", "neighbour show dev e0", "address show dev e0" } do
+        local family, command, rest = words:match "^(%-?%d?) ?(%a+) ?(.*)$"
+        local theirs, ok = rtnl.inside(a, ("ip -o %s %s %s"):format(family, command, rest))
+        assert(ok, theirs)
+        assert.is_truthy(theirs:find "%S", words)
+        assert.equal(plain(theirs), plain(ours(a, command, ("-o %s %s"):format(family, rest))), words)
+        assert.equal(plain(theirs), plain(ours(a, command, ("-oneline %s %s"):format(family, rest))), words)
+      end
+      assert.equal("[", ours(a, "route", "-o -j"):sub(1, 1))
+      local out, fine = rtnl.inside(a, OURS .. "link -o -d")
+      assert.is_false(fine)
+      assert.matches("details are in %-%-json", out)
+    end)
+
     it("print lines as ip -br does, and take its options with one dash", function()
       a.link:add { name = "br0", kind = "bridge", up = true }
       local tun = pcall(a.link.add, a.link, { name = "t0", kind = "tun", up = true }) -- /dev/net/tun may not be ours

@@ -68,6 +68,16 @@ local function metric_words(row, out)
   end
 end
 
+-- The lines of -o have them in words.
+local function metrics_told(row, o)
+  if o.json or not o.oneline then
+    return metrics_of(row)
+  end
+  local out = {}
+  metric_words(row, out)
+  return out[1] and table.concat(out, " ") or nil
+end
+
 -- A whole address is told without its length.
 local function bare(text)
   return text and (text:find(":", 1, true) and text:gsub("/128$", "") or text:gsub("/32$", ""))
@@ -172,7 +182,7 @@ local function object(row, f, o, handle)
     out:add("cache", cache)
   end
   local left = row.expires
-  out:add("expires", left and math.floor(left)):add("metrics", metrics_of(row))
+  out:add("expires", left and math.floor(left)):add("metrics", metrics_told(row, o))
   out:add("iif", row.iif_index and link.name(handle, row.iif_index)):add("nexthops", nexthops_of(row, handle))
   return out:add("pref", row.pref and tostring(row.pref))
 end

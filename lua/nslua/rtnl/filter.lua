@@ -13,7 +13,7 @@ local verbs = require "nslua.rtnl.verbs"
 require "nslua.rtnl.qdisc" -- struct bitfield32, and what filters are attached to
 
 local known = {}
-for _, name in ipairs { "u32", "bpf", "matchall", "flower" } do
+for _, name in ipairs { "u32", "bpf", "matchall", "flower", "fw", "basic" } do
   local kind = require("nslua.rtnl.filter_kind." .. name)
   kinds.declare(kind, name, "filter")
   known[name] = kind
@@ -37,7 +37,7 @@ end
 protocol_names[0x0800], protocol_names[0x8100] = "ip", "802.1Q"
 
 ---@class nslua.Filter  a row
----@field kind string        "u32", "bpf", "matchall", "flower"
+---@field kind string        "u32", "bpf", "matchall", "flower", "fw", "basic"
 ---@field dev string?        `dev_index`
 ---@field parent string?     "ingress", "egress", "1:", "1:10"; `parent_number`
 ---@field block integer?     the block that qdiscs share (`ingress_block`, `egress_block`); it has no dev and no parent
@@ -191,7 +191,7 @@ local function message_of(self, call, t, place)
   verbs.options(call, t, filter.writers, known)
   local kind, options = tcm.kind(call, t, known)
   if not kind and not place then
-    errors.misuse("%s: the kind at [1] is needed: \"u32\", \"flower\", \"matchall\", \"bpf\"", call)
+    errors.misuse("%s: the kind at [1] is needed: \"u32\", \"flower\", \"matchall\", \"bpf\", \"fw\", \"basic\"", call)
   end
   local protocol = t.protocol ~= nil and protocol_number(t.protocol, call) or not place and ANY or 0
   local pref = t.pref ~= nil and preference(t.pref, call) or 0
@@ -466,7 +466,7 @@ local methods = filter.methods
 ---"802.1Q"; "all" is the default), handle, chain, classid (where its packets go), action, skip_hw, skip_sw, and a table named after the kind:
 ---`u32 = { match = "ip dst 10.0.0.0/8" | { value, mask, off } | a list of these }` (words of tc-u32(8)),
 ---`flower = { ip_proto = "tcp", dst_port = 80, src_ip =, dst_ip =, src_mac =, dst_mac =, vlan_id =, tcp_flags =, ip_tos =, ip_ttl =, ... }`,
----`bpf = { fd = | ops = { { code, jt, jf, k }, ... }, name =, direct_action = }`, `matchall`.
+---`bpf = { fd = | ops = { { code, jt, jf, k }, ... }, name =, direct_action = }`, `matchall`, `fw = { mask =, indev = }` (handle: the mark), `basic`.
 ---
 ---`action`: "drop", "pass", "pipe", "continue", "reclassify", "goto chain 3"; `{ "mirred", egress = "redirect", dev = "ifb0" }` (or "mirror",
 ---or `ingress =`); `{ "gact", control = "drop", random = { "netrand", "pass", 4 } }`;

@@ -74,6 +74,13 @@ function options.bpf(add, words)
 end
 
 function options.matchall() end
+options.basic = options.matchall
+
+function options.fw(add, words)
+  if words.indev then
+    add("indev", words.indev)
+  end
+end
 
 local function split(add, text)
   for word in tostring(text):gmatch "%S+" do
@@ -153,7 +160,9 @@ local function place(add, context, row, m)
     add("pref", whole(row.pref))
   end
   if m.handle_number and m.handle_number ~= 0 then
-    add("handle", type(row.handle) == "number" and whole(row.handle) or row.handle)
+    local mask = m.kind == "fw" and (row.fw or {}).mask
+    local counts = mask and mask ~= 4294967295 and "/" .. whole(mask) or ""
+    add("handle", (type(row.handle) == "number" and whole(row.handle) or row.handle) .. counts)
   end
   if m.kind then
     add(m.kind)

@@ -4,6 +4,7 @@ local columns = require "nslua.command.cli.columns"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local json = require "nslua.command.list.json"
+local oneline = require "nslua.command.list.oneline"
 local options = require "nslua.command.cli.options"
 local spaces = require "nslua.command.list.spaces"
 local words = require "nslua.command.list.words"
@@ -90,6 +91,17 @@ local function brief_lines(command, space, rows, f, o)
   return out
 end
 
+-- The same of ip -o.
+local function single_lines(command, space, rows, f, o)
+  local out, front = {}, o.all and ("%-16s "):format(columns.safe(space.name)) or ""
+  for _, row in ipairs(rows) do
+    for _, line in ipairs(oneline.lines[command.name](command.object(row, f, o, space.handle))) do
+      out[#out + 1] = front .. line:gsub("[^\t]+", columns.safe)
+    end
+  end
+  return out
+end
+
 local function print_table(command, lines, f, o)
   local shown = { o.all and { name = "NETNS" } or nil }
   for _, column in ipairs(command.columns) do
@@ -101,7 +113,7 @@ local function print_table(command, lines, f, o)
 end
 
 local function list(command, o, f)
-  local render = o.json and objects or o.brief and brief_lines or lines_of
+  local render = o.json and objects or o.brief and brief_lines or o.oneline and single_lines or lines_of
   local out, missed, found = {}, 0, false
   for _, space in ipairs(o.all and spaces.all() or { {} }) do
     local handle <close> = o.netns and spaces.open(o.netns) or spaces.enter(space)
@@ -121,7 +133,7 @@ local function list(command, o, f)
   end
   if o.json then
     io.write(json.text(out, o.pretty), "\n")
-  elseif o.brief then
+  elseif o.brief or o.oneline then
     out[#out + 1] = ""
     io.write(table.concat(out, "\n"))
   else
@@ -167,6 +179,7 @@ function M.command(command)
     { "j", "json", help = "print JSON, as ip -j does" },
     { "p", "pretty", help = "print JSON with lines and indents" },
     { "d", "details", help = "with --json: all that ip -d prints" },
+    { "o", "oneline", help = "print a line for each, as ip -o does" },
     { "4", false, help = "only IPv4" },
     { "6", false, help = "only IPv6" },
     { "f", "family", arg = "family", words = { "inet", "inet6" }, help = "inet is -4, inet6 is -6" },
@@ -185,6 +198,9 @@ function M.command(command)
         return declaration:wrong("the family is inet or inet6, not %s", o.family)
       end
       o.json = o.json or o.pretty
+      if o.oneline and o.details and not o.json then
+        return declaration:wrong "details are in --json, not in the lines of -o"
+      end
       if o.all and o.netns then
         return declaration:wrong "-a and -n exclude each other"
       end
