@@ -44,7 +44,12 @@ local function addresses(value, i)
   return value
 end
 
-local function give(handle, dev, list)
+---Add addresses to a device. Those of IPv6 answer at once: whoever calls knows that nobody else has them.
+---@package
+---@param handle nslua.Netns
+---@param dev string
+---@param list string[]
+function M.give(handle, dev, list)
   for _, address in ipairs(list) do
     handle.address:add { address, dev = dev, nodad = address:find(":", 1, true) and true or nil }
   end
@@ -81,8 +86,8 @@ function M.connect(a, b, options)
     first.link:add { name = name, kind = "veth", mtu = options.mtu, up = true,
       peer = { name = far_name, netns = second, mtu = options.mtu, up = true } }
     made = true
-    give(first, name, own_addresses)
-    give(second, far_name, far_addresses)
+    M.give(first, name, own_addresses)
+    M.give(second, far_name, far_addresses)
     return first.link:get(name), second.link:get(far_name)
   end)
   if not ok and made then

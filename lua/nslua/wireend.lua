@@ -1,6 +1,7 @@
 -- The ends of wires. A TAP device where /dev/net/tun may be opened; else a veth whose other end lies in a namespace of the hub, and a packet
 -- socket on it: that needs no device file and no right outside the user namespace. packet(7), linux/if_tun.h
 
+local connect = require "nslua.connect"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local inside = require "nslua.inside"
@@ -103,7 +104,7 @@ end
 local PACKET, RAW = 17, 3
 
 local function veth(handle, t, hub)
-  local self = { kind = "veth", dev = t.dev or require("nslua.connect").free_name(handle) }
+  local self = { kind = "veth", dev = t.dev or connect.free_name(handle) }
   self.space = space_of(hub, handle)
   hub.peers = hub.peers + 1
   self.peer = ("w%.0f"):format(hub.peers)
@@ -153,10 +154,7 @@ end
 ---@param t nslua.WireEnd
 function M.configure(handle, device, t)
   handle.link:change(device.dev, { mtu = t.mtu, address = t.lladdr, txqlen = t.txqlen or 4096, up = t.up ~= false })
-  local list = type(t.address) == "table" and t.address or { t.address }
-  for _, address in ipairs(list) do
-    handle.address:add { address, dev = device.dev, nodad = address:find(":", 1, true) and true or nil }
-  end
+  connect.give(handle, device.dev, type(t.address) == "table" and t.address or { t.address })
 end
 
 ---Whether frames of one packet each are wanted of the device. A TAP is told by the hub.

@@ -1,5 +1,6 @@
 -- A plan becomes namespaces, links, addresses and routes: each namespace's part in one batch, ports of switches up last and together.
 
+local connect = require "nslua.connect"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local keeper = require "nslua.keeper"
@@ -104,9 +105,7 @@ local function configure(self, plan)
     if interface.parent then
       self.link:add { name = interface.dev, kind = "vlan", link = interface.parent.dev, vlan = { id = interface.vlan } }
     end
-    for _, address in ipairs(interface.addresses) do
-      self.address:add { address, dev = interface.dev, nodad = address:find(":", 1, true) and true or nil }
-    end
+    connect.give(self, interface.dev, interface.addresses)
     self.link:change(interface.dev, { up = true })
   end
   for _, route in ipairs(plan:routes(self.node_name)) do

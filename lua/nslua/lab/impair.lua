@@ -63,10 +63,9 @@ local function build(options, first, second, words)
   local ok, err = pcall(function()
     for i, handle in ipairs { first, second } do
       local t = i == 1 and a or b
-      for _, address in ipairs(type(t.address) == "table" and t.address or { t.address }) do
-        handle.address:add { address, dev = i == 1 and name or far_name, nodad = address:find(":", 1, true) and true or nil }
-      end
-      impair(handle, i == 1 and name or far_name, "impair.link: " .. ways[i], words[ways[i]], options.seed)
+      local dev = i == 1 and name or far_name
+      connect.give(handle, dev, type(t.address) == "table" and t.address or { t.address })
+      impair(handle, dev, "impair.link: " .. ways[i], words[ways[i]], options.seed)
     end
   end)
   if not ok then
