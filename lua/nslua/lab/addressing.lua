@@ -100,6 +100,7 @@ M.Plan = Plan
 ---@field segments nslua.lab.Segment[]        that hosts at its ends are on: one, but for trunks
 ---@field words nslua.lab.TopologyEnd[]       as the topology says
 ---@field subnet string|string[]|false|nil    as the topology says
+---@field impaired boolean     by something, and so no plain veth
 
 local families = { "inet", "inet6" }
 local kinds = { host = true, router = true, switch = true }
@@ -142,7 +143,7 @@ local function add_links(plan, topology)
     end
     local words = said.ends or {}
     local link = { index = i, name = said.name, nodes = nodes, ends = {}, interfaces = { {}, {} }, segments = {}, subnet = said.subnet,
-      words = { words[1] or {}, words[2] or {} } }
+      words = { words[1] or {}, words[2] or {} }, impaired = said.to ~= nil or said.from ~= nil }
     local cost = cost_of(said, i)
     plan.weighted = plan.weighted or cost ~= 1
     for side, node in ipairs(nodes) do
@@ -185,6 +186,17 @@ function M.plan(topology)
   end
   plan.graph = routing.graph(plan)
   return plan
+end
+
+---Which of its ends makes a link, as a veth: the switch's where there is one, whose ports are made in its own batch then. None where something
+---impairs it: such links are made behind all others.
+---@param link nslua.lab.PlanLink
+---@return integer? side
+function Plan:maker(link)
+  if link.impaired then
+    return nil
+  end
+  return link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" and 2 or 1
 end
 
 ---Whether a switch is joined with others in a ring: without STP a broadcast would go round for ever.

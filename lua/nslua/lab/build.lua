@@ -49,14 +49,6 @@ local function new_namespaces(lab, count)
   return out
 end
 
--- Links are made from the switch's side where there is one: its ports are made in its own batch then.
-local function owner_side(link)
-  if link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" then
-    return 2
-  end
-  return 1
-end
-
 local function bridge(self, ring)
   self.link:add { name = self.plan.bridge, kind = "bridge", up = true,
     bridge = { forward_delay = 0, stp_state = ring and 1 or 0, mcast_snooping = false, vlan_filtering = self.plan.vlan_filtering or nil } }
@@ -69,7 +61,7 @@ local function port_words(self)
 end
 
 local function add_link(lab, link)
-  local side = owner_side(link)
+  local side = lab.plan:maker(link)
   local near, far = link.ends[side], link.ends[3 - side]
   local here, there = lab.node[near.node], lab.node[far.node]
   local master, group = port_words(here)
@@ -201,9 +193,10 @@ function M.build(lab, topology)
   end
   settings.write(writes, lab.home)
   local owned = {}
-  for i, link in ipairs(plan.links) do
-    if not wires.needed(topology.links[i]) then
-      local name = link.nodes[owner_side(link)].name
+  for _, link in ipairs(plan.links) do
+    local side = plan:maker(link)
+    if side then
+      local name = link.nodes[side].name
       owned[name] = owned[name] or {}
       table.insert(owned[name], link)
     end

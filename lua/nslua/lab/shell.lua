@@ -85,16 +85,16 @@ function M.script(topology, plan, settings, options)
   end
   -- in the order of build.lua, so that indexes are the same
   for _, node in ipairs(plan.nodes) do
-    for i, link in ipairs(plan.links) do
-      local side = link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" and 2 or 1
-      if link.nodes[side] == node and not (topology.links[i].to or topology.links[i].from) then
+    for _, link in ipairs(plan.links) do
+      local side = plan:maker(link)
+      if side and link.nodes[side] == node then
         add_link(link, side)
       end
     end
   end
-  for i, link in ipairs(topology.links) do
-    if link.to or link.from then
-      add_link(plan.links[i], 1)
+  for _, link in ipairs(plan.links) do
+    if link.impaired then
+      add_link(link, 1)
     end
   end
   for i, link in ipairs(topology.links) do

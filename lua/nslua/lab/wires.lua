@@ -6,13 +6,6 @@ local wire = require "nslua.wire"
 
 local M = {}
 
----Whether a link cannot be a plain veth.
----@param link nslua.lab.TopologyLink
----@return boolean
-function M.needed(link)
-  return link.to ~= nil or link.from ~= nil
-end
-
 local function of_end(lab, at)
   return { lab.node[at.node], dev = at.dev, lladdr = at.lladdr, mtu = at.mtu, up = false }
 end
@@ -22,7 +15,7 @@ end
 ---@param topology nslua.lab.Topology
 function M.add(lab, topology)
   for i, link in ipairs(topology.links) do
-    if M.needed(link) then
+    if lab.plan.links[i].impaired then
       if not lab.hub and not netem.available() then
         lab.hub = wire.hub { seed = topology.seed, keeper = lab.keeper }
       end
