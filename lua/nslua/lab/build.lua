@@ -67,7 +67,6 @@ local function add_link(lab, link)
   local master, group = port_words(here)
   here.link:add { name = near.dev, kind = "veth", address = near.lladdr, mtu = near.mtu, master = master, group = group,
     peer = { name = far.dev, netns = there, address = far.lladdr, mtu = far.mtu } }
-  lab.foreign_port[far] = there.kind == "switch" or nil
 end
 
 -- VLANs of a switch's ports: what comes untagged, and what is tagged.
@@ -221,7 +220,7 @@ function M.build(lab, topology)
       each.link:change("lo", { up = true })
       for _, port in ipairs(each.plan.ports) do
         -- ports that another switch made, and those of wires, have no master yet
-        if lab.foreign_port[port] then
+        if plan:maker(plan.links[port.link]) ~= port.side then
           each.link:change(port.dev, { master = each.plan.bridge, group = PORTS })
         end
       end

@@ -299,7 +299,7 @@ end
 
 local function new(topology, fields)
   fields.topology, fields.plan = topology, addressing.plan(topology)
-  fields.node, fields.nodes, fields.link_of, fields.foreign_port, fields.wires = {}, {}, {}, {}, {}
+  fields.node, fields.nodes, fields.link_of, fields.wires = {}, {}, {}, {}
   return setmetatable(fields, Lab)
 end
 

@@ -22,9 +22,6 @@ function M.add(lab, topology)
       local ends = lab.plan.links[i].ends
       lab.wires[i] = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,
         seed = not lab.hub and topology.seed and topology.seed + i or nil }
-      for _, at in ipairs(ends) do
-        lab.foreign_port[at] = true -- it has no master yet, where it is a port
-      end
     end
   end
 end
