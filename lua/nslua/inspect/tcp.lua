@@ -44,10 +44,7 @@ function M.connect(fd, t, port, deadline)
   local ok, _, errno = packet.connect(fd, t.ip, port, t.scope)
   if not ok and errno == E.EINPROGRESS then
     if not socket.wait(fd, "w", deadline) then
-      local kept = packet.receive(fd, true, 512) -- a word that did not end it
-      local e = kept and kept.error and icmp.error(t.family, kept.error) or {}
-      e.error = "ETIMEDOUT"
-      return false, e
+      return false, failure(fd, t.family, E.ETIMEDOUT) -- with a word that did not end it
     end
     errno = packet.get(fd, "error")
     ok = errno == 0
