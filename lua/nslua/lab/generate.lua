@@ -60,24 +60,31 @@ function M.line(routers, options)
   return t
 end
 
+-- Routers r1 to rN, linked as `join` says, each with a host of its number.
+local function with_hosts(call, routers, options, join)
+  local t, link, node = linker(call, options)
+  for i = 1, routers do
+    node("r" .. i, "router")
+  end
+  join(link)
+  for i = 1, routers do
+    node("h" .. i, "host")
+    link("r" .. i, "h" .. i)
+  end
+  return t
+end
+
 ---Routers r1 to rN in a ring, each with a host of its number.
 ---@param routers integer
 ---@param options? table
 ---@return nslua.lab.Said
 function M.ring(routers, options)
   count("ring", routers, 3)
-  local t, link, node = linker("ring", options)
-  for i = 1, routers do
-    node("r" .. i, "router")
-  end
-  for i = 1, routers do
-    link("r" .. i, "r" .. i % routers + 1)
-  end
-  for i = 1, routers do
-    node("h" .. i, "host")
-    link("r" .. i, "h" .. i)
-  end
-  return t
+  return with_hosts("ring", routers, options, function(link)
+    for i = 1, routers do
+      link("r" .. i, "r" .. i % routers + 1)
+    end
+  end)
 end
 
 ---Switches in a tree of that depth, each with so many below it, and hosts below the last: as mininet's `--topo tree,depth,fanout`.
@@ -116,20 +123,13 @@ end
 ---@return nslua.lab.Said
 function M.mesh(routers, options)
   count("mesh", routers, 2)
-  local t, link, node = linker("mesh", options)
-  for i = 1, routers do
-    node("r" .. i, "router")
-  end
-  for i = 1, routers do
-    for k = i + 1, routers do
-      link("r" .. i, "r" .. k)
+  return with_hosts("mesh", routers, options, function(link)
+    for i = 1, routers do
+      for k = i + 1, routers do
+        link("r" .. i, "r" .. k)
+      end
     end
-  end
-  for i = 1, routers do
-    node("h" .. i, "host")
-    link("r" .. i, "h" .. i)
-  end
-  return t
+  end)
 end
 
 ---A fat tree of k pods (Al-Fares, Loukissas, Vahdat 2008) of routers: (k/2)^2 core routers c1.., in each pod k/2 aggregation routers (a1_1: pod 1)
