@@ -92,6 +92,13 @@ function M.row(count, mtus)
   return row
 end
 
+---Both families, one after the other.
+---@param fn fun(address: string, family: "inet"|"inet6")  `address` is a format of link and end: address:format(1, 2)
+function M.families(fn)
+  fn("10.0.%d.%d", "inet")
+  fn("fd00:%d::%d", "inet6")
+end
+
 ---Do something with nft(8) inside.
 ---@param handle nslua.Netns
 ---@param ruleset string

@@ -8,10 +8,6 @@ local rtnl = require "spec.rtnl_helper"
 local servers = require "spec.probe_servers"
 
 local why = probe.cannot()
-local function families(fn)
-  fn("10.0.%d.%d", "inet")
-  fn("fd00:%d::%d", "inet6")
-end
 
 describe("a:tcp", function()
   if why then
@@ -23,7 +19,7 @@ describe("a:tcp", function()
 
   it("connects, and says how long it took and between which ends", function()
     local row = probe.row(3)
-    families(function(address)
+    probe.families(function(address)
       local to = address:format(2, 2)
       local fd <close> = servers.bound(row[3], to, "stream", 80)
       local r = row[1]:tcp(to, 80)
@@ -59,7 +55,7 @@ describe("a:tcp", function()
 
   it("says that a port refuses", function()
     local row = probe.row(3)
-    families(function(address)
+    probe.families(function(address)
       local r = row[1]:tcp(address:format(2, 2), 81)
       assert.same({ false, false, "ECONNREFUSED" }, { r.ok, r.connected, r.error })
       assert.is_nil(r.from)
@@ -68,7 +64,7 @@ describe("a:tcp", function()
 
   it("says who says that there is no way", function()
     local row = probe.row(3)
-    families(function(address, family)
+    probe.families(function(address, family)
       local far = family == "inet" and "192.0.2.7" or "2001:db8::7"
       local r = row[1]:tcp(far, 80)
       assert.same({ false, "ENETUNREACH" }, { r.ok, r.error })
@@ -114,7 +110,7 @@ describe("a:udp", function()
 
   it("gets an answer", function()
     local row = probe.row(3)
-    families(function(address)
+    probe.families(function(address)
       servers.udp(row[3], address:format(2, 2), 53, function(data)
         return data ~= "quiet" and data .. "!" or nil
       end)
@@ -131,7 +127,7 @@ describe("a:udp", function()
 
   it("says that a port refuses, and who said so", function()
     local row = probe.row(3)
-    families(function(address)
+    probe.families(function(address)
       local r = row[1]:udp(address:format(2, 2), 54, { send = "x", timeout = 5 })
       assert.same({ false, "ECONNREFUSED", "port_unreachable", address:format(2, 2) }, { r.ok, r.error, r.icmp, r.from })
       assert.is_true(r.elapsed < 5)
@@ -144,7 +140,7 @@ describe("a:udp", function()
 
   it("says that there is no way, and what is too large", function()
     local row = probe.row(2)
-    families(function(_, family)
+    probe.families(function(_, family)
       assert.equal("ENETUNREACH", row[1]:udp(family == "inet" and "192.0.2.7" or "2001:db8::7", 1).error)
     end)
     assert.has_error(function()

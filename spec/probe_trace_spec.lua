@@ -6,11 +6,6 @@ local rtnl = require "spec.rtnl_helper"
 local servers = require "spec.probe_servers"
 
 local why = probe.cannot()
-local function families(fn)
-  fn("10.0.%d.%d", "inet")
-  fn("fd00:%d::%d", "inet6")
-end
-
 describe("a:trace", function()
   if why then
     return it("", function()
@@ -21,7 +16,7 @@ describe("a:trace", function()
 
   it("finds each router on the way, by UDP and by ICMP, of both families", function()
     local row = probe.row(5)
-    families(function(address)
+    probe.families(function(address)
       for _, proto in ipairs { "udp", "icmp" } do
         local start = ns.clock()
         local t = row[1]:trace(address:format(4, 2), { proto = proto, timeout = 10 })
@@ -115,7 +110,7 @@ describe("a:path_mtu", function()
 
   it("is that of the smallest link, and says which router said so", function()
     local row = probe.row(5, { [2] = 1400, [3] = 1281 })
-    families(function(address)
+    probe.families(function(address)
       local p = row[1]:path_mtu(address:format(4, 2), { timeout = 5 })
       assert.same({ mtu = 1281, address = address:format(4, 2), black_hole = false, limits = { { mtu = 1500 },
         { mtu = 1400, from = address:format(1, 2) }, { mtu = 1281, from = address:format(2, 2) } } }, p)
@@ -143,7 +138,7 @@ describe("a:path_mtu", function()
       icmpv6 type packet-too-big drop
     }
     }]])
-    families(function(address)
+    probe.families(function(address)
       local p = row[1]:path_mtu(address:format(3, 2), { timeout = 0.2 })
       assert.same({ 1333, true, address:format(2, 2), 2, 2, { mtu = 1400, from = address:format(1, 2) } },
         { p.mtu, p.black_hole, p.last_hop, p.last_ttl, #p.limits, p.limits[2] })
@@ -167,7 +162,7 @@ describe("a:path_mtu", function()
     local row = probe.row(4, { [2] = 1400, [3] = 1300 })
     row[4]:sysctl("net.ipv4.icmp_echo_ignore_all", 1)
     probe.nft(row[4], "table inet t { chain c { type filter hook output priority 0\n meta length > 1280 drop\n }\n }")
-    families(function(address)
+    probe.families(function(address)
       local p = row[1]:path_mtu(address:format(3, 2), { timeout = 5, proto = "udp" })
       assert.same({ 1300, false, address:format(2, 2) }, { p.mtu, p.black_hole, p.limits[3].from })
     end)
