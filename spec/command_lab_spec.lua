@@ -41,6 +41,14 @@ exit
     end
   end)
 
+  it("shows of several links between two which is down", function()
+    local out, ok = lab("-e 'h1 -- r1\nh1 -- r1'", 'lab:link("h1", "r1", 2):down()\nlinks\n')
+    assert(ok, out)
+    local first, second = out:match "\nlab> (h1:eth0 [^\n]+)\n(h1:eth1 [^\n]+)"
+    assert.is_nil(assert(first, out):find("down", 1, true), out)
+    assert.is_truthy(second:find("down", 1, true), out)
+  end)
+
   it("reads files, of text and of Lua, and draws without building", function()
     local path = os.tmpname()
     local function write(name, text)
