@@ -190,9 +190,10 @@ end
 
 ---Which of its ends makes a link, as a veth: the switch's where there is one, whose ports are made in its own batch then. None where something
 ---impairs it: such links are made behind all others.
----@param link nslua.lab.PlanLink
+---@param number integer  of the link
 ---@return integer? side
-function Plan:maker(link)
+function Plan:maker(number)
+  local link = self.links[number]
   if link.impaired then
     return nil
   end

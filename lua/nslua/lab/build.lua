@@ -61,7 +61,7 @@ local function port_words(self)
 end
 
 local function add_link(lab, link)
-  local side = lab.plan:maker(link)
+  local side = lab.plan:maker(link.index)
   local near, far = link.ends[side], link.ends[3 - side]
   local here, there = lab.node[near.node], lab.node[far.node]
   local master, group = port_words(here)
@@ -193,7 +193,7 @@ function M.build(lab, topology)
   settings.write(writes, lab.home)
   local owned = {}
   for _, link in ipairs(plan.links) do
-    local side = plan:maker(link)
+    local side = plan:maker(link.index)
     if side then
       local name = link.nodes[side].name
       owned[name] = owned[name] or {}
@@ -220,7 +220,7 @@ function M.build(lab, topology)
       each.link:change("lo", { up = true })
       for _, port in ipairs(each.plan.ports) do
         -- ports that another switch made, and those of wires, have no master yet
-        if plan:maker(plan.links[port.link]) ~= port.side then
+        if plan:maker(port.link) ~= port.side then
           each.link:change(port.dev, { master = each.plan.bridge, group = PORTS })
         end
       end

@@ -86,7 +86,7 @@ function M.script(topology, plan, settings, options)
   -- in the order of build.lua, so that indexes are the same
   for _, node in ipairs(plan.nodes) do
     for _, link in ipairs(plan.links) do
-      local side = plan:maker(link)
+      local side = plan:maker(link.index)
       if side and link.nodes[side] == node then
         add_link(link, side)
       end
