@@ -145,9 +145,11 @@ describe("a lab", function()
   end)
 
   it("leaves nothing where it cannot be built", function()
+    local stat <close> = assert(io.open "/proc/self/stat")
+    local pid = stat:read "n"
     local function fds()
       collectgarbage()
-      return helper.sh(("ls /proc/%d/fd | wc -l"):format(io.open("/proc/self/stat"):read "n"))
+      return helper.sh(("ls /proc/%d/fd | wc -l"):format(pid))
     end
     ns.lab("h1 -- h2"):close() -- what is opened once stays
     local before = fds()
