@@ -10,7 +10,7 @@ if why then
   end)
 end
 
-local ROUNDS, MOST, SEED = 60, 7, 20240607
+local ROUNDS, MOST, SEED = 40, 7, 20240607
 
 -- The same numbers with every Lua.
 local state = SEED
@@ -31,6 +31,7 @@ local shown = "sh -c 'ip -d link; ip addr; ip -4 route show table all; ip -6 rou
 local function dump(handle)
   local out = rtnl.inside(handle, shown)
   return (out:gsub("valid_lft %d+sec", "valid_lft some"):gsub("preferred_lft %d+sec", "preferred_lft some"):gsub("(_timer) +[%d.]+", "%1")
+    :gsub("Error: Peer netns reference is invalid%.\n?", "") -- a name in /run/netns that went while ip looked at it
     :gsub("expires %d+sec", "expires some"):gsub("proto 0x%x+", ""))
 end
 
