@@ -106,6 +106,7 @@ describe("nslua capture", function()
     helper.needs_root(pending)
     local name = "nslua-capture-" .. helper.sh "echo $PPID"
     local a = helper.held(ns.netns.add(name))
+    helper.held { close = function() ns.netns.delete(name) end }
     a:lo_up()
     local p, said = begin(name)
     assert.matches("listening on " .. name:gsub("%-", "%%-") .. ":lo %(1 interface, 1 namespace%)", said)
@@ -113,7 +114,6 @@ describe("nslua capture", function()
     assert.matches(name:gsub("%-", "%%-") .. ":lo < IP 127.0.0.1 > 127.0.0.1: ICMP echo request", p.stdout:read "l")
     assert.matches("echo reply", p.stdout:read "l")
     assert.matches("captured", select(2, finish(p)))
-    ns.netns.delete(name)
   end)
 
   it("shows what others wrote, and obeys none of it", function()
