@@ -23,7 +23,7 @@ end
 -- The command, once it listens.
 local function begin(...)
   local plan = table.pack(HOST, "capture", ...)
-  plan.n, plan.stdout, plan.stderr = nil, "pipe", "pipe"
+  plan.n, plan.stdout, plan.stderr, plan.timeout = nil, "pipe", "pipe", 60
   local p = helper.held(ns.spawn(plan))
   local said = p.stderr:read "l"
   assert(said and said:find "listening on", said)
@@ -91,7 +91,7 @@ describe("nslua capture", function()
       pending "tcpdump is not installed"
     end
     local script = ("%s capture -w - lab:%s icmp | tcpdump -n -l -c 2 -r - 2>/dev/null"):format(HOST, l.name)
-    local p = helper.held(ns.spawn { "sh", "-c", script, stdout = "pipe", stderr = "pipe" })
+    local p = helper.held(ns.spawn { "sh", "-c", script, stdout = "pipe", stderr = "pipe", timeout = 60 })
     assert.matches("listening on", p.stderr:read "l")
     l.h1:ping("h2", { family = "inet" })
     assert.matches("ICMP echo request", p.stdout:read "l")
