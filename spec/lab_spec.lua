@@ -70,6 +70,50 @@ describe("a lab", function()
     assert.is_true(reaches(lab.h1, "h2", "-6"))
   end)
 
+  it("puts back what its user set, too, when a link is up again", function()
+    build({ "h1", "r1", "h2" }, { { "h1", "r1" }, { "r1", "h2" }, { "h1", "r1" } })
+    local h1 = lab.h1
+    local first, second = lab:link("h1", "r1"), lab:link("h1", "r1", 2)
+    local function hop(link, family)
+      local side = link.ends[1].node == h1 and 1 or 2
+      return { via = link.plan.ends[3 - side][family], dev = link.ends[side].dev }
+    end
+    local one, other, six = hop(first, "inet"), hop(second, "inet"), hop(first, "inet6")
+    h1.address:add { "fd77::1/64", dev = one.dev, nodad = true }
+    h1.address:add { "10.77.0.1/24", dev = one.dev }
+    h1.route:add { "192.0.2.0/24", via = one.via, dev = one.dev, metric = 7, src = "10.77.0.1" }
+    h1.route:add { "192.0.3.0/24", dev = one.dev, table = 100 }
+    h1.route:add { "2001:db8:1::/48", via = six.via, dev = six.dev }
+    h1.route:add { "198.51.100.0/24", nexthops = { one, other } }
+    h1.route:add { "192.0.4.0/24", via = one.via, dev = one.dev, mtu = 1300 }
+    h1.route:delete { "default" } -- the lab's own: it stays away
+    local function told()
+      local out = {}
+      for _, row in ipairs(h1.route:list()) do
+        if row.proto == "boot" then
+          out[#out + 1] = ("%s %s %s %s %s %s"):format(row.dst, row.table, row.via or #(row.nexthops or {}), row.metric, row.src, row.mtu)
+        end
+      end
+      for _, row in ipairs(h1.address:list()) do
+        out[#out + 1] = row.scope ~= "link" and row.address .. " " .. row.dev or nil
+      end
+      table.sort(out)
+      return out
+    end
+    local before = told()
+    assert.is_truthy(table.concat(before, "\n"):find("fd77::1/64 " .. one.dev, 1, true))
+    first:down()
+    assert.is_true(#told() < #before)
+    first:up()
+    assert.same(before, told())
+    first:down()
+    second:down()
+    first:up() -- the route over both waits for the second
+    assert.is_truthy(h1.route:get "192.0.2.0/24")
+    second:up()
+    assert.same(before, told())
+  end)
+
   it("gives programs their node's name, and the names of all nodes", function()
     build({ "h1", "r1", "h2" }, { { "h1", "r1" }, { "r1", "h2" } })
     assert.equal("h1", lab.h1:output { "hostname" })

@@ -3,6 +3,7 @@
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
+local lost = require "nslua.lab.lost"
 
 local M = {}
 
@@ -37,9 +38,14 @@ function M.of(lab, plan)
   return self
 end
 
----Pull the plug: both ends go down, and with them the routes that lead over them.
+---Pull the plug: both ends go down, and with them the routes that lead over them, until link:up().
 ---@return nslua.lab.Link
 function Link:down()
+  for _, at in ipairs(self.ends) do
+    if at.node.kind ~= "switch" then
+      lost.remember(at.node, at.dev)
+    end
+  end
   for _, at in ipairs(self.ends) do
     at.node.link:change(at.dev, { up = false })
   end
@@ -47,7 +53,7 @@ function Link:down()
   return self
 end
 
--- What the kernel took away with the device, and does not bring back.
+-- What the lab gave, where another process took the link down, and nobody here knows what there was.
 local function restore(node, dev)
   local plan = node.plan
   for _, interface in ipairs(plan.interfaces) do
@@ -69,7 +75,7 @@ local function restore(node, dev)
   end
 end
 
----Put it back: both ends up, with the addresses and routes the lab gave them.
+---Put it back: both ends up, with the addresses and routes there were, whoever set them.
 ---@return nslua.lab.Link
 function Link:up()
   for _, at in ipairs(self.ends) do
@@ -77,7 +83,7 @@ function Link:up()
   end
   self.is_down = nil
   for _, at in ipairs(self.ends) do
-    if at.node.kind ~= "switch" then
+    if at.node.kind ~= "switch" and not lost.restore(at.node) then
       restore(at.node, at.dev)
     end
   end
