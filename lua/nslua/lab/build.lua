@@ -104,12 +104,18 @@ local function configure(self, plan)
   end
 end
 
+-- Whether somebody pulled the link that an interface or a port is of: nothing comes of it until it is put back.
+local function is_pulled(self, at)
+  local known = self.lab.link_of[self.lab.plan.links[at.link]]
+  return known and known.is_down
+end
+
 -- A device that is not what it shall be yet. One by one: since Linux 6.9 who asks for a single link has the kernel look at its carrier at once,
 -- while of what happened to many links it works off a hundred a second in the background (net/core/link_watch.c).
 local function waiting(self)
   local slow = self.kind == "switch" and self.lab.plan:in_ring(self.node_name) -- STP takes its time; without it ports with a carrier forward
   for _, at in ipairs(self.plan.ports or self.plan.interfaces) do
-    if not at.parent then
+    if not at.parent and not is_pulled(self, at) then
       local row = self.link:get(at.dev)
       local up = row.operstate == "up" or row.operstate == "unknown" and row.carrier -- a TAP's is not known
       local port = up and slow and row.port
@@ -132,7 +138,7 @@ end
 local function deaf(self)
   local joined
   for _, interface in ipairs(self.plan.interfaces) do
-    if interface.inet6 then
+    if interface.inet6 and not is_pulled(self, interface) then
       if not joined then
         joined = {}
         for _, row in ipairs(self.address:groups()) do
