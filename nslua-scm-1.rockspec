@@ -240,6 +240,7 @@ build = {
     ["nslua.lab.layout"] = "lua/nslua/lab/layout.lua",
     ["nslua.lab.layoutnet"] = "lua/nslua/lab/layoutnet.lua",
     ["nslua.lab.link"] = "lua/nslua/lab/link.lua",
+    ["nslua.lab.lost"] = "lua/nslua/lab/lost.lua",
     ["nslua.lab.node"] = "lua/nslua/lab/node.lua",
     ["nslua.lab.nodename"] = "lua/nslua/lab/nodename.lua",
     ["nslua.lab.notation"] = "lua/nslua/lab/notation.lua",
