@@ -249,6 +249,21 @@ describe("a Docker container", function()
     check "rename site web"
   end)
 
+  it("is a node of a lab, and is left as it was", function()
+    local pid = start("web", "", "httpd -f -p 80 -h /www")
+    listening(pid, 80)
+    local function state()
+      return h.sh(("nsenter -t %d -n sh -c 'ip -br addr; ip route; ip -6 route'"):format(pid))
+    end
+    local before = state()
+    local lab = ns.lab(("h1 -- r1 -- web{container=pid:%d}"):format(pid))
+    assert.equal("hello\n", lab.h1:http("http://" .. lab.web:address_of "h1" .. "/").body)
+    assert.equal("hello\n", lab.h1:http("http://[" .. lab.web:address_of("h1", "inet6") .. "]/").body)
+    assert.truthy(state():find "default via 172%.17%.0%.1 dev eth0")
+    lab:close()
+    assert.equal(before, state())
+  end)
+
   it("is named where a veth leads to it", function()
     local pid = start("web", "", "httpd -f -p 80 -h /www")
     -- names are read from the files of the daemon, bound to where they usually are

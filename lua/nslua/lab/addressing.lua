@@ -23,6 +23,10 @@ local M = {}
 ---@field ipv6? boolean
 ---@field addresses? string|string[]|false  of its lo; false: it gets no address but those that are fixed at ends
 
+---@field container? string  it is there already: what ns.container.find takes, "netns:NAME", "pid:12" or a path
+---@field macvlan? string    it has a device "outside" too, a macvlan on that link of the namespace the script is in
+---@field bridge? string     of a switch: it is that bridge of the namespace the script is in
+
 ---@class nslua.lab.TopologyLink
 ---@field [1] string
 ---@field [2] string
@@ -62,6 +66,8 @@ M.Plan = Plan
 ---@field addresses string|string[]|false?  as the topology says
 ---@field ports nslua.lab.Port[]?           of a switch
 ---@field bridge string?                    of a switch: the name of its bridge
+---@field container string?                 it was there before, and is left as it was
+---@field existing string?                  likewise a switch: the bridge
 ---@field vlan_filtering boolean?           of a switch: whether a port says anything of VLANs
 
 ---@class nslua.lab.Interface
@@ -122,7 +128,8 @@ local function add_nodes(plan, topology)
       return own ~= false and said.kind ~= "switch"
     end
     local node = { name = said.name, kind = said.kind, index = i, inet = has "ipv4", inet6 = has "ipv6", addresses = said.addresses, loopback = {},
-      interfaces = {}, ports = said.kind == "switch" and {} or nil }
+      interfaces = {}, ports = said.kind == "switch" and {} or nil, container = said.container, existing = said.bridge,
+      macvlan = said.macvlan }
     plan.nodes[i], plan.node[said.name] = node, node
   end
 end
@@ -188,8 +195,8 @@ function M.plan(topology)
   return plan
 end
 
----Which of its ends makes a link, as a veth: the switch's where there is one, whose ports are made in its own batch then. None where something
----impairs it: such links are made behind all others.
+---Which of its ends makes a link, as a veth: the lab's own, and of two such the switch's, whose ports are made in its own batch then. None where
+---something impairs it: such links are made behind all others.
 ---@param number integer  of the link
 ---@return integer? side
 function Plan:maker(number)
@@ -197,7 +204,11 @@ function Plan:maker(number)
   if link.impaired then
     return nil
   end
-  return link.nodes[1].kind ~= "switch" and link.nodes[2].kind == "switch" and 2 or 1
+  local a, b = link.nodes[1], link.nodes[2]
+  if a.container or a.existing then
+    return 2
+  end
+  return a.kind ~= "switch" and b.kind == "switch" and not b.existing and 2 or 1
 end
 
 ---Whether a switch is joined with others in a ring: without STP a broadcast would go round for ever.

@@ -3,6 +3,7 @@
 local connect = require "nslua.connect"
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local foreign = require "nslua.lab.foreign"
 local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
 local netns = require "nslua.netns"
@@ -25,7 +26,7 @@ local function make_room(count)
   end
 end
 
--- Where this script needs a user namespace for it, all are made in one errand, and so are their sockets.
+-- Where this script needs a user namespace for it, all are made in one errand, and so are their sockets. Those that are there already are opened.
 local function new_namespaces(lab, count)
   local home = lab.home
   local out = {}
@@ -65,8 +66,9 @@ local function add_link(lab, link)
   local near, far = link.ends[side], link.ends[3 - side]
   local here, there = lab.node[near.node], lab.node[far.node]
   local master, group = port_words(here)
-  here.link:add { name = near.dev, kind = "veth", address = near.lladdr, mtu = near.mtu, master = master, group = group,
-    peer = { name = far.dev, netns = there, address = far.lladdr, mtu = far.mtu } }
+  local bridged = there.plan.existing ~= nil -- others may be on that bridge with such addresses
+  here.link:add { name = near.dev, kind = "veth", address = not bridged and near.lladdr or nil, mtu = near.mtu, master = master, group = group,
+    peer = { name = foreign.dev(there.plan, link, 3 - side), netns = there, address = bridged and foreign.lladdr() or far.lladdr, mtu = far.mtu } }
 end
 
 -- VLANs of a switch's ports: what comes untagged, and what is tagged.
@@ -184,17 +186,36 @@ end
 function M.build(lab, topology)
   local plan = lab.plan
   make_room(#plan.nodes)
-  for i, handle in ipairs(new_namespaces(lab, #plan.nodes)) do
-    local each = node.of(handle, lab, plan.nodes[i])
-    lab.nodes[i], lab.node[each.node_name] = each, each
+  foreign.check(plan, topology)
+  local own = {}
+  for i, each in ipairs(plan.nodes) do
+    if foreign.is(each) then
+      local opened = node.of(foreign.open(lab, each), lab, each)
+      lab.nodes[i], lab.node[each.name] = opened, opened
+    else
+      lab.nodes[i], own[#own + 1] = false, i -- no hole: who closes a lab that failed goes through them
+    end
   end
-  if not lab.nodes[1] then
+  local ok, made = pcall(new_namespaces, lab, #own)
+  if not ok then
+    for i = #lab.nodes, 1, -1 do
+      if not lab.nodes[i] then
+        table.remove(lab.nodes, i)
+      end
+    end
+    error(made, 0)
+  end
+  for k, handle in ipairs(made) do
+    local each = node.of(handle, lab, plan.nodes[own[k]])
+    lab.nodes[own[k]], lab.node[each.node_name] = each, each
+  end
+  if not own[1] then
     return
   end
-  local common, writes = settings.common(lab.nodes[1], plan), {}
+  local common, writes = settings.common(lab.nodes[own[1]], plan), {}
   lab.common = common
-  for i, each in ipairs(lab.nodes) do
-    writes[i] = { each, settings.of(common, each.plan, topology.nodes[i].sysctl) }
+  for k, i in ipairs(own) do
+    writes[k] = { lab.nodes[i], settings.of(common, plan.nodes[i], topology.nodes[i].sysctl) }
   end
   settings.write(writes, lab.home)
   local owned = {}
@@ -206,7 +227,8 @@ function M.build(lab, topology)
       table.insert(owned[name], link)
     end
   end
-  for _, each in ipairs(lab.nodes) do
+  for _, i in ipairs(own) do
+    local each = lab.nodes[i]
     each:batch(function()
       if each.kind == "switch" then
         bridge(each, plan:in_ring(each.node_name))
@@ -217,9 +239,19 @@ function M.build(lab, topology)
     end)
   end
   wires.add(lab, topology)
+  local others = #own < #lab.nodes
+  if others then
+    foreign.name(lab, topology)
+  end
   for _, each in ipairs(lab.nodes) do
+    if others and foreign.is(each.plan) then
+      foreign.prepare(each)
+    end
     each:batch(function()
-      if each.kind ~= "switch" then
+      if others and foreign.is(each.plan) then
+        foreign.configure(each, plan)
+        return
+      elseif each.kind ~= "switch" then
         configure(each, plan)
         return
       end
@@ -233,7 +265,7 @@ function M.build(lab, topology)
     end)
   end
   for _, each in ipairs(lab.nodes) do
-    if each.kind == "switch" and each.plan.ports[1] then
+    if each.kind == "switch" and each.plan.ports[1] and not each.plan.existing then
       if each.plan.vlan_filtering then
         each:batch(function()
           set_vlans(each)
@@ -242,6 +274,7 @@ function M.build(lab, topology)
       each.link:change({ group = PORTS }, { up = true })
     end
   end
+  foreign.outside(lab)
   M.settle(lab, 10)
 end
 

@@ -39,8 +39,10 @@ function M.name(plan)
   for _, node in ipairs(plan.nodes) do
     used[node], next_number[node] = {}, 0
     if node.kind == "switch" then
-      node.bridge = usable(node.name) and node.name or "br0"
+      node.bridge = node.existing or usable(node.name) and node.name or "br0"
       used[node][node.bridge] = "the bridge itself"
+    elseif node.macvlan then
+      used[node].outside = "the machine's " .. node.macvlan
     end
   end
   for _, link in ipairs(plan.links) do
@@ -59,7 +61,8 @@ function M.name(plan)
       elseif node.kind == "switch" then
         at.dev = usable(at.peer) and not used[node][at.peer] and at.peer or first_free(used[node], "p", next_number[node])
       else
-        at.dev, next_number[node] = first_free(used[node], "eth", next_number[node])
+        -- in a container there are devices already; the kernel may choose another number (lab/foreign.lua)
+        at.dev, next_number[node] = first_free(used[node], node.container and "lab" or "eth", next_number[node])
       end
       take(used[node], node, at.dev, at.peer)
       ::continue::

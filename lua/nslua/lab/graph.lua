@@ -76,7 +76,8 @@ function M.json(topology, plan, options)
     for k, interface in ipairs(node.interfaces) do
       interfaces[k] = { dev = interface.dev, addresses = interface.addresses, peer = interface.peer, address = interface.lladdr }
     end
-    out.nodes[i] = { name = node.name, kind = node.kind, interfaces = interfaces }
+    out.nodes[i] = { name = node.name, kind = node.kind, interfaces = interfaces, container = node.container, bridge = node.existing,
+      macvlan = node.macvlan }
   end
   for i, link in ipairs(topology.links) do
     local ends, subnets = {}, {}

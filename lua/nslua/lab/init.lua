@@ -7,6 +7,7 @@ local captures = require "nslua.lab.capture"
 local errors = require "nslua.error"
 local expectation = require "nslua.lab.expectation"
 local fault = require "nslua.lab.fault"
+local foreign = require "nslua.lab.foreign"
 local generate = require "nslua.lab.generate"
 local keeper = require "nslua.keeper"
 local links = require "nslua.lab.link"
@@ -227,6 +228,9 @@ function methods:close()
   failed = not fine and failed
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
+  end
+  if not self.kept and not rawget(self, "is_open_copy") then
+    foreign.leave(self)
   end
   for _, each in ipairs(self.nodes) do
     local ok, e = pcall(each.close, each)

@@ -294,6 +294,24 @@ local node_options = {
       table.insert(out.addresses, value)
     end
   end,
+  container = function(self, at, out, value)
+    if (out.kind or "host") ~= "host" then
+      fail(self, at, "a container is a host, and %s is a %s", out[1], out.kind)
+    end
+    out.container = value
+  end,
+  bridge = function(self, at, out, value)
+    if out.kind ~= "switch" then
+      fail(self, at, "a bridge of the machine is a switch: (%s){bridge=%s}", out[1], value)
+    end
+    out.bridge = value
+  end,
+  macvlan = function(self, at, out, value)
+    if out.kind == "switch" then
+      fail(self, at, "macvlan is for a host or router, and %s is a switch", out[1])
+    end
+    out.macvlan = value
+  end,
   serve = function(self, at, out, value)
     local fault = topology.service_fault(value)
     if fault then
@@ -317,7 +335,7 @@ for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] 
 end
 
 local examples = {
-  [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, serve=http, net.ipv4.ip_forward=0",
+  [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, serve=http, container=docker:web, net.ipv4.ip_forward=0",
   [lab_options] = "ipv4=off, ipv6=off, multipath=on, seed=7",
 }
 

@@ -245,7 +245,7 @@ function M.routes(plan, node)
   local out = {}
   for _, family in ipairs(families) do
     local default, several
-    if node.kind == "host" then
+    if node.kind == "host" and not node.container then -- the default route of a container is its own
       default, several = beside(plan, node, family)
       default = not several and default
     end

@@ -1,5 +1,6 @@
 -- A lab as a script of ip(8), bridge(8), tc(8) and sysctl(8) that builds the same network.
 
+local errors = require "nslua.error"
 local text = require "nslua.lab.text"
 
 local M = {}
@@ -62,6 +63,11 @@ function M.script(topology, plan, settings, options)
     return quote(prefix .. node)
   end
   for _, node in ipairs(plan.nodes) do
+    if node.container or node.existing then
+      errors.misuse("lab.to_shell: %s was there before the lab: a script cannot make it again", node.name)
+    elseif node.macvlan then
+      errors.misuse("lab.to_shell: %s has a device on %s, a link of this machine", node.name, node.macvlan)
+    end
     add("ip netns add %s", name(node.name))
     for _, setting in ipairs(settings(node)) do
       local flags = setting[1]:find "^net/bridge/" and "-eqw" or "-qw" -- there only where br_netfilter is loaded

@@ -31,6 +31,7 @@ text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
 .router { fill: $router }
 .switch { fill: $switch }
 .node { stroke: $line; stroke-width: 1.2px }
+.there { stroke-dasharray: 4 3 }
 ]]):gsub("%$(%a+)", c)
 end
 local light = style { ink = "#1d2733", soft = "#4d5c6b", line = "#8795a5", paper = "#ffffff", host = "#e3f0fb", router = "#e0f2e3",
@@ -48,14 +49,15 @@ local function width(lines, each)
 end
 
 -- Hosts are boxes, routers are round, switches have their corners cut.
-local function shape(kind, box)
+local function shape(kind, box, there)
   local x, y = box.x - box.w / 2, box.y - box.h / 2
   if kind == "switch" then
     local cut, right, bottom = 7, x + box.w, y + box.h
-    return ('<path class="node switch" d="M%.1f %.1f H%.1f L%.1f %.1f V%.1f L%.1f %.1f H%.1f L%.1f %.1f V%.1f Z"/>'):format(x + cut, y, right - cut,
+    return ('<path class="node switch%s" d="M%.1f %.1f H%.1f L%.1f %.1f V%.1f L%.1f %.1f H%.1f L%.1f %.1f V%.1f Z"/>'):format(there, x + cut, y,
+      right - cut,
       right, y + cut, bottom - cut, right - cut, bottom, x + cut, x, bottom - cut, y + cut)
   end
-  return ('<rect class="node %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%d"/>'):format(kind, x, y, box.w, box.h,
+  return ('<rect class="node %s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%d"/>'):format(kind, there, x, y, box.w, box.h,
     kind == "router" and 15 or 4)
 end
 
@@ -133,7 +135,7 @@ function M.draw(topology, options)
   for _, node in ipairs(topology.nodes) do
     local box, lines = boxes[node.name], lines_of[node.name]
     local top = box.y - box.h / 2
-    add("%s", shape(node.kind, box))
+    add("%s", shape(node.kind, box, (node.container or node.bridge) and " there" or "")) -- what is not the lab's own has a broken line
     add('<text class="name" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD / 2 + 4.5, escape(node.name))
     for k, line in ipairs(lines) do
       add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD + (k - 1) * LINE + 5, escape(line))

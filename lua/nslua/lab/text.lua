@@ -136,7 +136,7 @@ end
 local function options_text(node, degree)
   local parts = {}
   local default = degree > 1 and "router" or "host"
-  if node.kind ~= "switch" and node.kind ~= default then
+  if node.kind ~= "switch" and node.kind ~= default and not node.container then
     parts[1] = "kind=" .. node.kind
   end
   for _, word in ipairs { "ipv4", "ipv6" } do
@@ -152,6 +152,9 @@ local function options_text(node, degree)
   end
   for _, service in ipairs(node.serve or {}) do
     parts[#parts + 1] = "serve=" .. service
+  end
+  for _, word in ipairs { "container", "bridge", "macvlan" } do
+    parts[#parts + 1] = node[word] and word .. "=" .. quoted.write(node[word]) or nil
   end
   local names = {}
   for name in pairs(node.sysctl or {}) do

@@ -18,7 +18,7 @@ local M = {}
 ---@field keep? string|boolean   it outlives its script, under that name (true: under `name`)
 
 local node_words = { "string", name = "string", kind = "string", sysctl = "table", addresses = "string|table|false", ipv4 = "boolean",
-  ipv6 = "boolean", serve = "string|table" }
+  ipv6 = "boolean", serve = "string|table", container = "string", bridge = "string", macvlan = "string" }
 M.node_words = node_words
 
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
@@ -210,6 +210,18 @@ local function read_node(said, where)
   out.sysctl = said.sysctl and read_sysctls(said.sysctl, where)
   out.addresses = list(said.addresses, where .. ": addresses", "string")
   out.serve = read_services(said.serve, where)
+  out.container, out.bridge, out.macvlan = said.container, said.bridge, said.macvlan
+  if out.container and (out.kind or "host") ~= "host" then
+    errors.misuse("%s: a container is a host: it does not forward for the lab", where)
+  elseif out.bridge and (out.kind or "switch") ~= "switch" or out.bridge and out.container then
+    errors.misuse("%s: a bridge of the machine is a switch", where)
+  elseif (out.container or out.bridge) and (out.sysctl or out.serve or out.addresses) then
+    errors.misuse("%s: %s is there already: its settings, services and addresses of lo are not the lab's", where, out.container or out.bridge)
+  end
+  if out.macvlan and (out.container or out.kind == "switch" or out.bridge) then
+    errors.misuse("%s: macvlan is for a host or router of the lab", where)
+  end
+  out.kind = out.container and "host" or out.bridge and "switch" or out.kind
   return out
 end
 
