@@ -403,6 +403,67 @@ describe("a broken file", function()
   end)
 end)
 
+describe("headers", function()
+  local headers = require "nslua.inspect.capture.headers"
+  local line = require "nslua.inspect.capture.line"
+  local function hex(text)
+    return (text:gsub("%s", ""):gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end))
+  end
+  local ether = "020000000002 020000000001"
+  local frames = {
+    dns = hex(ether .. "8100602a 0800 45000039 00010000 4011 0000 0a000001 0a000002 a0000035 00250000"
+      .. "12340100 0001000000000000 03777777 0161 00 001c0001"),
+    arp = hex(ether .. "0806 0001 0800 06 04 0002 020000000001 0a000001 020000000002 0a000002"),
+    icmp6 = hex(ether .. "86dd 60000000 0018 00 40 fd000000000000000000000000000001"
+      .. "fd000000000000000000000000000002 3a00010400000000 80000000 00070001 6162636465666768"),
+    tcp = hex(ether .. "0800 45000028 00014000 4006 0000 0a000001 0a000002 0050a000 00000001 00000002 5012ffff 00000000"),
+  }
+
+  it("are fields of tables, those that are declared", function()
+    local p = headers.decode(frames.dns, "ethernet")
+    assert.same({ id = 42, priority = 3 }, p.vlan)
+    assert.same({ id = 0x1234, response = false, rcode = "NOERROR", answers = 0, name = "www.a", type = "AAAA" }, p.dns)
+    assert.same({ op = "reply", sender = "02:00:00:00:00:01", sender_ip = "10.0.0.1", target = "02:00:00:00:00:02", target_ip = "10.0.0.2" },
+      headers.decode(frames.arp, "ethernet").arp)
+    p = headers.decode(frames.icmp6, "ethernet")
+    assert.same({ type = 128, code = 0, name = "echo request", id = 7, seq = 1 }, p.icmp6)
+    assert.same({ "fd00::1", "fd00::2", 58 }, { p.ip6.src, p.ip6.dst, p.ip6.protocol })
+    assert.same({ sport = 80, dport = 40960, seq = 1, ack = 2, flags = "SA", window = 65535, payload_length = 0 },
+      headers.decode(frames.tcp, "ethernet").tcp)
+    assert.same("SA", headers.decode(frames.tcp:sub(15), "ip").tcp.flags)
+    for _, frame in pairs(frames) do
+      for name, header in pairs(headers.decode(frame, "ethernet")) do
+        for key in pairs(header) do
+          assert.is_true(headers.fields[name][key], name .. "." .. key)
+        end
+      end
+    end
+  end)
+
+  it("are read of whatever bytes there are", function()
+    local seed = 3
+    local function look(bytes)
+      for _, kind in ipairs { 1, 101 } do
+        local raw = { interface = { name = "a:b", link_type = kind }, nanoseconds = 0, length = #bytes, bytes = bytes, direction = "in" }
+        local text = tostring(require("nslua.inspect.capture.packet").of(raw))
+        assert.is_nil(text:find "[%c\127-\255]")
+      end
+    end
+    for _, frame in pairs(frames) do
+      for size = 0, #frame do
+        look(frame:sub(1, size))
+      end
+      for _ = 1, 2000 do
+        seed = (seed * 1103515245 + 12345) & 0x7fffffff
+        local at = (seed >> 4) % #frame + 1
+        frame = frame:sub(1, at - 1) .. string.char((seed >> 16) & 255) .. frame:sub(at + 1)
+        look(frame)
+      end
+    end
+    assert.matches("unknown$", line.summary(headers.decode("", "ethernet")))
+  end)
+end)
+
 describe("a capture", function()
   it("says at the caller's line what it does not take", function()
     local a = pair()

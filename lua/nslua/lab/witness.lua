@@ -239,6 +239,12 @@ local function catch_up(self)
   end
 end
 
+-- Packets that the capture had no room for.
+local function missed_of(self)
+  local counters = self.capture:counters()
+  return counters.dropped + counters.unwritten
+end
+
 local function fail(self, call, text)
   local lines, list = { text }, {}
   table.move(self.seen, 1, #self.seen, 1, list)
@@ -246,7 +252,9 @@ local function fail(self, call, text)
   table.sort(list, function(a, b)
     return a.nanoseconds < b.nanoseconds
   end)
-  lines[#lines + 1] = ("seen on %s: %d packets"):format(self.place, self.total)
+  local missed = missed_of(self)
+  local more = missed > 0 and (", %d more were too fast to be seen"):format(missed) or ""
+  lines[#lines + 1] = ("seen on %s: %d packets%s"):format(self.place, self.total, more)
   for i = math.max(1, #list - SHOWN + 1), #list do
     lines[#lines + 1] = "  " .. tostring(list[i])
   end
@@ -324,6 +332,9 @@ local function never(self, t, call)
   end
   if self.found[1] then
     fail(self, call, ("there is such a packet on %s: %s"):format(self.place, described(self.said)))
+  elseif missed_of(self) > 0 then
+    fail(self, call, ("it cannot be told whether there was such a packet on %s (a filter lets fewer through): %s"):format(self.place,
+      described(self.said)))
   end
 end
 
