@@ -243,6 +243,13 @@ describe("a lab", function()
     end)
   end)
 
+  it("has bursts of loss in tc(8)'s order in its script", function()
+    lab = ns.lab "a -->loss gemodel p 1% r 10% h 25% k 50%, <loss gemodel p 25%-- b"
+    local script = lab:to_shell()
+    assert.is_truthy(script:find("dev eth0 root netem loss gemodel 1% 10% 75% 50%\n", 1, true), script)
+    assert.is_truthy(script:find("dev eth0 root netem loss gemodel 25% 75% 100% 0%\n", 1, true), script)
+  end)
+
   it("asks everybody of everybody", function()
     lab = ns.lab [[ h1 -- (s1) -- h2
                     (s1) -- r1 -- h3 ]]

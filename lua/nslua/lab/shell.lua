@@ -30,7 +30,13 @@ local function netem(t)
     end
   end
   for _, word in ipairs { "loss", "corrupt", "duplicate", "reorder" } do
-    if t[word] and word ~= "reorder" or t.reorder and word == "reorder" and t.delay then
+    if type(t[word]) == "table" then -- P [R [1-H [1-K]]], which tc(8) takes by their places
+      local g = t[word].gemodel
+      put(word, "gemodel")
+      for _, chance in ipairs { g.p, g.r or 1 - g.p, 1 - (g.h or 0), 1 - (g.k or 1) } do
+        put(text.value(word, chance))
+      end
+    elseif t[word] and word ~= "reorder" or t.reorder and word == "reorder" and t.delay then
       put(word, value(word))
       if t[word .. "_correlation"] then
         put(value(word .. "_correlation"))
