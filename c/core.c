@@ -139,6 +139,7 @@ static const struct {
 	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },
 	{ "foreign", nslua_open_foreign },
+	{ "owners", nslua_open_owners },
 	{ "wire", nslua_open_wire },
 	{ "capture", nslua_open_capture },
 	{ "perf", nslua_open_perf },

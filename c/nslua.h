@@ -57,6 +57,7 @@ int nslua_open_limits(lua_State *L);    /* limits.c */
 void nslua_limits_restore(void);        /* in a child: the limit of open files that this process began with */
 int nslua_open_tun(lua_State *L);
 int nslua_open_foreign(lua_State *L);   /* foreign.c */
+int nslua_open_owners(lua_State *L);    /* owners.c */
 int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_capture(lua_State *L);   /* capture.c */
 int nslua_pcap_compile(lua_State *L);   /* pcapfilter.c */

@@ -97,6 +97,14 @@ function methods:each(filter)
   end
 end
 
+---The processes that have a socket open: `a.sockets:owners()[row.inode]`. They are looked for among all that this process may look at, whatever
+---namespace they are in.
+---@return table<integer, nslua.Owner[]> owners  by inode
+---@return integer unseen                        processes that may not be looked at
+function methods.owners()
+  return require("nslua.owners").of_sockets()
+end
+
 local function hint(errno)
   return errno == core.errno.EOPNOTSUPP and "this kernel does not close sockets of that kind (CONFIG_INET_DIAG_DESTROY; tcp, udp, raw)" or nil
 end
