@@ -40,6 +40,7 @@ M.pages = {
   { "Classes", { file = "rtnl/class.lua", class = "class" } },
   { "Filters", { file = "rtnl/filter.lua", class = "filter" } },
   { "Sockets", { file = "diag/init.lua", class = "sockets", selfish = true }, { file = "diag/rows.lua", only = {} },
+    { file = "owners.lua", only = {}, classes = set "nslua.Owner" },
     { file = "diag/filter.lua", only = {}, classes = set "nslua.SocketFilter" } },
   { "Tracked connections", { file = "netfilter/conntrack.lua", only = {}, classes = set "nslua.Connection nslua.Tuple nslua.ConntrackFilter" },
     { file = "netfilter/conntrack.lua", class = "conntrack", selfish = true },
