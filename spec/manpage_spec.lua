@@ -114,7 +114,7 @@ describe("bash completion", function()
   it("offers every option of every command", function()
     for name in helper.sh "build/bin/nslua help --list":gmatch "%S+" do
       local offered = " " .. complete("nslua", name, "-") .. " "
-      for option in helper.sh("build/bin/nslua " .. name .. " --help"):gmatch "\n [^\n]-(%-%-[%l-]+)" do
+      for option in helper.sh("build/bin/nslua " .. name .. " --help"):gmatch "\n [^\n]-(%-%-[%w-]+)" do
         assert.is_truthy(offered:find(" " .. option .. " ", 1, true), name .. " " .. option)
       end
     end
