@@ -33,7 +33,7 @@ struct maps {
 
 struct step {
 	enum step_kind kind;
-	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol; open: flags */
+	int a, b, c; /* join: fd, type; new: type; socket: domain, type, protocol; open: flags; write: may be absent */
 	const char *path; /* new: where the new one is opened; open, write */
 	const char *text; /* write, hostname */
 	size_t len;
@@ -138,7 +138,7 @@ static int do_step(const struct step *s, char *detail, size_t size)
 		snprintf(detail, size, "%s", s->path);
 		fd = open(s->path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
-			return -1;
+			return s->a && errno == ENOENT ? 0 : -1;
 		n = write(fd, s->text, s->len);
 		en = errno;
 		close(fd);
@@ -275,6 +275,9 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 	case STEP_WRITE:
 		s->path = string_field(L, 2, NULL);
 		s->text = string_field(L, 3, &s->len);
+		lua_rawgeti(L, -1, 4);
+		s->a = lua_toboolean(L, -1);
+		lua_pop(L, 1);
 		return;
 	case STEP_HOSTNAME:
 		s->text = string_field(L, 2, &s->len);
@@ -286,7 +289,8 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 
 /*
  * errand.run(steps, private) -> list of the fds its steps gave, in order; or nil, "what: reason", errno, the step's number.  Steps:
- * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text }, { "hostname", text }.
+ * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text [, whether what
+ * is not there is passed over] }, { "hostname", text }.
  */
 static int errand_run(lua_State *L)
 {

@@ -155,7 +155,7 @@ function M.file(userns_fd, netns_fd, path, text, call, what, mode)
   return text and true or fds[1]
 end
 
----Write files as seen from inside network namespaces, all in one errand.
+---Write files as seen from inside network namespaces, all in one errand. What is not there is passed over.
 ---@param userns_fd nslua.fd
 ---@param list { [1]: nslua.fd, [2]: string, [3]: string }[]  each { netns fd, path, text }; those of one namespace behind each other
 ---@param call string
@@ -166,7 +166,7 @@ function M.write(userns_fd, list, call)
       last = w[1]
       steps[#steps + 1] = { "join", last, NET }
     end
-    steps[#steps + 1] = { "write", w[2], w[3] }
+    steps[#steps + 1] = { "write", w[2], w[3], true }
   end
   errand(call, nil, userns_fd, steps)
 end
