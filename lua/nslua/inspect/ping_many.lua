@@ -12,7 +12,7 @@ local M = {}
 local CALL = "probe.ping_many"
 -- The table of neighbours is one for all namespaces of the machine: gc_thresh3, 1,024, is its end (arp(7)), and what was used within five seconds
 -- is not taken from it. Each pair on its way has two entries, one at each end. What more than FEW pairs leave there is taken away after every ROUND.
-local FEW, ROUND = 128, 160
+local FEW, ROUND = 128, 320
 
 -- One socket for each namespace and family, and what each pair has of it.
 local function prepare(pairs_)
@@ -63,18 +63,20 @@ end
 
 -- Take from the tables what has come into them, at both ends of the pairs. One that is being asked for is left: a request waits for it.
 local learned = { reachable = true, stale = true, delay = true, probe = true, failed = true }
+local GONE_TOO = { absent = "ok" }
 local function forget(wires, keep)
   for i, wire in ipairs(wires) do
-    local list = {}
-    for n in wire.handle.neighbour:each { family = wire.family } do
-      if learned[n.state] and not keep[i][n.dst] then
-        list[#list + 1] = { n.dst, dev = n.dev_index }
+    local list, neighbour, kept = {}, wire.handle.neighbour, keep[i]
+    for n in neighbour:each { family = wire.family } do
+      local dst = n.dst
+      if not kept[dst] and learned[n.state] then
+        list[#list + 1] = { dst = dst, dev_index = n.dev_index } -- as a row has them: there is nothing to be checked
       end
     end
     -- what the kernel has taken away meanwhile, or the namespace's owner, is no matter here
     pcall(wire.handle.batch, wire.handle, function()
       for _, n in ipairs(list) do
-        wire.handle.neighbour:delete(n, { absent = "ok" })
+        neighbour:delete(n, GONE_TOO)
       end
     end)
   end
