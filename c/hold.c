@@ -190,6 +190,15 @@ static int take(struct holder *h, const int *fds, int n)
 	return 0;
 }
 
+static int tell(struct holder *h, int fd)
+{
+	if (!h->n)
+		return ENOENT;
+	close(h->fds[0]);
+	h->fds[0] = fd;
+	return 0;
+}
+
 static int serve(struct holder *h, int fd)
 {
 	int on = 1;
@@ -237,6 +246,8 @@ static int serve_script(struct holder *h)
 		en = serve(h, fds[0]);
 	else if (q.op == HOLD_KEEP)
 		en = keep(h);
+	else if (q.op == HOLD_TELL && count == 1)
+		en = tell(h, fds[0]);
 	for (int i = 0; en && i < count; i++)
 		close(fds[i]);
 	return answer(h, sock, en, NULL, 0) == 0;

@@ -15,6 +15,7 @@ enum nslua_hold_op {
 	HOLD_KEEP,  /* the script: outlive it */
 	HOLD_GET,   /* another process: give the fds from `first` on, as many as one message takes */
 	HOLD_END,   /* another process: end what is kept */
+	HOLD_TELL,  /* the script: the fd that comes along takes the place of the first */
 };
 
 #define HOLD_MAGIC 0x6e6c6131u

@@ -208,6 +208,18 @@ static int keeper_serve(lua_State *L)
 	return 1;
 }
 
+/* keeper:describe(fd) -> true: it takes the place of the first that the keeper has. */
+static int keeper_describe(lua_State *L)
+{
+	struct nslua_servant *k = luaL_checkudata(L, 1, KEEPER);
+	int fd = nslua_checkfd(L, 2);
+
+	if (ask(k, HOLD_TELL, &fd, 1) < 0)
+		return nslua_fail(L, "hold");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /* keeper:keep() -> true: it outlives the script from now on, and close() only lets go of it. */
 static int keeper_keep(lua_State *L)
 {
@@ -253,7 +265,7 @@ static int core_start(lua_State *L)
 
 static const luaL_Reg keeper_methods[] = {
 	{ "close", keeper_close }, { "alive", keeper_alive }, { "pid", keeper_pid },
-	{ "take", keeper_take }, { "serve", keeper_serve }, { "keep", keeper_keep }, { NULL, NULL },
+	{ "take", keeper_take }, { "describe", keeper_describe }, { "serve", keeper_serve }, { "keep", keeper_keep }, { NULL, NULL },
 };
 static const luaL_Reg keeper_meta[] = {
 	{ "__gc", keeper_gc }, { NULL, NULL },

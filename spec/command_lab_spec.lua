@@ -41,6 +41,15 @@ exit
     end
   end)
 
+  it("moves a host to another switch", function()
+    local out, ok = lab("-e 'h1 -- (s1) -- r1 -- (s2) -- h2'", "move h1 s1 s2\nmove h1 s1 s2\nmove h1 s2 s1 10.0.1.9/24\nmove h1 s1 h2\nmove h1\n")
+    assert(ok, out)
+    for _, text in ipairs { "link h1:eth0 -- s2:h1  10.0.2.1/24 fd00:2::1/64", "no link h1 -- s1", "link h1:eth0 -- s1:h1  10.0.1.9/24 fd00:1::1/64",
+      "cannot lead to h2, which is a host and no switch", "usage: move NODE SWITCH SWITCH" } do
+      assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
+    end
+  end)
+
   it("shows of several links between two which is down", function()
     local out, ok = lab("-e 'h1 -- r1\nh1 -- r1'", 'lab:link("h1", "r1", 2):down()\nlinks\n')
     assert(ok, out)

@@ -40,6 +40,35 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
     return tonumber(min) / 1000, tonumber(avg) / 1000, tonumber(r.stdout:match "(%d+) received")
   end
 
+  it("has an end that moves to another namespace, and ends with that", function()
+    local a, b = wires.namespaces()
+    local c = ns.netns.new { lo = true, userns = rawget(a, "userns") }
+    local first, second = wires.ends(a, b, 1400)
+    local w = ns.wire.new { a = first, b = second, to = { delay = "20ms" }, kind = kind }
+    ping(a, 1)
+    w:move("b", c, "eth7")
+    assert.is_nil(b.link:get "eth0")
+    b:close()
+    c.address:add { "10.0.0.2/24", dev = "eth7" }
+    c.link:change("eth7", { up = true })
+    a.neighbour:delete({ "10.0.0.2", dev = "eth0" }, { absent = "ok" })
+    local min, _, received = ping(a, 3)
+    assert.equal(3, received)
+    assert.is_true(min >= 0.02)
+    w:change { to = { each_packet = true } }
+    w:down()
+    ns.eventually(function()
+      return not c.link:get("eth7").carrier
+    end, 10)
+    w:up()
+    assert.is_false((pcall(w.move, w, "c", a)))
+    c:close()
+    assert.is_false(w:isopen())
+    ns.eventually(function()
+      return a.link:get "eth0" == nil
+    end, 10)
+  end)
+
   it("is two devices with what was asked for, and nothing more once closed", function()
     local a, b = wires.namespaces()
     local first, second = wires.ends(a, b, 1400)

@@ -377,6 +377,31 @@ function methods:up()
   return plug(self, "wire.up", true)
 end
 
+---Move an end into another namespace, where it is down until somebody takes it up. What is on its way stays there.
+---@param which "a"|"b"
+---@param handle nslua.Netns  of that namespace; the wire ends with it from now on
+---@param dev? string         its name there (default: the same)
+---@return true
+function methods:move(which, handle, dev)
+  id_of(self, "wire.move")
+  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("wire.move: %s", check.unknown("end", which, { "a", "b" }))
+  local old = self.ends[i]
+  if not old or not rawget(old, "fd") then
+    errors.misuse "wire.move: the handle of the namespace that the end is in is closed"
+  end
+  local at = self[which]
+  dev = dev or at.dev
+  old.link:change(at.dev, { netns = handle, name = dev })
+  at.dev, self.ends[i] = dev, handle
+  wireend.moved(self.state.devices[i], handle, dev)
+  local list = rawget(old, "wires")
+  if list and self.ends[3 - i] ~= old then
+    list[self] = nil
+  end
+  belong(handle, self)
+  return true
+end
+
 ---Whether it is there.
 ---@return boolean
 function methods:isopen()

@@ -180,6 +180,18 @@ function M.carrier(device, up)
   end
 end
 
+---It is in another namespace now, under that name.
+---@param device nslua.WireDevice
+---@param handle nslua.Netns
+---@param dev string
+function M.moved(device, handle, dev)
+  if device.handle then
+    device.handle:close()
+    device.handle = copy(handle)
+  end
+  device.dev = dev
+end
+
 ---Close what this process holds of it.
 ---@param device nslua.WireDevice
 function M.let_go(device)

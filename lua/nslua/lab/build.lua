@@ -72,8 +72,8 @@ local function add_link(lab, link)
 end
 
 -- VLANs of a switch's ports: what comes untagged, and what is tagged.
-local function set_vlans(self)
-  for _, port in ipairs(self.plan.ports) do
+local function set_vlans(self, ports)
+  for _, port in ipairs(ports) do
     if port.vlan ~= 1 then
       self.bridge_vlan:delete({ vid = 1, dev = port.dev }, { absent = "ok" })
     end
@@ -86,6 +86,27 @@ local function set_vlans(self)
       end
     end
   end
+end
+
+---A switch whose plan is another: whether it tells VLANs apart.
+---@param self nslua.lab.Node
+---@param before nslua.lab.PlanNode
+function M.filter_vlans(self, before)
+  local wanted = self.plan.vlan_filtering or false
+  if wanted ~= (before.vlan_filtering or false) then
+    self.link:change(self.plan.bridge, { bridge = { vlan_filtering = wanted } })
+  end
+end
+
+---A link's end that came to a switch becomes its port.
+---@param self nslua.lab.Node
+---@param port nslua.lab.Port
+function M.port(self, port)
+  self.link:change(port.dev, { master = self.plan.bridge, group = PORTS })
+  if self.plan.vlan_filtering then
+    set_vlans(self, { port })
+  end
+  self.link:change(port.dev, { up = true })
 end
 
 -- Addresses, up, and routes of a host or router.
@@ -268,7 +289,7 @@ function M.build(lab, topology)
     if each.kind == "switch" and each.plan.ports[1] and not each.plan.existing then
       if each.plan.vlan_filtering then
         each:batch(function()
-          set_vlans(each)
+          set_vlans(each, each.plan.ports)
         end)
       end
       each.link:change({ group = PORTS }, { up = true })

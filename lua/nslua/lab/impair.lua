@@ -184,6 +184,22 @@ function Link:up()
   return true
 end
 
+---As of a wire. The kernel takes netem off a device that leaves a namespace.
+---@param which "a"|"b"
+---@param handle nslua.Netns
+---@param dev? string
+---@return true
+function Link:move(which, handle, dev)
+  handles(self, "impair.move")
+  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("impair.move: %s", check.unknown("end", which, { "a", "b" }))
+  local at = self[which]
+  dev = dev or at.dev
+  at.netns.link:change(at.dev, { netns = handle, name = dev })
+  at.netns, at.dev = handle, dev
+  impair(handle, dev, "impair.move: " .. ways[i], self.unplugged and { loss = 1 } or self[ways[i]], self.seed)
+  return true
+end
+
 ---@return boolean
 function Link:isopen()
   return not self.closed and self.a.netns:isopen() and self.b.netns:isopen()

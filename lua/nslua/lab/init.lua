@@ -65,6 +65,16 @@ function methods:link(a, b, number)
   return known[plan]
 end
 
+-- The plan is another, of the same nodes and links: the links that are known follow.
+function methods:replanned()
+  local known = {}
+  for plan, link in pairs(self.link_of) do
+    known[self.plan.links[plan.index]] = link
+    links.follow(link, self.plan.links[plan.index])
+  end
+  self.link_of = known
+end
+
 ---Echo requests between all pairs of hosts (of routers, where there are no hosts), all at the same time, in both families unless one is said.
 ---@param options? nslua.PingManyOptions  besides: `nodes`, a list of those to ask and be asked
 ---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `from` and `to` are nodes

@@ -21,13 +21,11 @@ end
 local Link = { __name = "nslua.lab.Link" }
 Link.__index = Link
 
----@param lab nslua.Lab
----@param plan nslua.lab.PlanLink
----@return nslua.lab.Link
-function M.of(lab, plan)
-  local self = setmetatable({ lab = lab, plan = plan, name = plan.name, number = plan.index, ends = {} }, Link)
+-- What of it is the plan's: it changes where something is moved.
+local function follow(self, plan)
+  self.plan, self.ends = plan, {}
   for side, at in ipairs(plan.ends) do
-    self.ends[side] = { node = lab.node[at.node], dev = at.dev }
+    self.ends[side] = { node = self.lab.node[at.node], dev = at.dev }
   end
   local segment = plan.segments[1]
   local list = {}
@@ -35,6 +33,15 @@ function M.of(lab, plan)
     list[#list + 1] = segment and segment[family] or nil
   end
   self.subnet = #list > 1 and list or list[1]
+end
+M.follow = follow
+
+---@param lab nslua.Lab
+---@param plan nslua.lab.PlanLink
+---@return nslua.lab.Link
+function M.of(lab, plan)
+  local self = setmetatable({ lab = lab, name = plan.name, number = plan.index }, Link)
+  follow(self, plan)
   return self
 end
 
@@ -88,6 +95,16 @@ function Link:up()
     end
   end
   require("nslua.lab.build").settle(self.lab, 10)
+  return self
+end
+
+---Plug a host or router into another switch. It keeps its device and, where both switches are one segment, its addresses; else it has new ones, and
+---all routes and names follow. Programs that run already see the `/etc/hosts` they started with.
+---@param to string|nslua.lab.Node  a switch
+---@param options? nslua.lab.MoveOptions
+---@return nslua.lab.Link
+function Link:move(to, options)
+  require("nslua.lab.move").move(self, to, options)
   return self
 end
 

@@ -60,15 +60,21 @@ function methods:etc_file(name)
   return table.concat(lines, "\n") .. "\n"
 end
 
----What programs that start from now on see as /etc/resolv.conf.
----@param text string  "nameserver 10.0.1.1\n"
-function methods:set_resolv_conf(text)
-  self.resolv_conf, self.etc_files = text, nil
+-- Programs that start from now on see the files of /etc as they are now; the view that others had stays theirs.
+function methods:forget_etc()
+  self.etc_files = nil
   local view = rawget(self, "sys_mount")
-  if view then -- it has the old one in it
+  if view then -- it has the old ones in it
     self.sys_mount = nil
     view:close()
   end
+end
+
+---What programs that start from now on see as /etc/resolv.conf.
+---@param text string  "nameserver 10.0.1.1\n"
+function methods:set_resolv_conf(text)
+  self.resolv_conf = text
+  self:forget_etc()
 end
 
 -- A node's programs see its files of /etc, which are made when a first one starts.

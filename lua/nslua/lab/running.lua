@@ -80,18 +80,34 @@ function M.claim(name)
   end
 end
 
+-- What other processes are told of a lab, as an fd.
+local function description(lab)
+  local names = {}
+  for i, node in ipairs(lab.nodes) do
+    names[i] = node.node_name
+  end
+  local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = rawget(lab, "since"),
+    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil })
+  return (errors.check("lab", nil, core.running.describe(text)))
+end
+
+---Tell other processes, that open it from now on, of a lab that has changed.
+---@param lab nslua.Lab
+function M.describe(lab)
+  local fd <close> = description(lab)
+  errors.check("lab", { detail = "describe" }, lab.keeper.process:describe(fd))
+end
+
 ---Let a lab's keeper hold what it is made of and answer on its socket; the last step of building it.
 ---@param lab nslua.Lab
 ---@param socket nslua.fd  of M.claim
 ---@param keep boolean     it outlives the script
 function M.publish(lab, socket, keep)
-  local names, fds = {}, {}
+  rawset(lab, "since", os.time())
+  local fds = { description(lab) }
   for i, node in ipairs(lab.nodes) do
-    names[i], fds[i + 1] = node.node_name, node.fd
+    fds[i + 1] = node.fd
   end
-  local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = os.time(), nodes = names,
-    topology = lab.topology, common = lab.common, userns = lab.home ~= nil })
-  fds[1] = errors.check("lab", nil, core.running.describe(text))
   fds[#fds + 1] = lab.home and lab.home.fd
   local process = lab.keeper.process
   local ok, message, errno = process:take(fds)

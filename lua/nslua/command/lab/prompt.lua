@@ -13,6 +13,7 @@ draw                   the lab as a picture
 pingall [4|6]          everybody asks everybody
 link A B down|up       pull a link and put it back
 link A B WORD VALUE .. change what impairs it: link h1 r1 delay 20ms loss 1%
+move NODE A B [ADDR]   unplug a node from switch A and plug it into switch B
 exit, quit, Ctrl-D     take the lab down and leave
 Anything else is Lua: h1:ping("h2", { count = 3 }), lab:link("h1", "r1"):counters(), lab.h1.route:list()
 Nodes are globals, and so are lab and ns.
@@ -89,6 +90,27 @@ local function change_link(lab, words)
   say("%s", tostring(link))
 end
 
+local function move(lab, words)
+  local name, from, to = words[2], words[3], words[4]
+  if not to then
+    return say "usage: move NODE SWITCH SWITCH [ADDRESS]"
+  end
+  local link = lab.node[name] and lab.node[from] and lab:link(name, from)
+  if not link then
+    return say("no link %s -- %s", name, from)
+  end
+  local address = words[5] and { table.unpack(words, 5) }
+  local ok, e = pcall(link.move, link, to, { address = address })
+  if not ok then
+    return say("%s", (tostring(e):gsub("^%S+:%d+: ", "")))
+  end
+  for _, at in ipairs(link.plan.ends) do
+    if at.node == name then
+      say("%s  %s", tostring(link), addresses(at))
+    end
+  end
+end
+
 local verbs = {
   help = function()
     io.write(help)
@@ -101,6 +123,7 @@ local verbs = {
   end,
   pingall = ping_all,
   link = change_link,
+  move = move,
 }
 
 -- A program on a node, at this terminal: `h1 ping h2`. The line as the shell would read it, so that quotes and pipes work.

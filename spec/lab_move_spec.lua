@@ -1,0 +1,224 @@
+-- Links of a lab that are pulled, put back, and moved to another switch.
+
+local ns = require "nslua"
+local rtnl = require "spec.rtnl_helper"
+
+local why = rtnl.cannot()
+
+describe("a link that is pulled and put back", function()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  -- All routes that somebody set and all addresses of a node, as text that compares.
+  local function held(node)
+    local out = {}
+    for _, row in ipairs(node.route:list {}) do
+      if row.proto ~= "kernel" then
+        local parts = { row.dst }
+        for i, word in ipairs { "via", "dev", "table", "metric", "src", "proto" } do
+          parts[i + 1] = tostring(row[word])
+        end
+        for _, hop in ipairs(row.nexthops or {}) do
+          parts[#parts + 1] = ("%s %s %d"):format(hop.via, hop.dev, hop.weight)
+        end
+        out[#out + 1] = table.concat(parts, " ")
+      end
+    end
+    for _, row in ipairs(node.address:list {}) do
+      out[#out + 1] = ("%s %s %s"):format(row.address, row.dev, tostring(row.valid_lft))
+    end
+    table.sort(out)
+    return out
+  end
+
+  it("has the routes and addresses again that somebody added", function()
+    local lab <close> = ns.lab "h1 -- r1 -- h2"
+    local r1 = lab.r1
+    r1.address:add { "fd42::1/64", dev = "eth0", nodad = true }
+    r1.route:add { "10.96.0.0/16", via = "10.0.1.1" }
+    r1.route:add { "10.97.0.0/16", dev = "eth0", table = 77, src = "10.0.1.254", metric = 5 }
+    r1.route:add { "10.98.0.0/16", nexthops = { { via = "10.0.1.1", dev = "eth0", weight = 3 }, { via = "10.0.2.2", dev = "eth1" } } }
+    r1.route:add { "fd96::/64", via = "fd42::2", metric = 7, proto = "static" }
+    r1.route:add { "fd98::/64", nexthops = { { via = "fd00:2::2", dev = "eth1", weight = 2 }, { via = "fd00:1::1", dev = "eth0", weight = 3 } } }
+    lab.h1.route:delete { "default", family = "inet6" }
+    local before, of_host = held(r1), held(lab.h1)
+    local one, two = lab:link("h1", "r1"), lab:link("r1", "h2")
+    one:down()
+    assert.not_same(before, held(r1))
+    one:up()
+    assert.same(before, held(r1))
+    assert.same(of_host, held(lab.h1)) -- what was taken away stays away
+    -- both at the same time, either one first
+    for _, first in ipairs { one, two } do
+      one:down()
+      two:down()
+      first:up();
+      (first == one and two or one):up()
+      assert.same(before, held(r1))
+    end
+  end)
+
+  it("leaves alone what somebody set meanwhile", function()
+    local lab <close> = ns.lab "h1 -- r1 -- h2"
+    lab.r1.route:add { "10.96.0.0/16", via = "10.0.1.1" }
+    lab:link("h1", "r1"):down()
+    lab.r1.route:add { "10.96.0.0/16", via = "10.0.2.2" }
+    lab:link("h1", "r1"):up()
+    assert.equal("10.0.2.2", lab.r1.route:get("10.96.0.0/16").via)
+  end)
+
+  it("keeps addresses of IPv6 that stay with their device", function()
+    local lab <close> = ns.lab "h1 -- h2"
+    lab.h1:sysctl("net.ipv6.conf.eth0.keep_addr_on_down", 1)
+    local before = held(lab.h1)
+    lab:link("h1", "h2"):down():up()
+    assert.same(before, held(lab.h1))
+    assert.equal(0, lab.h1:ping("h2", { family = "inet6", timeout = 5 }).loss)
+  end)
+end)
+
+describe("a link that is moved to another switch", function()
+  if why then
+    return it("", function()
+      pending(why)
+    end)
+  end
+
+  -- What the kernel holds of a lab, as text that compares.
+  local function state(lab)
+    local out = {}
+    for _, node in ipairs(lab.nodes) do
+      local function put(format, ...)
+        out[#out + 1] = node.node_name .. " " .. format:format(...)
+      end
+      for _, row in ipairs(node.link:list()) do
+        put("%s %s %s %s", row.name, row.up, row.master or "-", row.address)
+      end
+      for _, row in ipairs(node.address:list()) do
+        put("%s %s", row.address, row.dev)
+      end
+      for _, row in ipairs(node.route:list()) do
+        put("%s %s %s %s", row.dst, tostring(row.via), row.dev, row.proto)
+      end
+      put("%s", node:output { "cat", "/etc/hosts" })
+    end
+    table.sort(out)
+    return out
+  end
+
+  local function is_like_new(lab)
+    local other <close> = ns.lab(ns.lab.text(lab.topology))
+    local mine, new = state(lab), state(other)
+    for i, line in ipairs(mine) do -- bridges draw their addresses
+      mine[i], new[i] = line:gsub("^(%S+ %S+ true %-) .*", "%1"), (new[i] or ""):gsub("^(%S+ %S+ true %-) .*", "%1")
+    end
+    assert.same(new, mine)
+  end
+
+  it("has an address of the other segment, and all routes and names follow", function()
+    local lab <close> = ns.lab [[
+      h1 -- (sw1) -- r1 -- (sw2) -- r2 -- h5
+      h3 -- (sw1)
+      (sw2) -- x1
+    ]]
+    local before = {}
+    for _, name in ipairs { "h3", "x1", "h5", "r1", "r2" } do
+      before[name] = lab.node[name]:address_of()
+    end
+    assert.equal("10.0.1.1", lab.h1:address_of "h5")
+    local link, index = lab:link("h1", "sw1"), lab.h1.link:get("eth0").index
+    lab.h1.route:add { "10.99.0.0/16", dev = "eth0" } -- the user's own
+    assert.equal(link, link:move "sw2")
+    assert.equal(link, lab:link("h1", "sw2"))
+    assert.is_nil(lab:link("h1", "sw1"))
+    assert.same({ "10.0.2.0/24", "fd00:2::/64" }, link.subnet)
+    assert.equal("10.0.2.2", lab.h1:address_of "h5") -- x1 had .1 first
+    assert.equal(index, lab.h1.link:get("eth0").index)
+    assert.is_truthy(lab.h1.route:get "10.99.0.0/16")
+    for name, address in pairs(before) do
+      assert.equal(address, lab.node[name]:address_of())
+    end
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    assert.is_true(lab.h3:run({ "ping", "-c1", "-W5", "-q", "h1" }).ok)
+    assert.equal("link h1:eth0 -- sw2:h1", tostring(link))
+    assert.is_truthy(lab:draw():find("h1 ─── (sw2)", 1, true), lab:draw())
+    assert.is_truthy(lab:to_shell():find("ip -n sw2 link set h1 master sw2", 1, true))
+    lab.h1.route:delete "10.99.0.0/16"
+    is_like_new(lab)
+    link:move "sw1"
+    assert.equal("10.0.1.1", lab.h1:address_of())
+    is_like_new(lab)
+  end)
+
+  it("keeps its addresses where both switches are one segment, and is found at once", function()
+    local lab <close> = ns.lab [[
+      h1 --1ms-- (sw1) -- (sw2) -- h2
+                         (sw2) -- (sw3) -- h3
+    ]]
+    local link = lab:link("h1", "sw1")
+    for _, to in ipairs { "sw2", "sw3", lab.sw1, "sw3" } do
+      assert.equal(0, lab:ping_all({ timeout = 5 }).loss) -- all switches have learnt where it is
+      link:move(to)
+      assert.equal("10.0.1.1", lab.h1:address_of())
+      assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    end
+    assert.is_true(lab.h2:ping("h1", { timeout = 5 }).rtt.min >= 0.002)
+    link:change { delay = "20ms" }
+    assert.is_true(lab.h2:ping("h1", { timeout = 5 }).rtt.min >= 0.04)
+    assert.is_true(link:counters().to.sent > 0)
+    -- while it is down, it stays down
+    link:down()
+    link:move("sw1", { dev = "there" })
+    assert.equal("link h1:eth0 -- sw1:there (down)", tostring(link))
+    lab:never { "h2", "h1", timeout = "50ms" }
+    link:up()
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    -- others are told of it
+    local seen <close> = ns.lab.open(lab.name)
+    assert.equal("link h1:eth0 -- sw1:there", tostring(seen:link("h1", "sw1")))
+    assert.is_nil(seen:link("h1", "sw3"))
+    assert.has_error(function()
+      seen:link("h1", "sw1"):move "sw3"
+    end)
+  end)
+
+  it("has the address that is said", function()
+    local lab <close> = ns.lab [[
+      (sw1) -- h1
+      (sw1) -- r1 -- (sw2) -- h2
+    ]]
+    lab:link("h1", "sw1"):move("sw2", { address = "10.0.2.77/24" })
+    assert.equal("10.0.2.77", lab.h1:address_of())
+    assert.equal("fd00:2::1", lab.h1:address_of("h2", "inet6"))
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    is_like_new(lab)
+    -- a router is moved likewise
+    lab:link("r1", "sw2"):move "sw1"
+    assert.equal(0, #lab.h2.route:list { "default", family = "inet" })
+    assert.is_nil(lab.h1:address_of "r1")
+  end)
+
+  it("says what cannot be, and does nothing then", function()
+    local lab <close> = ns.lab [[
+      h1 -- (sw1) -- (sw2) -- h2 -- h3
+    ]]
+    local link, before = lab:link("h1", "sw1"), state(lab)
+    local function refused(what, why_not, ...)
+      local ok, e = pcall(what.move, what, ...)
+      assert.is_false(ok)
+      assert.is_truthy(tostring(e):find(why_not, 1, true), tostring(e))
+      assert.is_truthy(tostring(e):find("^spec/lab_move_spec"), tostring(e))
+    end
+    refused(link, "unknown node 'sw9' (did you mean 'sw1'?)", "sw9")
+    refused(link, "leads there already", "sw1")
+    refused(link, "is a router and no switch", "h2")
+    refused(link, "10.9.0.1/24 is outside of 10.0.1.0/24", "sw2", { address = "10.9.0.1/24" })
+    refused(link, "did you mean 'address'?", "sw2", { adress = "10.0.1.9" })
+    refused(lab:link("sw1", "sw2"), "is between two switches", "sw1")
+    refused(lab:link("h2", "h3"), "ends at no switch", "sw1")
+    assert.same(before, state(lab))
+  end)
+end)
