@@ -246,6 +246,7 @@ build = {
     ["nslua.lab.layoutnet"] = "lua/nslua/lab/layoutnet.lua",
     ["nslua.lab.link"] = "lua/nslua/lab/link.lua",
     ["nslua.lab.lost"] = "lua/nslua/lab/lost.lua",
+    ["nslua.lab.move"] = "lua/nslua/lab/move.lua",
     ["nslua.lab.node"] = "lua/nslua/lab/node.lua",
     ["nslua.lab.nodename"] = "lua/nslua/lab/nodename.lua",
     ["nslua.lab.notation"] = "lua/nslua/lab/notation.lua",
