@@ -77,7 +77,7 @@ local function in_same_segments(old, new, index)
   return true
 end
 
--- Write down the subnet that a link has in the old plan and has not in the new one; whether there was anything. One link of a segment says it for all.
+-- Write down the subnet that a link has in the old plan and not in the new one; whether there was anything. One link of a segment says it for all.
 local function nail_subnet(said, old, new, done)
   local changed = false
   for k, segment in ipairs(old.segments) do
