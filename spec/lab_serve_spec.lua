@@ -187,6 +187,23 @@ describe("serve", function()
       assert.matches("\r\n\r\nbody$", fd:read())
     end)
 
+    it("says what is wrong with an answer that is none, and goes on", function()
+      local answers = { ["/status"] = { status = "gone" }, ["/body"] = { body = 5 }, ["/headers"] = { headers = "x" },
+        ["/name"] = { headers = { ["a b"] = "x" } }, ["/odd"] = { status = 99 } }
+      local s = serve("h2", "http", { handler = function(request)
+        return answers[request.path] or "well"
+      end })
+      for path, text in pairs { ["/status"] = "status is a number as 404, not gone\n", ["/body"] = "body is text, not number\n",
+        ["/headers"] = "headers are a table, not string\n", ["/name"] = "a b is no name of a header\n",
+        ["/odd"] = "status is a number as 404, not 99\n", ["/"] = "well" } do
+        local r = lab.h1:http("http://" .. lab.h2:address_of "h1" .. path)
+        assert.equal(path == "/" and 200 or 500, r.status)
+        assert.equal(text, r.body)
+      end
+      log_has(s, "error: body is text, not number\n")
+      assert.equal(0, s.restarts)
+    end)
+
     it("is late when it is told to, for one client and not for others", function()
       serve("h2", "http", { handler = function(request)
         return request.path
@@ -448,6 +465,10 @@ exit 0
     end
     says("unknown service 'htpp' (did you mean 'http'?)", "htpp")
     says("unknown key 'prot' (did you mean 'port'?)", "echo", { prot = 7 })
+    says('files["/x"]: status is a number as 404, not gone', "http", { files = { ["/x"] = { status = "gone" } } })
+    says('files["/x"]: body is text, not number', "http", { files = { ["/x"] = { body = 5 } } })
+    says("lease is 1 to 4294967295 seconds, got 0", "dhcp", { lease = 0 })
+    says("lease is 1 to 4294967295 seconds, got 8589934592", "dhcp", { lease = 1 << 33 })
     says('files: index.html is no path: it begins with "/"', "http", { files = { ["index.html"] = "x" } })
     says('a: "10.0.0" is no address', "dns", { zone = { a = "10.0.0" } })
     says("a: unknown type 'AAA' (did you mean 'AAAA'?)", "dns", { zone = { a = { AAA = "::1" } } })

@@ -18,6 +18,7 @@ local DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = 1, 2, 3, 4,
 local MASK, ROUTER, DNS, DOMAIN, ADDRESS, LEASE, TYPE, SERVER_ID, T1, T2, CLIENT_ID, END = 1, 3, 6, 15, 50, 51, 53, 54, 58, 59, 61, 255
 local RESERVED = 30    -- seconds that an address is kept for who was offered it
 local BROKEN = 600     -- seconds that one is not given which a client found taken
+local LONGEST = 0xffffffff -- seconds of a lease: that is for ever
 local MOST = 4096      -- addresses of a pool
 local BROADCAST = "\255\255\255\255"
 
@@ -91,7 +92,11 @@ local function read_options(options, call, node)
   end
   local address, bits = row.address:match "^([%d.]+)/(%d+)$"
   local own, length = core.inet.bytes(address), math.tointeger(tonumber(bits))
-  options.dev, options.own, options.lease = interface.dev, own, math.tointeger(units.duration(options.lease or 600, call .. ": lease") // 1)
+  local lease = units.duration(options.lease or 600, call .. ": lease") // 1
+  if lease < 1 or lease > LONGEST then
+    errors.misuse("%s: lease is 1 to %d seconds, got %s", call, LONGEST, tostring(options.lease))
+  end
+  options.dev, options.own, options.lease = interface.dev, own, math.tointeger(lease)
   options.mask = bytes_of(0xffffffff << (32 - length) & 0xffffffff)
   options.pool = pool_of(options, call, interface, own, length)
   options.router = options.router ~= false and (options.router and ipv4(call, "router", options.router) or node.kind == "router" and own) or nil

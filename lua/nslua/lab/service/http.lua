@@ -103,6 +103,23 @@ local function render(request, answer)
   return table.concat(lines, "\r\n") .. "\r\n\r\n" .. (request.method == "HEAD" and "" or body)
 end
 
+-- What is wrong with an answer; nil: nothing.
+local function answer_fault(answer)
+  local status, body, headers = answer.status, answer.body, answer.headers
+  if status ~= nil and (math.type(status) ~= "integer" or status < 200 or status > 999) then
+    return ("status is a number as 404, not %s"):format(tostring(status))
+  elseif body ~= nil and type(body) ~= "string" then
+    return ("body is text, not %s"):format(type(body))
+  elseif headers ~= nil and type(headers) ~= "table" then
+    return ("headers are a table, not %s"):format(type(headers))
+  end
+  for name in pairs(headers or {}) do
+    if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+      return ("%s is no name of a header"):format(tostring(name))
+    end
+  end
+end
+
 -- What a file or a function says, as an answer.
 local function answer_of(value, request)
   if type(value) == "function" then
@@ -116,6 +133,11 @@ local function answer_of(value, request)
   if type(value) == "string" then
     return { body = value }
   elseif type(value) == "table" then
+    local fault = answer_fault(value)
+    if fault then
+      print("error: " .. fault)
+      return { status = 500, body = fault .. "\n" }
+    end
     return value
   end
   return { status = 404, body = ("no %s here\n"):format(request.path) }
@@ -159,6 +181,10 @@ M.http = { port = 80, protos = { "tcp" }, words = { files = "table", root = "str
         errors.misuse("%s: files: %s is no path: it begins with \"/\"", call, tostring(path))
       elseif type(value) ~= "string" and type(value) ~= "table" and type(value) ~= "function" then
         errors.misuse("%s: files[%q] must be text, an answer (a table) or a function, got %s", call, path, type(value))
+      end
+      local fault = type(value) == "table" and answer_fault(value)
+      if fault then
+        errors.misuse("%s: files[%q]: %s", call, path, fault)
       end
     end
     options.delay = units.duration(options.delay or 0, call .. ": delay")
