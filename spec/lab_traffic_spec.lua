@@ -40,6 +40,29 @@ describe("traffic", function()
     end
   end)
 
+  it("that has come and gone before the sink looks is counted all the same", function()
+    local core = require "nslua.core"
+    local packet = core.packet
+    local function socket()
+      return require("nslua.inside").raw_socket(lab.h1, 2, 1 + 0x800, 0)
+    end
+    local listener, client = socket(), socket()
+    local here = core.inet.bytes "127.0.0.1"
+    assert(packet.bind(listener, here, 0))
+    assert(packet.listen(listener, 1))
+    local _, port = packet.name(listener)
+    packet.connect(client, here, port)
+    assert(packet.send(client, "x"))
+    client:close()
+    local reader, writer = core.fd.pipe()
+    writer:close()
+    local out = require("nslua.lab.traffic.tcp").sink({ bytes = 1, streams = 1, timeout = 5 }, listener, reader)
+    listener:close()
+    reader:close()
+    assert.equal(1, out.bytes)
+    assert.is_true(out.complete)
+  end)
+
   it("of some time takes that time, and samples what the kernel knows", function()
     local r = lab.h1:traffic("h2", { seconds = 0.2, interval = "50ms" })
     assert.is_true(r.elapsed >= 0.2 and r.bytes > 0)

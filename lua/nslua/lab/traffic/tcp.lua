@@ -45,9 +45,6 @@ function M.sink(flow, listener, reader)
     local ready = core.fd.poll(list, limit and limit - now) or {}
     if first == 1 and ready[1] then
       over = true -- the source has gone; what it has sent still comes
-      if not begun then
-        return out
-      end
     end
     if accepts and ready[offset] then
       local fd = packet.accept(listener)
@@ -57,6 +54,9 @@ function M.sink(flow, listener, reader)
         out.streams[#fds] = { port = port, bytes = 0 }
         begun = begun or core.fd.clock()
       end
+    end
+    if over and not begun then
+      return out
     end
     for k, i in ipairs(at) do
       if ready[offset + k] then
