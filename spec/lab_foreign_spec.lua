@@ -165,6 +165,42 @@ describe("a lab with what was there before", function()
       settled(before)
     end)
 
+    it("leaves nothing there that would stay, and does not take others' addresses", function()
+      if not host then
+        return pending "needs root"
+      end
+      local before = dump()
+      assert.equal("", run [[
+        local function fault(pattern, fn, ...)
+          local ok, e = pcall(fn, ...)
+          if ok or not tostring(e):find(pattern) then
+            print(pattern, e)
+          end
+        end
+        local web = "web{container=netns:" .. box .. "}"
+        do
+          local lab <close> = ns.lab(web .. " -- r1 -- h1\nr1 -- (br){bridge=br0}")
+          for _, node in ipairs { lab.web, lab.br } do
+            fault("was there before the lab", node.firewall, node, "block_icmp")
+            for _, name in ipairs { "no_forwarding", "rp_filter", "no_default_route", "mtu_black_hole", "icmp_blocked" } do
+              fault("lab.fault: .* was there before the lab", lab.fault, lab, name, node)
+            end
+          end
+          fault("was there before the lab", lab.web.nat, lab.web, "home", { out = "r1" })
+          fault("was there before the lab", lab.web.frr, lab.web, { ospf = true })
+          for _, name in ipairs { "link_down", "duplicate_address", "wrong_neighbour" } do
+            lab:fault(name, "web")
+          end
+        end
+        fault("lab: web and b are the same network", ns.lab, web .. " -- r1 -- b{container=netns:" .. box .. "}")
+        fault("EEXIST.*web has 198.51.100.2/24 on .* already.*198.51.0.0/16.*another subnet", ns.lab, web .. " -- r1 --198.51.0.0/16-- h1")
+        local one <close> = ns.lab(web .. " -- h1")
+        fault("EEXIST.*web has 10.0.1.1/24 on lab0 already", ns.lab, web .. " -- h1")
+        one:expect { "h1", "web", within = 5 }
+      ]])
+      settled(before)
+    end)
+
     it("has a bridge of the machine as a switch, beside what is on it", function()
       if not host then
         return pending "needs root"

@@ -217,7 +217,10 @@ function M.build(lab, topology)
       lab.nodes[i], own[#own + 1] = false, i -- no hole: who closes a lab that failed goes through them
     end
   end
-  local ok, made = pcall(new_namespaces, lab, #own)
+  local ok, made = pcall(function()
+    foreign.vacant(lab)
+    return new_namespaces(lab, #own)
+  end)
   if not ok then
     for i = #lab.nodes, 1, -1 do
       if not lab.nodes[i] then

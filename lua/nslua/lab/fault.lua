@@ -3,6 +3,7 @@
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local firewall = require "nslua.lab.firewall"
+local foreign = require "nslua.lab.foreign"
 local nodename = require "nslua.lab.nodename"
 
 local M = {}
@@ -29,8 +30,8 @@ local function first_device(node)
   return interface or errors.misuse("lab.fault: %s has no interface", node.node_name)
 end
 
----Each does it, and returns what mends it. `why` says what it is.
----@type table<string, { why: string, run: fun(node: nslua.lab.Node): fun() }>
+---Each does it, and returns what mends it. `why` says what it is; `here`: it is of a device of the lab alone, with which it goes.
+---@type table<string, { why: string, run: (fun(node: nslua.lab.Node): fun()), here?: boolean }>
 M.known = {
   no_forwarding = { why = "a router does not forward", run = function(node)
     return all { sysctl(node, "net.ipv4.ip_forward", 0), sysctl(node, "net.ipv6.conf.all.forwarding", 0) }
@@ -52,7 +53,7 @@ M.known = {
       end
     end
   end },
-  link_down = { why = "an interface is down", run = function(node)
+  link_down = { why = "an interface is down", here = true, run = function(node)
     local at = first_device(node)
     local link = node.lab:link(node, at.peer)
     link:down()
@@ -60,7 +61,7 @@ M.known = {
       link:up()
     end
   end },
-  duplicate_address = { why = "two have one address on a link", run = function(node)
+  duplicate_address = { why = "two have one address on a link", here = true, run = function(node)
     local at = first_device(node)
     for _, member in ipairs(at.segment and at.segment.members or {}) do
       if member.node ~= node.node_name and member.inet then
@@ -73,7 +74,7 @@ M.known = {
     end
     errors.misuse("lab.fault: nobody else is on the link of %s", node.node_name)
   end },
-  wrong_neighbour = { why = "a neighbour's link-layer address is another's", run = function(node)
+  wrong_neighbour = { why = "a neighbour's link-layer address is another's", here = true, run = function(node)
     local at = first_device(node)
     local list = {}
     for _, entry in ipairs(node.lab.plan:neighbours(node.node_name)) do
@@ -135,6 +136,9 @@ function M.make(lab, name, node)
   local known = M.known[name] or errors.misuse("lab.fault: %s", check.unknown("fault", name, M.known))
   local where = nodename.of(node, "lab.fault")
   local target = lab.node[where] or errors.misuse("lab.fault: %s", check.unknown("node", where, lab.node))
+  if not known.here then
+    foreign.refuse(target, "lab.fault")
+  end
   return setmetatable({ name = name, node = target, why = known.why, undo = known.run(target) }, Fault)
 end
 

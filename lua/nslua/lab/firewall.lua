@@ -2,6 +2,7 @@
 
 local check = require "nslua.check"
 local errors = require "nslua.error"
+local foreign = require "nslua.lab.foreign"
 
 local M = {}
 
@@ -64,6 +65,7 @@ function M.nat(node, preset, options)
   local call = "node.nat"
   check.options(call, options or {}, { out = "string", host = "string" })
   local rules = presets[preset] or errors.misuse("%s: %s", call, check.unknown("preset", preset, presets))
+  foreign.refuse(node, call)
   local out = device_of(node, call, options and options.out or errors.misuse("%s: out is needed: the device or neighbour that is outside", call))
   local to = {}
   if preset == "full_cone" then
@@ -97,6 +99,7 @@ local filters = {
 function M.firewall(node, preset)
   local call = "node.firewall"
   local rules = filters[preset] or errors.misuse("%s: %s", call, check.unknown("preset", preset, filters))
+  foreign.refuse(node, call)
   local name = "nslua_" .. preset
   M.load(node, call, ("table inet %s\ndelete table inet %s\ntable inet %s {\n%s\n}\n"):format(name, name, name, rules))
 end

@@ -4,6 +4,7 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local netns = require "nslua.netns"
+local subnets = require "nslua.lab.subnet"
 
 local M = {}
 
@@ -14,6 +15,15 @@ local TEMPLATE = "lab%d" -- the kernel counts: dev_alloc_name() in net/core/dev.
 ---@return boolean
 function M.is(node)
   return node.container ~= nil or node.existing ~= nil
+end
+
+---Refuse to do something to one that would stay there when the lab is gone.
+---@param node nslua.lab.Node
+---@param call string
+function M.refuse(node, call)
+  if M.is(node.plan) then
+    errors.misuse("%s: %s was there before the lab, and this would stay when the lab is gone", call, node.node_name)
+  end
 end
 
 ---Refuse what would not be as it was when the lab is gone.
@@ -79,6 +89,41 @@ end
 ---@return string
 function M.dev(node, link, side)
   return link.words[side].dev or M.is(node) and TEMPLATE or link.ends[side].dev
+end
+
+local function address_in(handle, text)
+  local subnet = subnets.of(subnets.parse(text))
+  for row in handle.address:each { family = subnet.family } do
+    if row.dev ~= "lo" and subnets.overlap(subnet, subnets.of(subnets.parse(row.address))) then
+      return row
+    end
+  end
+end
+
+---Refuse containers in which the lab's subnets would be others' at the same time, and one that is two nodes.
+---@param lab nslua.Lab
+function M.vacant(lab)
+  local seen = {}
+  for _, node in ipairs(lab.nodes) do
+    if node and node.plan.container then
+      for _, other in ipairs(seen) do
+        if other == node then
+          errors.misuse("lab: %s and %s are the same network", other.node_name, node.node_name)
+        end
+      end
+      seen[#seen + 1] = node
+      for _, segment in ipairs(lab.plan.segments) do
+        for _, family in ipairs { "inet", "inet6" } do
+          local row = segment[family] and address_in(node, segment[family])
+          if row then
+            errors.raise { call = "lab", errno = core.errno.EEXIST, detail = segment[family],
+              message = ("%s has %s on %s already, and the lab has a subnet there"):format(node.node_name, row.address, row.dev),
+              hint = "say another subnet in the link: " .. (family == "inet" and "--10.77.0.0/24--" or "--fd77::/64--") }
+          end
+        end
+      end
+    end
+  end
 end
 
 ---An Ethernet address that no bridge takes for its own: it has the lowest of its ports' (br_stp_recalculate_bridge_id() in net/bridge/br_stp_if.c).

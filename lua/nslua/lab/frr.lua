@@ -3,6 +3,7 @@
 local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local foreign = require "nslua.lab.foreign"
 local namespace = require "nslua.namespace"
 local units = require "nslua.units"
 
@@ -163,6 +164,7 @@ end
 function M.start(node, options)
   options = options or {}
   check.options("frr", options, words)
+  foreign.refuse(node, "frr")
   if node.kind == "switch" then
     errors.misuse("frr: %s is a switch", node.node_name)
   elseif not options.ospf and not options.ospf6 and not options.config then
