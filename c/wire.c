@@ -319,7 +319,7 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-/* wire.packet(socket, index) -> true: a packet socket that gives and takes the frames of that device, as a TAP device would. */
+/* wire.packet(socket, index [, promiscuous]) -> true: a packet socket that gives and takes the frames of that device, as a TAP device would. */
 static int wire_packet(lua_State *L)
 {
 	int fd = nslua_checkfd(L, 1);
@@ -337,6 +337,12 @@ static int wire_packet(lua_State *L)
 		set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
 	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
 		return nslua_fail(L, "bind");
+	if (lua_toboolean(L, 3)) {
+		struct packet_mreq all = { .mr_ifindex = at.sll_ifindex, .mr_type = PACKET_MR_PROMISC };
+
+		if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) < 0)
+			return nslua_fail(L, "PACKET_ADD_MEMBERSHIP");
+	}
 	lua_pushboolean(L, 1);
 	return 1;
 }

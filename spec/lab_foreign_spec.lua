@@ -16,7 +16,7 @@ describe("a lab with what was there before", function()
 
   it("converts it from text to table and back", function()
     for _, text in ipairs { "web{container=docker:web}\nr1\nh1\nweb -- r1 -- h1\n", "(br){bridge=docker0}\nh1\n(br) -- h1\n",
-      "r1{macvlan=eth0}\nh1\nh2\nh1 -- r1 -- h2\n" } do
+      "r1{macvlan=eth0}\nh1\nh2\nh1 -- r1 -- h2\n", "h1{wire=eth0}\nh2\nh1 -- h2\n" } do
       local topology = ns.lab.topology(text)
       local again = ns.lab.text(topology)
       assert.same(topology, ns.lab.topology(again), again)
@@ -39,6 +39,8 @@ describe("a lab with what was there before", function()
     fault("a container is a host", "(sw){container=x} -- h2")
     fault("its settings, services and addresses", { nodes = { { "web", container = "x", serve = "http" } }, links = { { "web", "h1" } } })
     fault("macvlan is for a host or router", "(sw){macvlan=eth0} -- h2")
+    fault("wire is for a host or router", "(sw){wire=eth0} -- h2")
+    fault("one device outside", "h1{wire=eth0, macvlan=eth0} -- h2")
     if helper.is_root() then
       fault("nslua%-none", "web{container=netns:nslua-none} -- h1")
       fault("no such container", "web{container=nslua-no-such-one} -- h1")
@@ -213,20 +215,22 @@ describe("a lab with what was there before", function()
       settled(before)
     end)
 
-    it("has a macvlan on a link of the machine, which stays where it is", function()
-      if not host then
-        return pending "needs root"
-      end
-      local before = dump()
-      run [[
-        local lab <close> = ns.lab "h1 -- r1{macvlan=eth0} -- h2"
-        lab.r1.address:add { "203.0.113.9/24", dev = "outside" }
-        local here = ns.netns.current()
-        here.address:add { "203.0.113.1/24", dev = "far" }
-        ns.eventually(function() return lab.r1:ping("203.0.113.1", { timeout = "200ms" }).received == 1 end, 10)
-        here.address:delete { "203.0.113.1/24", dev = "far" } ]]
-      settled(before)
-    end)
+    for _, how in ipairs { "macvlan", "wire" } do
+      it("has a " .. how .. " on a link of the machine, which stays where it is", function()
+        if not host then
+          return pending "needs root"
+        end
+        local before = dump()
+        run(([[
+          local lab <close> = ns.lab "h1 -- r1{%s=eth0} -- h2"
+          lab.r1.address:add { "203.0.113.9/24", dev = "outside" }
+          local here = ns.netns.current()
+          here.address:add { "203.0.113.1/24", dev = "far" }
+          ns.eventually(function() return lab.r1:ping("203.0.113.1", { timeout = "200ms" }).received == 1 end, 10)
+          here.address:delete { "203.0.113.1/24", dev = "far" } ]]):format(how))
+        settled(before)
+      end)
+    end
 
     it("leaves it as it was when the script is killed", function()
       if not host then
@@ -235,7 +239,8 @@ describe("a lab with what was there before", function()
       local before = dump()
       for _ = 1, 3 do
         local p = host:spawn { HOST, "-e", [[
-          local lab = ns.lab("h1 -- (sw)\nweb{container=netns:" .. os.getenv "BOX" .. "} -- (sw)\nh2{macvlan=eth0} -- h3 -- (br){bridge=br0}")
+          local lab = ns.lab("h1 -- (sw)\nweb{container=netns:" .. os.getenv "BOX" .. "} -- (sw)\n"
+            .. "h2{macvlan=eth0} -- h3{wire=far} -- (br){bridge=br0}")
           io.stdout:write "up\n"
           io.stdout:flush()
           lab.h1:run { "sleep", "600" } ]], env = { BOX = names.box }, stdout = "pipe" }

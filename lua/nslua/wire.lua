@@ -32,6 +32,7 @@ Wire.__index = Wire
 ---@field lladdr? string            its Ethernet address (default: the kernel draws one)
 ---@field txqlen? integer           packets that the device itself keeps where the process is late (default 4096)
 ---@field up? boolean               default true
+---@field attach? boolean           `dev` is a link that is there already: the wire is one more station on it, and leaves it as it is
 
 ---@class nslua.NewWire
 ---@field a nslua.WireEnd
@@ -41,7 +42,8 @@ Wire.__index = Wire
 ---@field seed? integer           of both directions (default: the hub's, and the number of the wire in it)
 ---@field kind? "tap"|"veth"      of the links at its ends (default: "tap" where /dev/net/tun may be opened)
 
-local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean" }
+local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean",
+  attach = "boolean" }
 
 -- The hub -------------------------------------------------------------------------------------------------------------------------
 

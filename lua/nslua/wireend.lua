@@ -17,7 +17,7 @@ local TUN = "/dev/net/tun"
 ---@class nslua.WireDevice
 ---@field fd nslua.fd    of the device, for the hub
 ---@field dev string     its name
----@field kind "tap"|"veth"
+---@field kind "tap"|"veth"|"attached"
 ---@field handle nslua.Netns?  of a veth: its namespace, a handle of our own
 ---@field space nslua.Netns?   where the other end is
 ---@field peer string?         what that is called
@@ -126,6 +126,23 @@ local function veth(handle, t, hub)
   return self
 end
 
+-- A link that is there already, and stays as it is: the wire is one more station on it. What the link's own namespace sends out is not the wire's to
+-- take, as with a macvlan. That it listens to all addresses goes with the socket.
+local function attached(handle, t)
+  local row = t.dev and handle.link:get(t.dev)
+  if not row then
+    errors.raise { call = "wire.new", netns = handle:describe(), errno = E.ENODEV,
+      message = t.dev and ("there is no link %q to attach to"):format(t.dev) or "attach needs the dev that is there" }
+  end
+  local self = { kind = "attached", dev = row.name, fd = handle:raw_socket(PACKET, RAW, 0) }
+  local ok, message, errno = core.wire.packet(self.fd, row.index, true)
+  if not ok then
+    self.fd:close()
+    errors.check("wire.new", { netns = handle:describe(), detail = t.dev }, ok, message, errno)
+  end
+  return self
+end
+
 ---Make the device of an end.
 ---@param handle nslua.Netns
 ---@param t nslua.WireEnd
@@ -133,7 +150,9 @@ end
 ---@param kind? "tap"|"veth"
 ---@return nslua.WireDevice
 function M.new(handle, t, hub, kind)
-  if kind == "veth" then
+  if t.attach then
+    return attached(handle, t)
+  elseif kind == "veth" then
     return veth(handle, t, hub)
   end
   local ok, made = pcall(tap, handle, t)
@@ -153,6 +172,9 @@ end
 ---@param device nslua.WireDevice
 ---@param t nslua.WireEnd
 function M.configure(handle, device, t)
+  if device.kind == "attached" then
+    return
+  end
   handle.link:change(device.dev, { mtu = t.mtu, address = t.lladdr, txqlen = t.txqlen or 4096, up = t.up ~= false })
   connect.give(handle, device.dev, type(t.address) == "table" and t.address or { t.address })
 end

@@ -25,6 +25,7 @@ local M = {}
 
 ---@field container? string  it is there already: what ns.container.find takes, "netns:NAME", "pid:12" or a path
 ---@field macvlan? string    it has a device "outside" too, a macvlan on that link of the namespace the script is in
+---@field wire? string       likewise by a wire, a process that carries the packets
 ---@field bridge? string     of a switch: it is that bridge of the namespace the script is in
 
 ---@class nslua.lab.TopologyLink
@@ -129,7 +130,7 @@ local function add_nodes(plan, topology)
     end
     local node = { name = said.name, kind = said.kind, index = i, inet = has "ipv4", inet6 = has "ipv6", addresses = said.addresses, loopback = {},
       interfaces = {}, ports = said.kind == "switch" and {} or nil, container = said.container, existing = said.bridge,
-      macvlan = said.macvlan }
+      macvlan = said.macvlan, wire = said.wire }
     plan.nodes[i], plan.node[said.name] = node, node
   end
 end

@@ -41,8 +41,8 @@ function M.name(plan)
     if node.kind == "switch" then
       node.bridge = node.existing or usable(node.name) and node.name or "br0"
       used[node][node.bridge] = "the bridge itself"
-    elseif node.macvlan then
-      used[node].outside = "the machine's " .. node.macvlan
+    elseif node.macvlan or node.wire then
+      used[node].outside = "the machine's " .. (node.macvlan or node.wire)
     end
   end
   for _, link in ipairs(plan.links) do

@@ -5,6 +5,7 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local netns = require "nslua.netns"
 local subnets = require "nslua.lab.subnet"
+local wires = require "nslua.lab.wires"
 
 local M = {}
 
@@ -181,18 +182,23 @@ function M.prepare(self)
   end
 end
 
----Give nodes a device on a link of the machine, "outside": a macvlan, made where it is to be. The link itself stays as it is.
+---Give nodes a device on a link of the machine, "outside": a macvlan, made where it is to be, or a wire. The link itself stays as it is.
 ---@param lab nslua.Lab
 function M.outside(lab)
   for _, node in ipairs(lab.plan.nodes) do
-    if node.macvlan then
-      if lab.home then
-        errors.raise { call = "lab", errno = core.errno.EPERM, detail = node.name, hint = "root",
-          message = ("%s is a link of the machine, and a lab of a script without root has no rights to it"):format(node.macvlan) }
-      end
+    local dev = node.macvlan or node.wire
+    if dev and lab.home then
+      errors.raise { call = "lab", errno = core.errno.EPERM, detail = node.name, hint = "root",
+        message = ("%s is a link of the machine, and a lab of a script without root has no rights to it"):format(dev) }
+    elseif dev then
       local here <close> = netns.current()
-      here.link:add { name = "outside", kind = "macvlan", link = node.macvlan, netns = lab.node[node.name], macvlan = { mode = "bridge" } }
-      lab.node[node.name].link:change("outside", { up = true })
+      local there = lab.node[node.name]
+      if node.macvlan then
+        here.link:add { name = "outside", kind = "macvlan", link = dev, netns = there, macvlan = { mode = "bridge" } }
+        there.link:change("outside", { up = true })
+      else
+        wires.hub(lab):new { a = { there, dev = "outside" }, b = { here, dev = dev, attach = true } }
+      end
     end
   end
 end

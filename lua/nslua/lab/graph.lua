@@ -77,7 +77,7 @@ function M.json(topology, plan, options)
       interfaces[k] = { dev = interface.dev, addresses = interface.addresses, peer = interface.peer, address = interface.lladdr }
     end
     out.nodes[i] = { name = node.name, kind = node.kind, interfaces = interfaces, container = node.container, bridge = node.existing,
-      macvlan = node.macvlan }
+      macvlan = node.macvlan, wire = node.wire }
   end
   for i, link in ipairs(topology.links) do
     local ends, subnets = {}, {}

@@ -306,12 +306,6 @@ local node_options = {
     end
     out.bridge = value
   end,
-  macvlan = function(self, at, out, value)
-    if out.kind == "switch" then
-      fail(self, at, "macvlan is for a host or router, and %s is a switch", out[1])
-    end
-    out.macvlan = value
-  end,
   serve = function(self, at, out, value)
     local fault = topology.service_fault(value)
     if fault then
@@ -326,6 +320,14 @@ local lab_options = {
     out.seed = math.tointeger(tonumber(value)) or fail(self, at, "seed is a whole number, got %s", value)
   end,
 }
+for _, word in ipairs { "macvlan", "wire" } do
+  node_options[word] = function(self, at, out, value)
+    if out.kind == "switch" then
+      fail(self, at, "%s is for a host or router, and %s is a switch", word, out[1])
+    end
+    out[word] = value
+  end
+end
 for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] = { "ipv4", "ipv6", "multipath" } } do
   for _, key in ipairs(keys) do
     options[key] = function(self, at, out, value)

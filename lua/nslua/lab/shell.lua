@@ -71,8 +71,8 @@ function M.script(topology, plan, settings, options)
   for _, node in ipairs(plan.nodes) do
     if node.container or node.existing then
       errors.misuse("lab.to_shell: %s was there before the lab: a script cannot make it again", node.name)
-    elseif node.macvlan then
-      errors.misuse("lab.to_shell: %s has a device on %s, a link of this machine", node.name, node.macvlan)
+    elseif node.macvlan or node.wire then
+      errors.misuse("lab.to_shell: %s has a device on %s, a link of this machine", node.name, node.macvlan or node.wire)
     end
     add("ip netns add %s", name(node.name))
     for _, setting in ipairs(settings(node)) do

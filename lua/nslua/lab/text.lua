@@ -153,7 +153,7 @@ local function options_text(node, degree)
   for _, service in ipairs(node.serve or {}) do
     parts[#parts + 1] = "serve=" .. service
   end
-  for _, word in ipairs { "container", "bridge", "macvlan" } do
+  for _, word in ipairs { "container", "bridge", "macvlan", "wire" } do
     parts[#parts + 1] = node[word] and word .. "=" .. quoted.write(node[word]) or nil
   end
   local names = {}

@@ -18,7 +18,7 @@ local M = {}
 ---@field keep? string|boolean   it outlives its script, under that name (true: under `name`)
 
 local node_words = { "string", name = "string", kind = "string", sysctl = "table", addresses = "string|table|false", ipv4 = "boolean",
-  ipv6 = "boolean", serve = "string|table", container = "string", bridge = "string", macvlan = "string" }
+  ipv6 = "boolean", serve = "string|table", container = "string", bridge = "string", macvlan = "string", wire = "string" }
 M.node_words = node_words
 
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
@@ -210,7 +210,7 @@ local function read_node(said, where)
   out.sysctl = said.sysctl and read_sysctls(said.sysctl, where)
   out.addresses = list(said.addresses, where .. ": addresses", "string")
   out.serve = read_services(said.serve, where)
-  out.container, out.bridge, out.macvlan = said.container, said.bridge, said.macvlan
+  out.container, out.bridge, out.macvlan, out.wire = said.container, said.bridge, said.macvlan, said.wire
   if out.container and (out.kind or "host") ~= "host" then
     errors.misuse("%s: a container is a host: it does not forward for the lab", where)
   elseif out.bridge and (out.kind or "switch") ~= "switch" or out.bridge and out.container then
@@ -218,8 +218,10 @@ local function read_node(said, where)
   elseif (out.container or out.bridge) and (out.sysctl or out.serve or out.addresses) then
     errors.misuse("%s: %s is there already: its settings, services and addresses of lo are not the lab's", where, out.container or out.bridge)
   end
-  if out.macvlan and (out.container or out.kind == "switch" or out.bridge) then
-    errors.misuse("%s: macvlan is for a host or router of the lab", where)
+  if (out.macvlan or out.wire) and (out.container or out.kind == "switch" or out.bridge) then
+    errors.misuse("%s: macvlan and wire are for a host or router of the lab", where)
+  elseif out.macvlan and out.wire then
+    errors.misuse("%s: it has one device outside, a macvlan or a wire", where)
   end
   out.kind = out.container and "host" or out.bridge and "switch" or out.kind
   return out
