@@ -338,7 +338,8 @@ describe("a lab", function()
     end
     lab = ns.lab [[ h1[10.7.0.9/24] --10.7.0.0/24, mtu 1400-- r1 -- (s1) -- h2
                     (s1) -- (s2) -- h3
-                    r1 -- r2 -- h4{ipv6=off} ]]
+                    r1 -- r2 -- h4{ipv6=off}
+                    (s1) --vxlan 42 via r1 r2-- (s3) -- h5 ]]
     local prefix = ("nslua%d-"):format(io.open("/proc/self/stat"):read("n"))
     local path = os.tmpname()
     local f = assert(io.open(path, "w"))

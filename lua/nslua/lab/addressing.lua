@@ -4,6 +4,7 @@ local allocation = require "nslua.lab.allocation"
 local check = require "nslua.check"
 local device = require "nslua.lab.device"
 local errors = require "nslua.error"
+local overlay = require "nslua.lab.overlay"
 local routing = require "nslua.lab.routing"
 local segments = require "nslua.lab.segment"
 
@@ -35,6 +36,8 @@ local M = {}
 ---@field subnet? string|string[]|false  "10.1.0.0/24", one for a family; false: nobody gets an address here
 ---@field mtu? integer
 ---@field cost? integer       of sending over it (`metric` is the same): routes are the cheapest; 1 where none is said
+---@field vxlan? integer      between two switches: it is a VXLAN of that number
+---@field via? string[]        the two nodes that carry it (default: the router beside each switch)
 ---@field ends? nslua.lab.TopologyEnd[]
 
 ---@class nslua.lab.TopologyEnd
@@ -106,6 +109,8 @@ M.Plan = Plan
 ---@field interfaces nslua.lab.Interface[][]  with addresses, of both ends: several where VLANs are tagged
 ---@field segments nslua.lab.Segment[]        that hosts at its ends are on: one, but for trunks
 ---@field words nslua.lab.TopologyEnd[]       as the topology says
+---@field vxlan integer?                      the number of a VXLAN
+---@field tunnel { node: string, address: string }[]?  of a VXLAN: who carries it, by which addresses
 ---@field subnet string|string[]|false|nil    as the topology says
 ---@field impaired boolean     by something, and so no plain veth
 
@@ -151,7 +156,8 @@ local function add_links(plan, topology)
     end
     local words = said.ends or {}
     local link = { index = i, name = said.name, nodes = nodes, ends = {}, interfaces = { {}, {} }, segments = {}, subnet = said.subnet,
-      words = { words[1] or {}, words[2] or {} }, impaired = said.to ~= nil or said.from ~= nil }
+      words = { words[1] or {}, words[2] or {} }, impaired = said.to ~= nil or said.from ~= nil,
+      vxlan = said.vxlan, via = said.via }
     local cost = cost_of(said, i)
     plan.weighted = plan.weighted or cost ~= 1
     for side, node in ipairs(nodes) do
@@ -186,6 +192,7 @@ function M.plan(topology)
   add_nodes(plan, topology)
   add_links(plan, topology)
   segments.find(plan)
+  local overlays = overlay.mark(plan)
   device.name(plan)
   allocation.allocate(plan)
   plan.with_loopback = {}
@@ -193,16 +200,19 @@ function M.plan(topology)
     plan.with_loopback[#plan.with_loopback + 1] = #node.loopback > 0 and node or nil
   end
   plan.graph = routing.graph(plan)
+  if overlays then
+    overlay.resolve(plan)
+  end
   return plan
 end
 
 ---Which of its ends makes a link, as a veth: the lab's own, and of two such the switch's, whose ports are made in its own batch then. None where
----something impairs it: such links are made behind all others.
+---something impairs it, or it is a VXLAN: such links are made behind all others.
 ---@param number integer  of the link
 ---@return integer? side
 function Plan:maker(number)
   local link = self.links[number]
-  if link.impaired then
+  if link.impaired or link.vxlan then
     return nil
   end
   local a, b = link.nodes[1], link.nodes[2]

@@ -8,6 +8,7 @@ local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
 local netns = require "nslua.netns"
 local node = require "nslua.lab.node"
+local overlay = require "nslua.lab.overlay"
 local settings = require "nslua.lab.settings"
 local wires = require "nslua.lab.wires"
 
@@ -263,6 +264,11 @@ function M.build(lab, topology)
     end)
   end
   wires.add(lab, topology)
+  for _, link in ipairs(plan.links) do
+    if link.vxlan then
+      overlay.add(lab, link)
+    end
+  end
   local others = #own < #lab.nodes
   if others then
     foreign.name(lab, topology)

@@ -88,7 +88,8 @@ function M.json(topology, plan, options)
       subnets[#subnets + 1] = segment.inet
       subnets[#subnets + 1] = segment.inet6
     end
-    out.links[i] = { name = link.name, ends = ends, to = link.to, from = link.from, mtu = link.mtu, subnets = subnets,
+    out.links[i] = { name = link.name, ends = ends, to = link.to, from = link.from, mtu = link.mtu, vxlan = link.vxlan,
+      via = plan.links[i].tunnel and { plan.links[i].tunnel[1].node, plan.links[i].tunnel[2].node } or nil, subnets = subnets,
       down = options and options.down and options.down[i] or false }
   end
   return schema.json(out) .. "\n"

@@ -22,7 +22,7 @@ local option_words = { address = "string|table", dev = "string", vlan = "integer
 local families = { "inet", "inet6" }
 
 -- A copy in which the link `index` alone is another, and the ends of all are.
-local function copy(topology)
+local function copy(topology, plan)
   local out = {}
   for key, value in pairs(topology) do
     out[key] = value
@@ -38,6 +38,10 @@ local function copy(topology)
       for key, value in pairs(at) do
         one.ends[side][key] = value
       end
+    end
+    if one.vxlan then -- who carries it stays, whoever comes beside
+      local tunnel = plan.links[i].tunnel
+      one.via = { tunnel[1].node, tunnel[2].node }
     end
     out.links[i] = one
   end
@@ -124,7 +128,7 @@ end
 
 -- The topology and the plan once that side of a link is at the switch `to`.
 local function plan(lab, index, side, to, options)
-  local old, topology = lab.plan, copy(lab.topology)
+  local old, topology = lab.plan, copy(lab.topology, lab.plan)
   local said = topology.links[index]
   local port, at = said.ends[side], said.ends[3 - side]
   local subnet, address = said.subnet, at.address
@@ -156,7 +160,16 @@ local function plan(lab, index, side, to, options)
   for i, link in ipairs(topology.links) do
     topology.links[i] = topologies.link(link, i) -- as canonical as what was said at first
   end
-  return topology, addressing.plan(topology)
+  new = addressing.plan(topology)
+  for i, link in ipairs(new.links) do
+    for s, carrier in ipairs(link.tunnel or {}) do
+      if carrier.address ~= old.links[i].tunnel[s].address then
+        errors.misuse("link.move: the VXLAN %s--%s goes by %s of %s, which would have another address", link.nodes[1].name, link.nodes[2].name,
+          old.links[i].tunnel[s].address, carrier.node)
+      end
+    end
+  end
+  return topology, new
 end
 
 local function route_text(route)
@@ -225,6 +238,15 @@ local function readdress(node, old, new)
         node.address:delete({ address, dev = interface.dev }, { absent = "ok" })
       end
       node:sysctl(promote, before)
+    end
+  end
+end
+
+-- How large a frame may be there: it is another where a VXLAN begins or ends, or a link says so.
+local function set_mtu(lab, old, new)
+  for side, at in ipairs(new.ends) do
+    if old.ends[side].mtu ~= at.mtu then
+      lab.node[at.node].link:change(at.dev, { mtu = at.mtu or 1500 })
     end
   end
 end
@@ -310,6 +332,9 @@ function M.move(link, to, options)
     build.filter_vlans(lab.node[switch], old.node[switch])
   end
   move_port(lab, link, before.ends[side], after.ends[side])
+  for i, each in ipairs(new.links) do
+    set_mtu(lab, old.links[i], each)
+  end
   readdress(lab.node[after.ends[3 - side].node], before.interfaces[3 - side], after.interfaces[3 - side])
   build.settle(lab, 10)
   for i, node in ipairs(lab.nodes) do

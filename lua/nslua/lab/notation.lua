@@ -53,7 +53,7 @@ local function name_at(self)
 end
 
 -- Items of one direction, or both: "10ms", "100mbit", "1%", "jitter 2ms", "10.0.0.0/24", "mtu 1400".
-local words = { cost = "integer", mtu = "integer", name = "name", subnet = "subnet" }
+local words = { cost = "integer", mtu = "integer", name = "name", subnet = "subnet", vxlan = "vxlan" }
 for word in pairs(impairment.words) do
   words[word] = word == "each_packet" and "flag" or (word == "gap" or word == "limit" or word == "seed") and "integer" or "scaled"
 end
@@ -90,6 +90,17 @@ local function subnet(self, at, text)
     fail(self, at, "%s is an address in %s: the subnet is expected", text, whole.text)
   end
   return text
+end
+
+-- "42", "42 via r1 r2", behind "vxlan".
+local function vxlan(self, at, link, text, put)
+  local id, rest = text:match "^(%d+)%s*(.*)$"
+  local a, b = (rest or ""):match "^via%s+(%S+)%s+(%S+)$"
+  if not id or rest ~= "" and not a then
+    fail(self, at, "a VXLAN is said as: vxlan 42, or vxlan 42 via r1 r2")
+  end
+  put("vxlan", math.tointeger(tonumber(id)) or fail(self, at, "the number of a VXLAN is at most 16777215, got %s", id))
+  link.via = a and { a, b } or nil
 end
 
 -- "p 1% r 10% h 0% k 100%", behind "gemodel".
@@ -140,6 +151,8 @@ local function item(self, link, text, at)
       return put(word, n or fail(self, at, "%s is a whole number, got %s", word, value))
     elseif form == "name" then
       return put(word, value_of(self, at, value))
+    elseif form == "vxlan" then
+      return vxlan(self, at, link, value, put)
     elseif word == "loss" and value:find "^gemodel%s" then
       return put(word, bursts(self, at, value:match "^gemodel%s+(.*)$"))
     elseif form == "scaled" then

@@ -1,6 +1,7 @@
 -- A lab as a script of ip(8), bridge(8), tc(8) and sysctl(8) that builds the same network.
 
 local errors = require "nslua.error"
+local overlay = require "nslua.lab.overlay"
 local text = require "nslua.lab.text"
 
 local M = {}
@@ -107,6 +108,13 @@ function M.script(topology, plan, settings, options)
   for _, link in ipairs(plan.links) do
     if link.impaired then
       add_link(link, 1)
+    end
+  end
+  for _, link in ipairs(plan.links) do
+    for side, at in ipairs(link.vxlan and link.ends or {}) do
+      local here, there = link.tunnel[side], link.tunnel[3 - side]
+      add("ip -n %s link add name %s address %s mtu %d netns %s type vxlan id %d local %s remote %s dstport %d", name(here.node), quote(at.dev),
+        at.lladdr, at.mtu, name(at.node), link.vxlan, here.address, there.address, overlay.PORT)
     end
   end
   for i, link in ipairs(topology.links) do

@@ -87,7 +87,7 @@ local function same_bursts(a, b)
   return true
 end
 
----What impairs a link, as the items between its dashes; what is of one direction has an arrow.
+---What impairs a link, as the items between its dashes; what is of one direction has an arrow. A VXLAN's number is the first.
 ---@param link nslua.lab.TopologyLink
 ---@return string[]
 function M.items(link)
@@ -101,6 +101,7 @@ function M.items(link)
       out[#out + 1] = mark .. (bare[word] and not tonumber(said) and type(value) ~= "table" and "" or word .. " ") .. said
     end
   end
+  out[1] = link.vxlan and ("vxlan %d"):format(link.vxlan) or nil
   for _, word in ipairs(order) do
     if to[word] == from[word] or word == "loss" and same_bursts(to[word], from[word]) then
       put("", word, to[word])
@@ -226,6 +227,9 @@ function M.of(topology)
   local line, last
   for _, link in ipairs(topology.links) do
     local items = M.items(link)
+    if link.via then
+      items[1] = ("%s via %s %s"):format(items[1], link.via[1], link.via[2])
+    end
     for _, word in ipairs { "mtu", "cost" } do
       items[#items + 1] = link[word] and word .. " " .. tostring(link[word])
     end

@@ -22,7 +22,8 @@ local node_words = { "string", name = "string", kind = "string", sysctl = "table
 M.node_words = node_words
 
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
-  mtu = "68-65535", cost = "integer", ends = "table" }
+  mtu = "68-65535", cost = "integer", ends = "table",
+  vxlan = "1-16777215", via = "table" }
 M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table" }
 
 local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean",
@@ -130,6 +131,19 @@ for word, types in pairs(link_words) do
   all_link_words[word] = types
 end
 
+local function read_vxlan(out, said, where)
+  out.vxlan = said.vxlan
+  if out.to or out.from then
+    errors.misuse("%s: a VXLAN is impaired where its packets go: on the links between the nodes that carry it", where)
+  elseif said.via then
+    check.options(where .. ": via", said.via, { "string", "string" })
+    if #said.via ~= 2 then
+      errors.misuse("%s: via names two nodes, that of each end", where)
+    end
+    out.via = { said.via[1], said.via[2] }
+  end
+end
+
 ---A link made canonical.
 ---@param said table
 ---@param i? integer  its place in the list
@@ -145,6 +159,11 @@ function M.link(said, i)
   where = ("lab: link %s--%s"):format(said[1], said[2])
   local out = { said[1], said[2], name = said.name, mtu = said.mtu, cost = said.cost, subnet = list(said.subnet, where .. ": subnet", "string"),
     to = direction(said, "to", where), from = direction(said, "from", where) }
+  if said.vxlan then
+    read_vxlan(out, said, where)
+  elseif said.via then
+    errors.misuse("%s: via is of a VXLAN: { \"s1\", \"s2\", vxlan = 42, via = { \"r1\", \"r2\" } }", where)
+  end
   if said.ends then
     check.options(where .. ": ends", said.ends, { "table", "table" })
     out.ends = { read_end(said.ends[1] or {}, where .. ": ends[1]"), read_end(said.ends[2] or {}, where .. ": ends[2]") }
