@@ -250,6 +250,7 @@ build = {
     ["nslua.lab.node"] = "lua/nslua/lab/node.lua",
     ["nslua.lab.nodename"] = "lua/nslua/lab/nodename.lua",
     ["nslua.lab.notation"] = "lua/nslua/lab/notation.lua",
+    ["nslua.lab.overlay"] = "lua/nslua/lab/overlay.lua",
     ["nslua.lab.picture"] = "lua/nslua/lab/picture.lua",
     ["nslua.lab.plain"] = "lua/nslua/lab/plain.lua",
     ["nslua.lab.quoted"] = "lua/nslua/lab/quoted.lua",
