@@ -118,6 +118,18 @@ END]])
     assert.matches("^TAP version 13\n1..2\nok 1 %- a\n# 2 tests were planned, 1 run\n", out)
   end)
 
+  it("fails where its report cannot be written", function()
+    for _, format in ipairs { "tap", "junit" } do
+      local out, status = script(([[
+        local t = ns.test { format = "%s", file = "/dev/full" }
+        t:test("a", function() end)
+        io.stderr:write(tostring(t:close()))]]):format(format))
+      assert.equal(1, status, out)
+      out = helper.sh(("build/bin/nslua %s/t.lua 2>&1 >/dev/null"):format(dir))
+      assert.matches("^nslua: the report of the tests cannot be written: No space left on device\nfalse$", out)
+    end
+  end)
+
   it("says so under another interpreter too, and what else fails stays as it is", function()
     local f = assert(io.open(dir .. "/t.lua", "w"))
     f:write 'local t = require("nslua").test()\nt:test("a", function() error "x" end)\n'

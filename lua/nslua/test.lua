@@ -140,13 +140,20 @@ local function finish(self, broken)
   if self.out ~= io.stdout then
     self.out:close()
   end
+  for _, reporter in ipairs(self.reporters) do
+    if reporter.unwritten then
+      self.unwritten = true
+      core.process.fail()
+      io.stderr:write(("nslua: the report of the tests cannot be written: %s\n"):format(reporter.unwritten))
+    end
+  end
 end
 
 ---The end: the plan and a summary, or the file. `<close>` does it, and so does the end of the script.
----@return boolean passed  whether all did
+---@return boolean passed  whether all did, and the report could be written
 function Test:close()
   finish(self)
-  return self.failed == 0 and (not self.plan or self.plan == self.count)
+  return self.failed == 0 and not self.unwritten and (not self.plan or self.plan == self.count)
 end
 
 function Test:__close(e)

@@ -98,7 +98,8 @@ function Junit:finish(test, broken)
     self.out:write("    <system-out>", content(table.concat(self.notes, "\n")), "</system-out>\n")
   end
   self.out:write "  </testsuite>\n</testsuites>\n"
-  self.out:flush()
+  local ok, why = self.out:flush()
+  self.unwritten = not ok and why or nil
 end
 
 return M

@@ -25,7 +25,8 @@ end
 
 function Tap:write(text)
   self.out:write(text)
-  self.out:flush()
+  local ok, why = self.out:flush()
+  self.unwritten = self.unwritten or not ok and why or nil
 end
 
 function Tap:begin(test)
