@@ -33,17 +33,17 @@ describe("a sweep", function()
         told[#told + 1] = ("%d/%d/%d"):format(done, total, failed)
       end,
       run = function(lab, point, number)
-        return { ttl = tonumber(lab.h1:sysctl "net.ipv4.ip_default_ttl"), same = point.ttl == tonumber(lab.h1:sysctl "net.ipv4.ip_default_ttl"),
-          number = number, pid = tonumber(lab.name), seed = lab.topology.seed }
+        return { its_ttl = tonumber(lab.h1:sysctl "net.ipv4.ip_default_ttl"), same = point.ttl == tonumber(lab.h1:sysctl "net.ipv4.ip_default_ttl"),
+          number = number, pid = tonumber(lab.name), its_seed = lab.topology.seed }
       end,
     }
     local seen, pids = {}, {}
     for i, row in ipairs(r.rows) do
       assert.is_nil(row.error)
-      assert.equal(row.point.ttl, row.values.ttl)
+      assert.equal(row.point.ttl, row.values.its_ttl)
       assert.equal(1, row.values.same)
       assert.equal(row.number, row.values.number)
-      assert.equal(row.number, row.values.seed)
+      assert.equal(row.number, row.values.its_seed)
       assert.is_nil(pids[row.values.pid])
       pids[row.values.pid] = true
       seen[i] = ("%d%s%d"):format(row.point.ttl, row.point.what, row.number)
@@ -53,7 +53,7 @@ describe("a sweep", function()
     assert.equal(0, r.failed)
     local s = r:summary()
     assert.equal(4, #s)
-    assert.same({ median = 9, low = 9, high = 9, min = 9, max = 9, n = 2 }, s[3].figures.ttl)
+    assert.same({ median = 9, low = 9, high = 9, min = 9, max = 9, n = 2 }, s[3].figures.its_ttl)
   end)
 
   it("takes a function for the lab, and loses the same packets for the same seed", function()
@@ -111,6 +111,14 @@ describe("a sweep", function()
     end })
   end)
 
+  it("has no figure that is called as a parameter or another column is", function()
+    for name, text in pairs { a = "a parameter", ["repeat"] = "a column of the results" } do
+      fails("run returned " .. name .. ": that is the name of " .. text, { lab = "h1 -- h2", over = { a = { 1 } }, repeats = 1, run = function()
+        return { [name] = 1 }
+      end })
+    end
+  end)
+
   it("says what is wrong with what it is given before it runs anything", function()
     local function never()
       error "it ran"
@@ -122,6 +130,8 @@ describe("a sweep", function()
     fails("repeats is at least 1", { lab = "h1 -- h2", run = never, over = { a = { 1 } }, repeats = 0 })
     fails("lab says %$dely, which is no parameter; there are %$delay", { lab = "h1 --$dely-- h2", run = never, over = { delay = { 1 } } })
     fails("repeats", { lab = "h1 -- h2", run = never, over = { a = { 1 } }, repeat_ = 3 })
+    fails("timeout must be more than nothing", { lab = "h1 -- h2", run = never, over = { a = { 1 } }, timeout = 0 })
+    fails("over: seed is a column of the results", { lab = "h1 -- h2", run = never, over = { seed = { 1 } } })
     fails("line 1, column 7", { lab = "h1 -- $a", run = never, over = { a = { "--" } } })
   end)
 
@@ -205,6 +215,9 @@ describe("a sweep", function()
       local o = options()
       o.over = { b = { 1 } }
       fails("the file holds the runs of another sweep", o)
+      o = options()
+      o.lab = o.lab .. "\nh3"
+      fails("the file holds the runs of another sweep", o)
       write(path, "something else\n")
       fails("the file is not one of a sweep", options())
       o.file = "/nowhere/at/all"
@@ -278,6 +291,9 @@ for r in csv.reader(sys.stdin): print(json.dumps(r))' <<'END'
     assert.same({ "a,b", "1", "1", "1", "0.1", "" }, lines[2])
     assert.same({ "a,b", "2", "2", "", "", "line one\nline two" }, lines[3])
     assert.same({ 'say "x"', "3", "3", "", "1", "" }, lines[7])
+    assert.matches("\n1,1,1,nan,\n", sweep({ { "a", { 1 } } }, function()
+      return { b = -(0 / 0) }
+    end, 1):csv())
     local j = dkjson.decode(s:json())
     assert.equal(6, #j.runs)
     assert.equal(2, j.failed)

@@ -63,7 +63,7 @@ local function topology(said, point, seed)
 end
 
 -- What an experiment gave, as figures by their names.
-local function figures(value)
+local function figures(value, point)
   if type(value) == "number" or type(value) == "boolean" then
     value = { value = value }
   elseif type(value) ~= "table" or next(value) == nil then
@@ -74,6 +74,8 @@ local function figures(value)
   for name, figure in pairs(value) do
     if type(name) ~= "string" or type(figure) ~= "number" and type(figure) ~= "boolean" then
       error(("run returned %s = %s: figures are numbers, by their names"):format(tostring(name), type(figure)), 0)
+    elseif points.reserved[name] or point[name] ~= nil then
+      error(("run returned %s: that is the name of %s already"):format(name, point[name] ~= nil and "a parameter" or "a column of the results"), 0)
     end
     out[name] = figure == true and 1 or figure == false and 0 or figure
   end
@@ -83,7 +85,7 @@ end
 -- In a process of its own.
 local function experiment(options, job)
   local built <close> = lab.new(topology(options.lab, job.point, job.seed))
-  return figures(options.run(built, job.point, job.number))
+  return figures(options.run(built, job.point, job.number), job.point)
 end
 
 local function start(options, job)
@@ -195,12 +197,16 @@ function M.sweep(options)
   end
   local parameters = points.parameters(options.over)
   local jobs = all_jobs(options, parameters)
+  if options.timeout and units.duration(options.timeout, "sweep: timeout") <= 0 then
+    errors.misuse "sweep: timeout must be more than nothing"
+  end
   topology(options.lab, jobs[1].point, 1) -- what is wrong with the text is told before anything runs
   local names = {}
   for i, parameter in ipairs(parameters) do
     names[i] = parameter.name
   end
-  local file <close> = options.file and journal.open(options.file, { parameters = names, seed = options.seed or 1 }) or nil
+  local file <close> = options.file and journal.open(options.file, { parameters = names, seed = options.seed or 1,
+    lab = type(options.lab) == "string" and options.lab or nil }) or nil
   local bar <close> = progress.new(options.progress, #jobs)
   bar:draw()
   local rows = work(options, jobs, file, bar)

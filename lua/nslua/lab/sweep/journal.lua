@@ -36,7 +36,7 @@ end
 
 ---Open or begin a journal.
 ---@param path string
----@param about table  what must be the same for its runs to count: names of the parameters, the seed
+---@param about table  what must be the same for its runs to count: names of the parameters, the seed, the lab's text
 ---@return nslua.sweep.Journal
 function M.open(path, about)
   local self = setmetatable({ path = path, done = {} }, Journal)
@@ -46,7 +46,7 @@ function M.open(path, about)
   if lines[1] and lines[1] ~= header then
     local ok, first = pcall(decode, lines[1])
     local is_one = ok and type(first) == "table" and first.sweep
-    fail(path, is_one and "the file holds the runs of another sweep (other parameters or another seed)" or "the file is not one of a sweep",
+    fail(path, is_one and "the file holds the runs of another sweep (other parameters, another seed or another lab)" or "the file is not one of a sweep",
       "name another file, or remove this one")
   end
   for i = 2, #lines do

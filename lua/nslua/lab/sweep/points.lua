@@ -4,6 +4,8 @@ local errors = require "nslua.error"
 
 local M = {}
 
+M.reserved = { ["repeat"] = true, seed = true, error = true } -- other columns of the results
+
 local scalar = { number = true, string = true, boolean = true }
 
 -- A list of { name, values } as it stands; a table by name in the order of the names.
@@ -43,6 +45,8 @@ function M.parameters(over)
     local name, values = each[1], each[2]
     if type(name) ~= "string" or not name:find "^[%a_][%w_]*$" then
       errors.misuse("sweep: over: %q is no name of a parameter (letters, digits, _)", tostring(name))
+    elseif M.reserved[name] then
+      errors.misuse("sweep: over: %s is a column of the results already; another name is needed", name)
     elseif names[name] then
       errors.misuse("sweep: over: %s stands twice", name)
     elseif type(values) ~= "table" or values[1] == nil then

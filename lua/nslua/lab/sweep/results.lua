@@ -157,7 +157,7 @@ local function digits(number)
 end
 
 local function cell(value)
-  local text = value == nil and "" or math.type(value) == "float" and digits(value) or tostring(value)
+  local text = value == nil and "" or value ~= value and "nan" or math.type(value) == "float" and digits(value) or tostring(value)
   return text:find '[",\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
 end
 
