@@ -46,8 +46,8 @@ function M.open(path, about)
   if lines[1] and lines[1] ~= header then
     local ok, first = pcall(decode, lines[1])
     local is_one = ok and type(first) == "table" and first.sweep
-    fail(path, is_one and "the file holds the runs of another sweep (other parameters, another seed or another lab)" or "the file is not one of a sweep",
-      "name another file, or remove this one")
+    local other = "the file holds the runs of another sweep (other parameters, another seed or another lab)"
+    fail(path, is_one and other or "the file is not one of a sweep", "name another file, or remove this one")
   end
   for i = 2, #lines do
     local ok, row = pcall(decode, lines[i])
