@@ -35,7 +35,11 @@ static int foreign_read(lua_State *L)
 	}
 	dir = root ? root->fd : nslua_checkfd(L, 1);
 	file = nslua_newfd(L);
-	file->fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	for (int tries = 0; tries < 1000; tries++) { /* EAGAIN: something was renamed or mounted meanwhile, anywhere; ".." is not certain then */
+		file->fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+		if (file->fd >= 0 || errno != EAGAIN)
+			break;
+	}
 	if (file->fd < 0 || fstat(file->fd, &st) < 0)
 		return nslua_fail(L, path);
 	errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;

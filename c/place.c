@@ -32,8 +32,13 @@ int place_move(int tree, int to)
 int place_open(int root, const char *path)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	int fd = -1;
 
+	for (int tries = 0; tries < 1000; tries++) { /* EAGAIN: something was renamed or mounted meanwhile, anywhere; ".." is not certain then */
+		fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
 	return fd;
 }
 

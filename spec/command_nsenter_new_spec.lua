@@ -33,7 +33,7 @@ describe("a target", function()
   it("that is none is said, and nothing runs", function()
     for word, message in pairs { ["0"] = "failed to parse pid: '0'", ["-7"] = "failed to parse pid: '-7'", ["7:"] = "failed to parse pid: '7:'",
       [":7"] = "failed to parse pid: ':7'", ["99999999999"] = "failed to parse pid", ["4194305"] = "no process has the pid 4194305",
-      ["no-such-box"] = "no such container", ["docker:no-such-box"] = "no such docker container", ["lxd:box"] = "unknown container engine 'lxd'" } do
+      ["no-such-box"] = "no such container", ["docker:no-such-box"] = "no such docker container", ["lxq:box"] = "unknown container engine 'lxq'" } do
       wrong(("-t %s -n"):format(word), message, "echo ran")
     end
     local p = ns.spawn { "true" }

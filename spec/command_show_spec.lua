@@ -1,0 +1,100 @@
+-- nslua show: one page about a namespace, checked beside the tools that tell the parts of it.
+
+local helper = require "spec.helper"
+local ns = require "nslua"
+local dkjson = require "dkjson"
+
+local HOST = "build/bin/nslua"
+
+describe("nslua show", function()
+  local why = not select(2, helper.sh((helper.is_root() and "" or "unshare -Ur ") .. "unshare -n true")) and "no right to make a network namespace"
+  if why then
+    return pending(why)
+  end
+
+  after_each(helper.close_held)
+
+  -- A machine with a bridge, and a container on it: both namespaces of this spec.
+  local function build()
+    local userns = not helper.is_root() and helper.held(ns.userns.new { map_users = "root" }) or nil
+    local machine = helper.held(ns.netns.new { lo = true, userns = userns })
+    local box = helper.held(ns.netns.new { lo = true, userns = userns })
+    machine.link:add { name = "br0", kind = "bridge", up = true }
+    machine.link:add { name = "vethbox", kind = "veth", master = "br0", up = true, peer = { name = "eth0", netns = box } }
+    box.link:change("eth0", { up = true })
+    box.address:add { "10.5.0.2/24", dev = "eth0" }
+    box.route:add { "default", via = "10.5.0.1" }
+    box.route:add { "10.9.0.0/16", type = "blackhole" }
+    box.rule:add { from = "10.5.0.0/24", table = 100, priority = 50 }
+    box.neighbour:add { "10.5.0.1", lladdr = "02:00:00:00:00:01", dev = "eth0" }
+    box:sysctl("net.ipv4.ip_default_ttl", 17)
+    return machine, box
+  end
+
+  local function show(handle, words)
+    local r = handle:run { HOST, "show", table.unpack(words or {}) }
+    assert.equal("", r.stderr)
+    assert.equal(0, r.status)
+    return r.stdout
+  end
+
+  it("tells links, addresses, routes, rules, neighbours and what is unusual", function()
+    local _, box = build()
+    local page = show(box)
+    for _, pattern in ipairs { "eth0 +veth +up +1500 10%.5%.0%.2/24", "\n  default via 10%.5%.0%.1 dev eth0\n", "\n  blackhole 10%.9%.0%.0/16",
+      "\n  50: from 10%.5%.0%.0/24 to all table 100\n", "\n  10%.5%.0%.1 dev eth0 02:00:00:00:00:01 permanent\n",
+      "\n  net%.ipv4%.ip_default_ttl = 17 %(64%)\n", ("net:%%[%d%%]"):format(box.inode) } do
+      assert.is_truthy(page:find(pattern), pattern .. " in " .. page)
+    end
+    local j = dkjson.decode(show(box, { "-j" }))
+    assert.equal(box.inode, j.netns)
+    local eth0
+    for _, link in ipairs(j.links) do
+      eth0 = link.name == "eth0" and link or eth0
+    end
+    assert.equal("10.5.0.2/24", eth0.addresses[1])
+    local blackholes = 0
+    for _, route in ipairs(j.routes) do
+      blackholes = blackholes + (route.type == "blackhole" and 1 or 0)
+    end
+    assert.equal(1, blackholes)
+  end)
+
+  it("tells what listens, with its process, and counts the rest", function()
+    if not helper.has "python3" then
+      return pending "no python3 here"
+    end
+    local _, box = build()
+    local p = box:spawn { "python3", "-c", [[
+import socket, time
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", 8080)); s.listen(1)
+c = [socket.create_connection(("127.0.0.1", 8080)) for i in range(2)]
+print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
+    assert.equal("ready", p.stdout:read "l")
+    local page = show(box)
+    local line = ('tcp  127%%.0%%.0%%.1:8080 +users:%%(%%("python3",pid=%d,fd=%%d+%%)%%)  its queue is full: 2 of 1'):format(p.pid)
+    assert.is_truthy(page:find(line), page)
+    assert.is_truthy(page:find("besides: 4 tcp ESTAB", 1, true), page)
+  end)
+
+  it("follows a veth to the bridge that it is a port of", function()
+    if not helper.is_root() then
+      return pending "needs root: namespaces of a user namespace are seen from the machine's only"
+    end
+    local machine, box = build()
+    local p = helper.held(ns.spawn { "sleep", "600", join = { net = box } })
+    local page = helper.sh(("%s show %d"):format(HOST, p.pid))
+    assert.is_truthy(page:find "vethbox in [^\n]*, port of br0", page)
+    page = machine:output { HOST, "show", ("pid:%d"):format(p.pid) }
+    assert.is_truthy(page:find("vethbox in the namespace of this command, port of br0", 1, true), page)
+    local out, _, status = helper.sh(HOST .. " show nslua-no-such-one")
+    assert.equal(1, status)
+    assert.matches("nslua%-no%-such%-one", out)
+  end)
+
+  it("shows no name that a terminal would obey", function()
+    local _, box = build()
+    box.link:add { name = "a\27[31m", kind = "veth", peer = { name = "b" } }
+    assert.is_nil(show(box):find "\27")
+  end)
+end)
