@@ -47,10 +47,18 @@ describe("frr", function()
     end
     assert.equal(2, neighbours)
     assert.equal("frr on r1 (running)", tostring(r1))
+    local ok, e = pcall(r1.vtysh, r1, "show nonsense")
+    assert.is_false(ok)
+    assert.matches("frr.vtysh in r1: %% Unknown command: show nonsense %(show nonsense%)$", tostring(e))
+    ok, e = pcall(lab.r1.frr, lab.r1, { ospf = true })
+    assert.is_false(ok)
+    assert.matches("lab_frr_spec.lua:%d+: frr: its daemons run on r1 already", tostring(e))
     local pid = r1.service.pid
     frr:close()
     assert.is_false(helper.sh(("kill -0 %d"):format(pid)) == "")
     helper.fails("ESRCH", r1.vtysh, r1, "show version")
+    assert.same({}, lab.r1.route:list { proto = "ospf" })
+    lab:expect { "h1", "h2", within = 20 } -- by the lab's routes again
   end)
 
   it("takes a configuration and daemons of one's own", function()
@@ -73,6 +81,13 @@ describe("frr", function()
     ns.eventually(function()
       return lab.r1.route:list({ dst = "10.9.2.0/24", proto = "bgp" })[1]
     end, 60)
+  end)
+
+  it("takes a long configuration", function()
+    lab = ns.lab "h1 -- r1"
+    local frr = lab.r1:frr { config = ("! nothing but words\n"):rep(8000) .. "ip prefix-list last seq 1 permit 10.1.0.0/24" }
+    assert.is_true(#frr.config > 1 << 17)
+    assert.matches("seq 1 permit 10.1.0.0/24", frr:vtysh "show ip prefix-list")
   end)
 
   it("leaves nothing of itself in the files of the host", function()
@@ -98,6 +113,19 @@ describe("frr", function()
     fault("unknown key 'osfp'", function() lab.h1:frr { osfp = true } end)
     fault("there is no /usr/lib/frr/nosuchd", function() lab.h1:frr { config = "", daemons = { "nosuchd" } } end)
     fault("daemons are names", function() lab.h1:frr { config = "", daemons = { "../x" } } end)
+    lab:close()
+    lab = ns.lab "h1 -- r1 -- h2"
+    local function routes()
+      local out = {}
+      for _, route in ipairs(lab.h1.route:list { table = "main" }) do
+        out[#out + 1] = tostring(route)
+      end
+      table.sort(out)
+      return out
+    end
+    local before = routes()
+    assert.is_false(pcall(lab.h1.frr, lab.h1, { ospf = true, ospf6 = true, config = "no such words at all" }))
+    assert.same(before, routes())
     local e = select(2, pcall(lab.h1.frr, lab.h1, { config = "no such words at all" }))
     assert.is_truthy(tostring(e):find("no such words at all", 1, true), tostring(e))
   end)

@@ -126,12 +126,13 @@ umask 022
 sed 's/^frrvty:.*//' /etc/group > /run/frr/group
 echo 'frrvty:x:999:root' >> /run/frr/group
 mount --bind /run/frr/group /etc/group
-printf '%%s' "$FRR_CONFIG" > /run/frr/frr.conf
+printf '%%s' %s > /run/frr/frr.conf
 cp /run/frr/frr.conf /run/frr/vtysh.conf
 start() { %s/$1 -f /run/frr/empty --log stdout -u root -g root -A 127.0.0.1 -P 0 -i /run/frr/$1.pid & pids="$pids $!"; }
 wait_for() { until [ -S /run/frr/$1.vty ]; do kill -0 $pids; sleep 0.01; done; }
 : > /run/frr/empty
 pids=
+trap 'kill $pids 2>/dev/null || true; wait; exit 0' TERM # zebra takes its routes with it
 start zebra
 wait_for zebra
 for d in %s; do start $d; done
@@ -144,6 +145,16 @@ kill $pids 2>/dev/null || true
 exit 1
 ]]
 
+-- The configuration as variables of the environment, each no longer than one may be (MAX_ARG_STRLEN, execve(2)), and as words of a shell.
+local function variables_of(config)
+  local env, used = {}, {}
+  for from = 1, #config, 100000 do
+    local name = "FRR_CONFIG_" .. #used + 1
+    env[name], used[#used + 1] = config:sub(from, from + 99999), '"$' .. name .. '"'
+  end
+  return env, table.concat(used, " ")
+end
+
 -- Routes that were there before the daemons came would always win.
 local function take_routes(node, options)
   if options.static_routes then
@@ -153,6 +164,17 @@ local function take_routes(node, options)
   for family, routed in pairs(node.routed) do
     for _, route in ipairs(routed and node.route:list { family = family, table = "main", proto = "boot" } or {}) do
       node.route:delete(route, { absent = "ok" })
+    end
+  end
+end
+
+-- The lab's own routes come back; those over a link that is down do when that comes up.
+local function give_routes(node)
+  local routed = rawget(node, "routed") or {}
+  rawset(node, "routed", nil)
+  for _, route in ipairs(node:isopen() and node.lab.plan:routes(node.node_name) or {}) do
+    if routed[(route.via or route[1]):find(":", 1, true) and "inet6" or "inet"] then
+      pcall(node.route.ensure, node.route, route)
     end
   end
 end
@@ -170,15 +192,25 @@ function M.start(node, options)
   elseif not options.ospf and not options.ospf6 and not options.config then
     errors.misuse "frr: ospf = true, ospf6 = true or a config expected"
   end
+  local before = rawget(node, "daemons")
+  if before and before.state ~= "failed" and before.state ~= "stopped" then
+    errors.misuse("frr: its daemons run on %s already; close() of what started them ends them", node.node_name)
+  end
   local daemons = table.concat(daemons_of(options), " ")
   local config = config_of(node, options)
+  local env, used = variables_of(config)
   take_routes(node, options)
-  local service = node:service { "sh", "-c", SCRIPT:format(PLACE, daemons, daemons), env = { FRR_CONFIG = config }, name = "frr",
-    mounts = { { tmpfs = "/run/frr" }, { tmpfs = "/var/tmp" } }, ready = { output = "^<frr is ready>", seconds = 30 } }
+  local started, service = pcall(node.service, node, { "sh", "-c", SCRIPT:format(used, PLACE, daemons, daemons), env = env, name = "frr",
+    mounts = { { tmpfs = "/run/frr" }, { tmpfs = "/var/tmp" } }, ready = { output = "^<frr is ready>", seconds = 30 } })
+  if not started then
+    give_routes(node)
+    error(service, 0)
+  end
+  node.daemons = service
   local self = setmetatable({ node = node, service = service, config = config }, Frr)
   local ok, e = pcall(service.wait_ready, service, 30)
   if not ok then
-    service:close()
+    self:close()
     error(e, 0)
   end
   return self
@@ -199,7 +231,12 @@ function Frr:vtysh(command)
     plan[#plan + 1] = "-c"
     plan[#plan + 1] = line
   end
-  return namespace.Namespace.methods.run(self.node, plan):check().stdout
+  local result = namespace.Namespace.methods.run(self.node, plan)
+  if not result.ok then -- what is wrong vtysh says on stdout
+    errors.raise { call = "frr.vtysh", netns = self.node.node_name, detail = command,
+      message = (result.stdout .. result.stderr):match "^%s*(.-)%s*$":gsub("%c+", " ") }
+  end
+  return result.stdout
 end
 
 ---The answer of a command that ends with "json", as a table. Needs the Lua module dkjson.
@@ -218,10 +255,15 @@ function Frr:json(command)
   return value
 end
 
----End the daemons. Idempotent.
+---End the daemons; the routes that the lab made, and they took the place of, come back. Idempotent.
 ---@return true
 function Frr:close()
-  return self.service:close()
+  self.service:close()
+  if rawget(self.node, "daemons") == self.service then
+    self.node.daemons = nil
+    give_routes(self.node)
+  end
+  return true
 end
 Frr.__close = Frr.close
 
