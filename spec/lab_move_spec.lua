@@ -201,6 +201,42 @@ describe("a link that is moved to another switch", function()
     assert.is_nil(lab.h1:address_of "r1")
   end)
 
+  it("keeps its VLAN, or has the one that is said", function()
+    local there <close> = rtnl.netns()
+    if not pcall(there.link.add, there.link, { name = "br", kind = "bridge", bridge = { vlan_filtering = true } }) then
+      return pending "no VLAN filtering of bridges in this kernel"
+    end
+    local lab <close> = ns.lab [[
+      h1 -- [vlan 10] (s1)
+      (s1) -- h4
+      (s1)[trunk 10] -- [trunk 10] (s2)
+      (s2)[vlan 10] -- h2
+      (s3) -- h5
+      (s1) -- (s3)
+    ]]
+    local link = lab:link("h1", "s1")
+    local address = lab.h1:address_of()
+    local function reached()
+      local out = {}
+      for _, name in ipairs { "h2", "h4", "h5" } do
+        local to = lab.node[name]:address_of("h1")
+        out[#out + 1] = to and lab.h1:ping(to, { timeout = 5 }).received == 1 and name or nil
+      end
+      return table.concat(out, " ")
+    end
+    assert.equal("h2", reached())
+    link:move "s2"
+    assert.equal(address, lab.h1:address_of())
+    assert.equal("h2", reached())
+    is_like_new(lab)
+    link:move("s3", { vlan = 1 })
+    assert.equal("h4 h5", reached())
+    is_like_new(lab)
+    link:move("s1", { vlan = 10 })
+    assert.equal("h2", reached())
+    is_like_new(lab)
+  end)
+
   it("says what cannot be, and does nothing then", function()
     local lab <close> = ns.lab [[
       h1 -- (sw1) -- (sw2) -- h2 -- h3
