@@ -201,6 +201,36 @@ describe("a link that is moved to another switch", function()
     assert.is_nil(lab.h1:address_of "r1")
   end)
 
+  it("keeps its addresses where that is said, though nobody finds it by them", function()
+    local lab <close> = ns.lab [[
+      h1 -- (sw1) -- r1 -- (sw2) -- h2
+      h3 -- (sw1)
+    ]]
+    local link = lab:link("h1", "sw1")
+    link:move("sw2", { address = "keep" })
+    assert.equal("10.0.1.1", lab.h1:address_of())
+    assert.is_nil(lab.h1:address_of "h2")
+    assert.is_truthy(lab.h2:output({ "cat", "/etc/hosts" }):find("10.0.1.1 h1", 1, true))
+    assert.is_truthy(ns.lab.text(lab.topology):find("h1[10.0.1.1/24 fd00:1::1/64 foreign] -- (sw2)", 1, true))
+    is_like_new(lab)
+    local r = lab:ping_all { timeout = "200ms" }
+    assert.same({ 12, 4 }, { r.sent, r.received })
+    -- a route of the user's finds it; nobody remembers a redirect
+    for _, dev in ipairs { "all", "eth1" } do
+      lab.r1:sysctl(("net.ipv4.conf.%s.send_redirects"):format(dev), 0)
+    end
+    lab.r1.route:add { "10.0.1.1", dev = "eth1" }
+    lab.h1.route:add { "10.0.2.254", dev = "eth0" }
+    lab.h1.route:add { "default", via = "10.0.2.254" }
+    assert.equal(0, lab.h1:ping("10.0.2.2", { timeout = 5 }).loss)
+    lab.r1.route:delete "10.0.1.1"
+    link:move "sw1"
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    link:move "sw2"
+    assert.equal("10.0.2.1", lab.h1:address_of())
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+  end)
+
   it("keeps its VLAN, or has the one that is said", function()
     local there <close> = rtnl.netns()
     if not pcall(there.link.add, there.link, { name = "br", kind = "bridge", bridge = { vlan_filtering = true } }) then

@@ -47,6 +47,8 @@ describe("the text of a lab", function()
   end)
 
   it("has what stands at an end: device, addresses, VLANs", function()
+    assert.is_true(of("h1[10.9.0.1/24 foreign] -- (s1)").links[1].ends[1].foreign)
+    assert.is_nil(of('h1[dev "foreign"] -- (s1)').links[1].ends[1].foreign)
     local t = of "h1[eth5 10.1.0.1/24 fd00::5/64] -- (s1)[vlan 10] [trunk 10 20] -- (s2)[trunk 10,20]"
     assert.same({ { dev = "eth5", address = { "10.1.0.1/24", "fd00::5/64" } }, { vlan = 10 } }, t.links[1].ends)
     assert.same({ { trunk = { 10, 20 } }, { trunk = { 10, 20 } } }, t.links[2].ends)

@@ -263,6 +263,10 @@ describe("a lab", function()
     assert.has_error(function()
       lab:ping_all { nodes = { "h7" } }
     end)
+    lab:close()
+    lab = ns.lab "h1 -- h2\nh3 -- h4" -- where no way leads, nobody answers
+    r = lab:ping_all { timeout = 5 }
+    assert.same({ 24, 8 }, { r.sent, r.received })
   end)
 
   it("finds its way on equal paths, and everything on a fat tree", function()

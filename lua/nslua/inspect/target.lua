@@ -48,7 +48,7 @@ end
 ---@return string
 local function text_of(handle, call, target, family)
   if type(target) == "table" and type(target.address_of) == "function" then
-    local address = target:address_of(handle.node_name, family)
+    local address = target:address_of(handle.node_name, family) or target:address_of(nil, family) -- where no way leads, the kernel says so
     if type(address) == "string" then
       return (address:gsub("/%d+$", ""))
     end

@@ -44,6 +44,7 @@ local M = {}
 ---@field dev? string
 ---@field address? string|string[]
 ---@field vlan? integer|integer[]  on a switch: the VLAN of what comes untagged (1); on a host: VLANs that have a device (eth0.10)
+---@field foreign? boolean         its addresses need not be of the subnet there: nothing is routed to them
 ---@field trunk? integer[]         VLANs that are tagged. A switch's end that says nothing follows what the other end tags
 
 ---@class nslua.lab.Plan
@@ -84,6 +85,7 @@ M.Plan = Plan
 ---@field addresses string[]          as CIDR, IPv4 before IPv6
 ---@field inet string?     the first IPv4 address, without its length
 ---@field inet6 string?
+---@field foreign table<"inet"|"inet6", string>?  addresses that are not of the subnet
 ---@field lladdr string    "02:00:00:00:01:02": link 1, its second end
 ---@field mtu integer?
 ---@field cost integer
@@ -254,6 +256,11 @@ local function towards(plan, node, from, family)
       best, least = interface, distance
     end
   end
+  for _, interface in ipairs(best and {} or node.interfaces) do
+    if interface.foreign and interface.foreign[family] then
+      return interface.foreign[family], tree and math.huge or 0
+    end
+  end
   return best and best[family], least
 end
 
@@ -297,7 +304,8 @@ end
 ---@return { [1]: string, [2]: string }[]  { address, name }, in the order of the nodes, IPv4 before IPv6
 function Plan:hosts(name)
   local node = self:find(name)
-  local key = #node.interfaces == 1 and node.interfaces[1].segment or node -- who stands on one segment sees what its neighbours see
+  local only = #node.interfaces == 1 and node.interfaces[1]
+  local key = only and not only.foreign and only.segment or node -- who stands on one segment sees what its neighbours see
   local out = self.graph.hosts[key]
   if not out then
     out = {}

@@ -74,7 +74,7 @@ local function fix_subnets(plan, fixed)
         local address = read_address(where, text)
         if link.nodes[side].kind == "switch" then
           errors.misuse("lab: %s: a switch has no addresses: %s", where, text)
-        elseif address.length and #interfaces == 1 and not is_link_local(address.bytes) then
+        elseif address.length and #interfaces == 1 and not is_link_local(address.bytes) and not link.words[side].foreign then
           local segment = interfaces[1].segment
           fixed[segment][address.family] = fixed[segment][address.family] or subnets.of(address.bytes, address.length)
         end
@@ -83,7 +83,7 @@ local function fix_subnets(plan, fixed)
   end
 end
 
-local function give(state, interface, subnet, bytes)
+local function give(state, interface, subnet, bytes, is_foreign)
   local used = state.used[interface.segment]
   local text = subnets.text(bytes)
   if used[bytes] then
@@ -91,7 +91,10 @@ local function give(state, interface, subnet, bytes)
   end
   used[bytes] = interface.node
   interface.addresses[#interface.addresses + 1] = text .. "/" .. subnet.length
-  if not is_link_local(bytes) then
+  if is_foreign then
+    interface.foreign = interface.foreign or {}
+    interface.foreign[subnet.family] = interface.foreign[subnet.family] or text
+  elseif not is_link_local(bytes) then
     interface[subnet.family] = interface[subnet.family] or text
   end
 end
@@ -107,6 +110,9 @@ local function place(state, link, side, address)
     if #interfaces == 1 and is_link_local(address.bytes) then
       return interface, subnets.of(address.bytes, 64)
     end
+  end
+  if link.words[side].foreign and #interfaces == 1 then
+    return interfaces[1], subnets.of(address.bytes, address.length or #address.bytes * 8), true
   end
   local where = ("lab: %s, towards %s: %s"):format(at.node, at.peer, address.text)
   if #interfaces == 1 then
@@ -126,14 +132,14 @@ local function place_fixed(plan, state)
         if not node[address.family] then
           errors.misuse("lab: %s has no %s, but the address %s", node.name, names[address.family], address.text)
         end
-        local interface, subnet = place(state, link, side, address)
+        local interface, subnet, is_foreign = place(state, link, side, address)
         local why = subnets.unusable(subnet, address.bytes)
         if why then
           errors.misuse("lab: %s, towards %s: %s is %s of %s", at.node, at.peer, address.text, why, subnet.text)
         elseif address.length and address.length ~= subnet.length then
           errors.misuse("lab: %s, towards %s: %s is not of the length of %s", at.node, at.peer, address.text, subnet.text)
         end
-        give(state, interface, subnet, address.bytes)
+        give(state, interface, subnet, address.bytes, is_foreign)
       end
     end
   end
@@ -253,7 +259,7 @@ local function number_members(state, segment, subnet, plan)
   end
   for _, interface in ipairs(segment.members) do
     local node = plan.node[interface.node]
-    if node[family] and not interface[family] and node.addresses ~= false then
+    if node[family] and not interface[family] and not (interface.foreign and interface.foreign[family]) and node.addresses ~= false then
       local bytes
       if node.kind == "router" then
         while high >= subnet.lowest and not bytes do

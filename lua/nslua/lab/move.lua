@@ -13,7 +13,8 @@ local topologies = require "nslua.lab.topology"
 local M = {}
 
 ---@class nslua.lab.MoveOptions
----@field address? string|string[]  of the node there (default: those it has, where both switches are one segment; else new ones)
+---@field address? string|string[]  of the node there (default: those it has, where both switches are one segment; else new ones). "keep": those it
+---has, though nothing is routed to them where they are not of the segment
 ---@field dev? string               name of the new port
 ---@field vlan? integer             of the new port (default: as the old one)
 ---@field trunk? integer|integer[]
@@ -131,17 +132,19 @@ local function plan(lab, index, side, to, options)
   local old, topology = lab.plan, copy(lab.topology, lab.plan)
   local said = topology.links[index]
   local port, at = said.ends[side], said.ends[3 - side]
-  local subnet, address = said.subnet, at.address
-  said[side], said.subnet, at.address = to, nil, nil
+  local subnet, address, strange = said.subnet, at.address, at.foreign
+  said[side], said.subnet, at.address, at.foreign = to, nil, nil, nil
   port.dev = options.dev
   if options.vlan or options.trunk then
     port.vlan, port.trunk = options.vlan, type(options.trunk) == "number" and { options.trunk } or options.trunk
   end
   local stays = in_same_segments(old, addressing.plan(topology), index)
   if stays then
-    said.subnet, at.address = subnet, address
+    said.subnet, at.address, at.foreign = subnet, address, strange
   end
-  if options.address then
+  if options.address == "keep" then
+    at.address, at.foreign = addresses_of(old.links[index], 3 - side), not stays or strange or nil
+  elseif options.address then
     at.address = with_others(options.address, stays and addresses_of(old.links[index], 3 - side) or {})
   end
   said.readdressed = not stays or options.address ~= nil
@@ -339,7 +342,7 @@ function M.move(link, to, options)
   build.settle(lab, 10)
   for i, node in ipairs(lab.nodes) do
     for _, route in ipairs(routes[i]) do
-      node.route:ensure(route)
+      node.route:replace(route)
     end
     node:forget_etc()
   end

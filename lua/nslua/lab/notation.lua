@@ -223,7 +223,7 @@ local function link_at(self)
   return link, begin
 end
 
-local end_words = { "vlan", "trunk", "dev" }
+local end_words = { "vlan", "trunk", "dev", "foreign" }
 
 -- "[eth5 10.1.0.1/24 vlan 10 trunk 20 30]"
 local function end_at(self)
@@ -248,6 +248,8 @@ local function end_at(self)
     elseif piece == "vlan" or piece == "trunk" or piece == "dev" then
       mode = piece
       out[mode] = mode ~= "dev" and {} or nil
+    elseif piece == "foreign" then
+      out.foreign, mode = true, nil
     elseif whole and mode then
       if whole < 1 or whole > 4094 then
         fail(self, at, "a VLAN is a number from 1 to 4094, got %s", piece)

@@ -119,12 +119,13 @@ local function end_text(at)
     return ""
   end
   if at.dev then
-    parts[1] = (at.dev == "vlan" or at.dev == "trunk" or at.dev == "dev" or not at.dev:find "^[%a_][%w_.-]*$")
+    parts[1] = (at.dev == "vlan" or at.dev == "trunk" or at.dev == "dev" or at.dev == "foreign" or not at.dev:find "^[%a_][%w_.-]*$")
       and "dev " .. quoted.write(at.dev) or at.dev
   end
   for _, address in ipairs(at.address or {}) do
     parts[#parts + 1] = address
   end
+  parts[#parts + 1] = at.foreign and "foreign" or nil
   for _, word in ipairs { "vlan", "trunk" } do
     local ids = at[word]
     if ids then

@@ -24,7 +24,7 @@ M.node_words = node_words
 local link_words = { "string|table", "string|table", to = "table|false", from = "table|false", name = "string", subnet = "string|table|false",
   mtu = "68-65535", cost = "integer", ends = "table",
   vxlan = "1-16777215", via = "table" }
-M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table" }
+M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table", foreign = "boolean" }
 
 local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean",
   name = "string", keep = "string|boolean" } -- these two are of the lab, not of its topology
@@ -75,7 +75,7 @@ local function read_end(said, where)
     vlan = vlan[2] and vlan or vlan[1]
   end
   return { dev = said.dev, address = list(said.address, where .. ": address", "string"), vlan = vlan,
-    trunk = list(said.trunk, where .. ": trunk", "integer") }
+    trunk = list(said.trunk, where .. ": trunk", "integer"), foreign = said.foreign or nil }
 end
 
 -- Loss in bursts, with numbers: the other tables that netem has for it, impairment.numbers refuses.

@@ -13,7 +13,7 @@ draw                   the lab as a picture
 pingall [4|6]          everybody asks everybody
 link A B down|up       pull a link and put it back
 link A B WORD VALUE .. change what impairs it: link h1 r1 delay 20ms loss 1%
-move NODE A B [ADDR]   unplug a node from switch A and plug it into switch B
+move NODE A B [ADDR]   unplug a node from switch A, plug it into B; ADDR: an address, or keep
 exit, quit, Ctrl-D     take the lab down and leave
 Anything else is Lua: h1:ping("h2", { count = 3 }), lab:link("h1", "r1"):counters(), lab.h1.route:list()
 Nodes are globals, and so are lab and ns.
@@ -93,13 +93,13 @@ end
 local function move(lab, words)
   local name, from, to = words[2], words[3], words[4]
   if not to then
-    return say "usage: move NODE SWITCH SWITCH [ADDRESS]"
+    return say "usage: move NODE SWITCH SWITCH [ADDRESS|keep]"
   end
   local link = lab.node[name] and lab.node[from] and lab:link(name, from)
   if not link then
     return say("no link %s -- %s", name, from)
   end
-  local address = words[5] and { table.unpack(words, 5) }
+  local address = words[6] and { table.unpack(words, 5) } or words[5]
   local ok, e = pcall(link.move, link, to, { address = address })
   if not ok then
     return say("%s", (tostring(e):gsub("^%S+:%d+: ", "")))
