@@ -48,6 +48,21 @@ describe("a lab", function()
     assert.same({ "10.0.1.0/24", "fd00:1::/64" }, lab:link("h1", "s1").subnet)
   end)
 
+  it("takes no node of another lab for its own of that name", function()
+    build({ "h1", "h2" }, { { "h1", "h2" } })
+    local other <close> = ns.lab "h1 -- h2"
+    local copy <close> = ns.lab.open(lab.name)
+    lab:expect { copy.h1, copy.h2, within = 5 } -- that is the same one
+    for call, fn in pairs { ["node.traffic"] = function() lab.h1:traffic(other.h2) end, ["lab.expect"] = function() lab:expect { "h1", other.h2 } end,
+      ["lab.link"] = function() lab:link("h1", other.h2) end, ["lab.fault"] = function() lab:fault("link_down", other.h2) end,
+      address_of = function() lab.h1:address_of(other.h2) end, ["lab.capture"] = function() lab:capture { nodes = { other.h2 } } end } do
+      local ok, e = pcall(fn)
+      assert.is_false(ok, call)
+      assert.matches(call:gsub("%.", "%%.") .. ": h2 is a node of another lab", tostring(e))
+      assert.matches("lab_spec.lua:%d+: ", tostring(e))
+    end
+  end)
+
   it("routes between all of them, the shortest way", function()
     build({ "h1", "r1", "r2", "r3", "h2" }, { { "h1", "r1" }, { "r1", "r2" }, { "r2", "r3" }, { "r1", "r3" }, { "r3", "h2" } })
     for _, family in ipairs { "-4", "-6" } do

@@ -7,7 +7,7 @@ local nodename = require "nslua.lab.nodename"
 local M = {}
 
 local function node_of(lab, value)
-  local name = nodename.of(value, "lab.capture")
+  local name = nodename.of(value, "lab.capture", lab)
   return lab.node[name] or errors.misuse("lab.capture: %s", check.unknown("node", name, lab.node))
 end
 
@@ -41,7 +41,7 @@ function M.link_of(lab, value, call)
     errors.misuse("%s: a link, its name, or { \"h1\", \"r1\" } expected, got %s", call, tostring(value))
   end
   for i = 1, 2 do
-    local name = nodename.of(value[i], call)
+    local name = nodename.of(value[i], call, lab)
     if not lab.node[name] then
       errors.misuse("%s: %s", call, check.unknown("node", name, lab.node))
     end

@@ -29,7 +29,7 @@ local function nodes_of(lab, call, t)
   check.options(call, t, words)
   local out = {}
   for side = 1, 2 do
-    local name = nodename.of(t[side], call)
+    local name = nodename.of(t[side], call, lab)
     out[side] = lab.node[name] or errors.misuse("%s: %s", call, check.unknown("node", name, lab.node))
   end
   return out[1], out[2]

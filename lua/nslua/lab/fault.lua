@@ -134,7 +134,7 @@ end
 ---@return nslua.lab.Fault
 function M.make(lab, name, node)
   local known = M.known[name] or errors.misuse("lab.fault: %s", check.unknown("fault", name, M.known))
-  local where = nodename.of(node, "lab.fault")
+  local where = nodename.of(node, "lab.fault", lab)
   local target = lab.node[where] or errors.misuse("lab.fault: %s", check.unknown("node", where, lab.node))
   if not known.here then
     foreign.refuse(target, "lab.fault")

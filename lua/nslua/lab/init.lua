@@ -53,7 +53,7 @@ end
 ---@param number? integer
 ---@return nslua.lab.Link?
 function methods:link(a, b, number)
-  local list = { self.plan:link(nodename.of(a, "lab.link"), nodename.of(b, "lab.link")) }
+  local list = { self.plan:link(nodename.of(a, "lab.link", self), nodename.of(b, "lab.link", self)) }
   local plan = list[number or 1]
   if not plan then
     return nil

@@ -274,7 +274,7 @@ end
 -- Which side of a link moves, and to where.
 local function target(link, to)
   local lab = link.lab
-  local name = nodename.of(to, "link.move")
+  local name = nodename.of(to, "link.move", lab)
   local switch = lab.node[name] or errors.misuse("link.move: %s", check.unknown("node", name, lab.node))
   local side
   for s, at in ipairs(link.ends) do

@@ -95,7 +95,7 @@ end
 ---@param family? "inet"|"inet6"  (default: IPv4 where there is one)
 ---@return string?  nil where it has none, or the other has no way to it
 function methods:address_of(other, family)
-  return self.lab.plan:address_of(self.node_name, other and nodename.of(other, "address_of") or nil, family)
+  return self.lab.plan:address_of(self.node_name, other and nodename.of(other, "address_of", self.lab) or nil, family)
 end
 
 ---The link to another node: the first of them, or that number.

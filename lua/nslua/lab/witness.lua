@@ -35,7 +35,7 @@ for _, header in ipairs(M.headers) do
 end
 
 local function node_of(lab, value, call)
-  local name = nodename.of(value, call)
+  local name = nodename.of(value, call, lab)
   return lab.node[name] or errors.misuse("%s: %s", call, check.unknown("node", name, lab.node))
 end
 

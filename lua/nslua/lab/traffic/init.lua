@@ -77,7 +77,7 @@ end
 local function read(call, from, to, said)
   said = said or {}
   check.options(call, said, words)
-  local name = nodename.of(to, call)
+  local name = nodename.of(to, call, from.lab)
   local out = { from = from, to = from.lab.node[name] or errors.misuse("%s: %s", call, check.unknown("node", name, from.lab.node)),
     proto = said.proto or "tcp", streams = said.streams or 1, congestion = said.congestion, size = said.size or 1200, port = said.port }
   if not kinds[out.proto] then
@@ -226,7 +226,7 @@ function M.many(lab, list)
     for key, value in pairs(said) do
       options[key] = value
     end
-    local from, to = nodename.of(said[1], call), nodename.of(said[2], call)
+    local from, to = nodename.of(said[1], call, lab), nodename.of(said[2], call, lab)
     options[1], options[2] = nil, nil
     flows[i] = read(call, lab.node[from] or errors.misuse("%s: %s", call, check.unknown("node", from, lab.node)), to, options)
   end
