@@ -65,6 +65,7 @@ describe("ns.run", function()
     assert.equal(r, err.result)
     assert.matches("exit status 1", tostring(fails(ns.run, { "false", check = true })))
     assert.equal("result of false (exit status 1)", tostring(ns.run { "false" }))
+    assert.matches("exit status 1 %(%?%[31mred%?%)$", tostring(fails(ns.run, { "sh", "-c", [[printf '\033[31mred\000' >&2; exit 1]], check = true })))
     assert.is_true(ns.run({ "true", check = true }).ok)
   end)
 

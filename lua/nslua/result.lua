@@ -18,12 +18,18 @@ local M = {}
 local Result = { __name = "nslua.Result" }
 Result.__index = Result
 
-local function tail(text)
+local TAIL = 400 -- bytes of output in an error
+
+---The end of what a program printed, for an error: what it says is not for a terminal to obey.
+---@param text string?
+---@return string
+---@package
+function M.tail(text)
   text = (text or ""):gsub("%s+$", "")
-  if #text > 400 then
-    text = "..." .. text:sub(-400)
+  if #text > TAIL then
+    text = "..." .. text:sub(-TAIL)
   end
-  return text
+  return (text:gsub("\r\n", "\n"):gsub("[^%C\n\t]", "?"))
 end
 
 ---How it ended, in words: "exit status 2", "killed by SIGTERM", "timed out after 5 s".
@@ -47,7 +53,7 @@ end
 ---@return nslua.Result
 function Result:check()
   if not self.ok then
-    local said = tail(self.stderr)
+    local said = M.tail(self.stderr)
     errors.raise {
       call = self.call, message = ("%s: %s"):format(self.program, self:reason()), result = self,
       detail = said ~= "" and said or nil,

@@ -11,6 +11,7 @@ local owned = require "nslua.owned"
 local plans = require "nslua.plan"
 local process = require "nslua.process"
 local procfs = require "nslua.procfs"
+local results = require "nslua.result"
 local readiness = require "nslua.lab.service.ready"
 local supervisor = require "nslua.lab.service.supervisor"
 local units = require "nslua.units"
@@ -32,7 +33,6 @@ local methods = {}
 local of_status = { state = true, pid = true, restarts = true, reason = true }
 
 local GRACE = 1 -- seconds between TERM and KILL
-local TAIL = 400 -- bytes of output in an error
 
 -- Of each lab, those that are not closed: they run on where the script drops its object.
 local of_lab = setmetatable({}, { __mode = "k" })
@@ -102,10 +102,7 @@ function Service:__tostring()
 end
 
 local function tail(self)
-  local text = self:log():gsub("%s+$", "")
-  if #text > TAIL then
-    text = "..." .. text:sub(-TAIL)
-  end
+  local text = results.tail(self:log())
   return text ~= "" and text or nil
 end
 
