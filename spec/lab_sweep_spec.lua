@@ -346,6 +346,9 @@ for c in d.getElementsByTagName("circle"):
     assert.is_true(math.abs((places[2] - places[1]) - (places[4] - places[3])) < 0.2)
     local words = sweep({ what = { "b", "a" } }, function() return { x = 1 } end)
     assert.is_false(pcall(words.svg, words, { scale = "linear" }))
+    local odd = sweep({ what = { "\255\27[2J", "a" }, more = { "\254", "b" } }, function() return { x = 1 } end)
+    assert.is_nil((odd:svg() .. odd:table()):find "[\27\254\255]")
+    assert.is_truthy(odd:table():find("?%?%[2J"))
     assert.is_truthy(sweep({ a = { 1 } }, function() return { x = 0 / 0 } end):svg():find("no run gave a number", 1, true))
   end)
 

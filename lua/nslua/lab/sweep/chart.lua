@@ -18,6 +18,10 @@ local colours = {
   { "#7a6000", "#e8cf3f" }, { "#3d4f9e", "#9db0ff" }, { "#5b5b5b", "#b8b8b8" }, { "#8a1c1c", "#ff8a80" },
 }
 
+local function columns(text)
+  return utf8.len(text) or #text
+end
+
 local function escape(s)
   return (plain.text(s):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
 end
@@ -144,7 +148,7 @@ local function chart(add, figure, horizontal, lines, options)
   for _, tick in ipairs(horizontal.sorted) do
     local at = tick.place * WIDTH
     add('<line class="axis" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>', at, at, TOP + HEIGHT, TOP + HEIGHT + 5)
-    local half = utf8.len(tick.label) * LETTER / 2
+    local half = columns(tick.label) * LETTER / 2
     if at - half > last + 4 then -- labels that would run into each other are left out
       add('<text class="soft" text-anchor="middle" x="%.1f" y="%d">%s</text>', at, TOP + HEIGHT + 20, escape(tick.label))
       last = at + half
@@ -186,10 +190,10 @@ function M.draw(sweep, options)
   table.sort(horizontal.sorted, function(a, b)
     return a.place < b.place
   end)
-  local names, key = {}, utf8.len(key_of or "") * LETTER
+  local names, key = {}, columns(key_of or "") * LETTER
   for i, line in ipairs(lines) do
     names[i] = line.name
-    key = math.max(key, utf8.len(line.name) * LETTER)
+    key = math.max(key, columns(line.name) * LETTER)
   end
   local head = options.title and 34 or 8
   local each = TOP + HEIGHT + BOTTOM + GAP

@@ -3,6 +3,7 @@
 local axis = require "nslua.lab.sweep.axis"
 local check = require "nslua.check"
 local errors = require "nslua.error"
+local plain = require "nslua.lab.plain"
 local schema = require "nslua.schema"
 
 local M = {}
@@ -102,6 +103,8 @@ local function aligned(lines)
   local widths = {}
   for _, cells in ipairs(lines) do
     for i, cell in ipairs(cells) do
+      cell = plain.text(cell)
+      cells[i] = cell
       widths[i] = math.max(widths[i] or 0, utf8.len(cell) or #cell)
     end
   end
