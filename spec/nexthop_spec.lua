@@ -107,6 +107,10 @@ describe("nexthops", function()
     a.route:change(row, { nhid = 3 })
     row = a.route:get "10.1.0.0/16"
     assert.same({ 3, "10.0.1.2" }, { row.nhid, row.via })
+    a.route:add { "10.3.0.0/16", nhid = 3 }
+    a.route:ensure { "10.3.0.0/16", via = "10.0.0.2", dev = "eth0" } -- its own way in place of an object's
+    assert.same({ "10.0.0.2" }, { a.route:get("10.3.0.0/16").via, a.route:get("10.3.0.0/16").nhid })
+    a.route:delete "10.3.0.0/16"
     a.route:delete(row)
     assert.is_nil(a.route:get "10.1.0.0/16")
     a.route:delete(a.route:get "2001:db8:1::/48")

@@ -503,6 +503,9 @@ function methods:change(key, t)
     elseif (word == "via" or word == "dev") and value then
       words.nexthops = nil
     end
+    if value and t.nhid == nil and (word == "nexthops" or word == "via" or word == "dev") then
+      words.nhid = nil -- either an object says where packets go, or the route does
+    end
     if value == false and not routewords.yes_no[word] then
       value = nil
     end
