@@ -272,7 +272,7 @@ describe("rtnetlink errors", function()
       assert.matches("row expected as the key, got userdata", fails(blue[name].get, blue[name], io.stdout))
     end
     assert.equal(before, count())
-    assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.route.list, blue.route, { src = 5 }))
+    assert.matches("rtnl_errors_spec.lua:%d+: .*src must be an IP address, got number", fails(blue.route.list, blue.route, { src = 5 }))
     assert.matches("rtnl_errors_spec.lua:%d+: .*must be text", fails(blue.address.list, blue.address, { broadcast = print }))
   end)
 
