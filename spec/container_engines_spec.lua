@@ -239,6 +239,27 @@ describe("containers", function()
       end
     end)
 
+    it("have pids that are none, and hide no other container", function()
+      for i, pid in ipairs { "0", "1e15", "4294967297", "2147483648" } do
+        at.write(("/run/runc/r%d/state.json"):format(i), ('{"init_process_pid":%s}'):format(pid))
+        at.write(("/run/systemd/machines/m%d"):format(i), "LEADER=" .. pid .. "\nCLASS=container\n")
+      end
+      at.containerd("default", "none", 0)
+      at.containerd("default", "many", 99999999999)
+      at.podman { { id = A, name = "zero", pid = 0 }, { id = B, name = "beyond", pid = 4294967297 } }
+      at.write("/var/lib/docker/containers/" .. C .. "/config.v2.json", '{"State":{"Pid":4294967297,"Running":true},"Config":{}}')
+      local rows, by = list { all = true }
+      assert.equal(9, #rows) -- and no machines: such a file is of none that runs
+      for _, row in ipairs(rows) do
+        assert.is_nil(row.pid)
+      end
+      assert.same({}, by[C:sub(1, 12)].names)
+      refused("zero", "ESRCH")
+      refused("default/many", "ESRCH")
+      refused("r3", "ESRCH")
+      refused("m1", "ENOENT")
+    end)
+
     it("end while they are looked at: an error, and no waiting", function()
       if not needs_cgroups() then
         return
@@ -305,6 +326,9 @@ while True:
     assert.equal(125, status)
     _, _, status = helper.sh(HOST .. " enter")
     assert.equal(125, status)
+    out = helper.sh(HOST .. " enter 123456789012 true 2>&1") -- what an id may begin with
+    assert.is_nil(out:find("is not a pid", 1, true), out)
+    assert.matches("no such container", out)
     if not needs_cgroups() then
       return
     end
@@ -331,6 +355,7 @@ while True:
     assert.equal("inner /proc/1/root " .. net, (enter("-t " .. short .. " sh -c 'echo $(hostname) $CONTAINER_ROOT $(readlink /proc/1/ns/net)'")))
     assert.equal(helper.sh "cat /etc/os-release", (enter("-t " .. short .. " cat /etc/os-release")))
     assert.equal("/tmp", (enter("-w /tmp " .. short .. " pwd")))
+    assert.matches("failed to execute no%-such%-program: ", (enter(short .. " no-such-program 2>&1")))
     for words, want in pairs { [" sh -c 'exit 7'"] = 7, [" no-such-program"] = 127, [" /etc"] = 126, [" sh -c 'kill -9 $$'"] = 137 } do
       _, _, status = enter(short .. words)
       assert.equal(want, status, words)

@@ -66,7 +66,7 @@ local function spaces_of(word, out)
       out[#out + 1] = { node.node_name, node }
     end
   else
-    out[#out + 1] = { word, require("nslua.command.cli.place").open(word) }
+    out[#out + 1] = { word, require("nslua.command.cli.place").open(word, true) }
   end
 end
 

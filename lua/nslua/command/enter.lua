@@ -99,11 +99,13 @@ local function tools(handle, o, plan)
   return finish(handle:run(plan))
 end
 
+local asked -- the program
+
 local function explain(e)
   if e.call == "enter" then
     return e.message .. (e.hint and "; " .. e.hint or "")
   elseif e.step == "exec" then
-    return program.explain(e, true)
+    return program.explain(e, true, asked)
   end
 end
 
@@ -114,7 +116,8 @@ return function(args)
     elseif o.all and o.tools then
       return declaration:wrong "--all and --tools exclude each other"
     end
-    local handle <close> = place.open(o[1])
+    asked = o[2] or "/bin/sh"
+    local handle <close> = place.open(o[1], true)
     local plan = { stdin = "inherit", stdout = "inherit", stderr = "inherit", env = variables(o), table.unpack(o, 2) }
     if o.all then
       return all(handle, o, plan)

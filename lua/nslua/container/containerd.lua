@@ -32,7 +32,7 @@ function M.list(files)
     for _, namespace in ipairs(files:list(place)) do
       for _, id in ipairs(files:list(place .. "/" .. namespace)) do
         local path = ("%s/%s/%s"):format(place, namespace, id)
-        local pid = files:number(path .. "/init.pid")
+        local pid = files:pid(path .. "/init.pid")
         local entry = { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running" or "created",
           namespace = namespace, labels = {} }
         if namespace ~= "moby" then -- docker says more of its own

@@ -28,7 +28,8 @@ end
 ---@return nslua.container.Entry
 function M.entry(id, config)
   local run, about = state.table(config.State), state.table(config.Config)
-  return { engine = "docker", container = id, names = { (tostring(config.Name):gsub("^/", "")) }, pid = state.pid(run.Pid), state = state_of(run),
+  local name = (state.text(config.Name) or ""):match "^/?(.+)"
+  return { engine = "docker", container = id, names = { name }, pid = state.pid(run.Pid), state = state_of(run),
     image = state.text(about.Image), created = state.text(config.Created), labels = state.table(about.Labels) }
 end
 

@@ -1,5 +1,7 @@
 -- Machines of systemd-machined: containers of systemd-nspawn, a file of KEY=VALUE lines each.
 
+local state = require "nslua.container.state"
+
 local M = {}
 
 ---@param files nslua.container.Files
@@ -12,7 +14,7 @@ function M.list(files)
     for key, value in (text or ""):gmatch "([%u_]+)=([^\n]*)" do
       said[key] = value
     end
-    local pid = math.tointeger(tonumber(said.LEADER))
+    local pid = state.pid(tonumber(said.LEADER))
     if pid and said.CLASS ~= "vm" then
       out[#out + 1] = { engine = "machine", container = name, names = { name }, pid = pid, state = "running", labels = {},
         cgroups = { said.SCOPE, said.UNIT, "machine-" .. name .. ".scope", "systemd-nspawn@" .. name .. ".service" } }

@@ -45,7 +45,7 @@ end
 local function entry_of(files, place, folder, said)
   local data = ("%s/%s/%s/userdata"):format(place.run, folder, said.id)
   local about = state.text(said.metadata) and said.metadata:find "^%s*{" and files:decode(said.metadata, "metadata of " .. said.id) or {}
-  local pid = files:number(data .. "/pidfile")
+  local pid = files:pid(data .. "/pidfile")
   local names = {}
   for _, name in ipairs(state.table(said.names)) do
     names[#names + 1] = state.text(name)

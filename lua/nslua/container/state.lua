@@ -52,10 +52,11 @@ function Files:list(path)
   return names
 end
 
+---The pid in a file that has nothing else in it.
 ---@param path string
 ---@return integer?
-function Files:number(path)
-  return math.tointeger(tonumber((self:read(path) or ""):match "^%s*(%d+)%s*$"))
+function Files:pid(path)
+  return M.pid(tonumber((self:read(path) or ""):match "^%s*(%d+)%s*$"))
 end
 
 local dkjson
@@ -119,12 +120,12 @@ function M.text(value)
   return type(value) == "string" and value ~= "" and value or nil
 end
 
----A pid in what a file says.
+---A pid in what a file says: users write such files too, and one that is wrong must not hide the containers of all others.
 ---@param value any
 ---@return integer?
 function M.pid(value)
   local n = type(value) == "number" and math.tointeger(value)
-  return n and n > 0 and n or nil
+  return n and n > 0 and n <= 0x7fffffff and n or nil
 end
 
 ---@class nslua.container.User

@@ -6,13 +6,16 @@ local ns = require "nslua"
 
 local M = {}
 
----Open it. A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so.
+---Open it. A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so and they are not
+---more than a pid has: then they are the beginning of a container's id.
 ---@param word string
+---@param tell? boolean  the message says what of containers could not be read; else it is that of ip(8)
 ---@return nslua.Netns
-function M.open(word)
+function M.open(word, tell)
   local named = core.file.stat("/run/netns/" .. word) ~= nil
-  if word:find "^%d+$" and not named then
-    return ns.netns.open(math.tointeger(tonumber(word)) or word)
+  local pid = not named and word:find "^%d+$" and math.tointeger(tonumber(word))
+  if pid and pid <= 0x7fffffff then
+    return ns.netns.open(pid)
   end
   local ok, handle = pcall(ns.netns.open, word)
   if ok then
@@ -22,6 +25,7 @@ function M.open(word)
   end
   local found, container = pcall(ns.container.find, word)
   if not found and errors.is(container, "ENOENT") then
+    handle.hint = handle.hint or tell and container.message or nil
     error(handle, 0)
   elseif not found then
     error(container, 0)

@@ -72,16 +72,17 @@ end
 ---For Declaration:run: the message and the status of a program that could not be executed, or of a step before that.
 ---@param e nslua.Error
 ---@param joins? boolean  the command makes no namespaces: that is no way to the right that is missing
+---@param name? string     of the program, where it was not started here
 ---@return string? message
 ---@return integer? status  127 where it is not there, 126 where it is no program
-function M.explain(e, joins)
+function M.explain(e, joins, name)
   if e.step and e.step ~= "exec" then
     return ("%s failed: %s%s%s"):format(steps[e.step] or e.step, e.message, e.detail and (" (%s)"):format(e.detail) or "",
       e.hint and "; " .. in_options(e.hint, joins) or "")
   end
   if e.step == "exec" then
-    local detail = e.detail and e.detail ~= started and (" (%s)"):format(e.detail) or ""
-    return ("failed to execute %s: %s%s"):format(started, e.message, detail), e.code == "ENOENT" and 127 or 126
+    local detail = e.detail and e.detail ~= (name or started) and (" (%s)"):format(e.detail) or ""
+    return ("failed to execute %s: %s%s"):format(name or started, e.message, detail), e.code == "ENOENT" and 127 or 126
   end
   return (("%s: %s"):format(e.call, e.message):gsub("^exec: ", ""):gsub("^run: ", "")) .. (e.detail and (" (%s)"):format(e.detail) or "")
     .. (e.hint and "; " .. e.hint or "")
