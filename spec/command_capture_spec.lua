@@ -139,6 +139,7 @@ describe("nslua capture", function()
       assert.matches(text, out)
       assert.is_nil(out:find "traceback")
     end
+    assert.matches("where%?", (helper.sh(HOST .. " capture , 2>&1")))
     fails("", "^nslua capture: where%? A container, a namespace, lab:name or all is needed$")
     fails("-c 0 x", "invalid argument of %-c: '0'")
     fails("no-such-thing-here", "^nslua capture: .*no%-such%-thing%-here")

@@ -141,7 +141,7 @@ end
 local function run(o)
   if o.read then
     return read(o)
-  elseif not o[1] then
+  elseif not o[1] or not o[1]:find "[^,]" then
     errors.misuse "where? A container, a namespace, lab:name or all is needed"
   end
   local size = o["file-size"] and (tonumber(o["file-size"]) and tonumber(o["file-size"]) * 1000000 or o["file-size"])
