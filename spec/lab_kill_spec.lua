@@ -119,4 +119,30 @@ describe("kill -9 of a script with a lab", function()
     end
     kill_many "nobody"
   end)
+
+  it("leaves no program that programs of its nodes started, nor functions", function()
+    local can = select(2, helper.sh((helper.is_root() and "" or "unshare -Ur ") .. "unshare -n true"))
+    if not can then
+      return pending "no right to make a network namespace"
+    end
+    local number = 100000 + (ns.clock() * 1e6 // 1 | 0) % 900000
+    local function alive()
+      return helper.sh(("pgrep -f '^sleep %d' | wc -l"):format(number))
+    end
+    local p = ns.spawn { "build/bin/nslua", "-e", ([[
+      local lab = ns.lab "h1 -- h2"
+      local a = lab.h1:spawn { "sh", "-c", "sleep N.1; true" }
+      local b = lab.h1:fork(function() os.execute "sleep N.2; true" end)
+      local c = lab.h2:spawn { "sh", "-c", "setsid sleep N.3 & sleep N.4" }
+      lab.h1:run { "sh", "-c", "sleep N.5; true" }]]):gsub("N", ("%d"):format(number)) }
+    ns.eventually(function()
+      return alive() == "5"
+    end, 30)
+    p:kill "KILL"
+    p:wait()
+    pcall(ns.eventually, function()
+      return alive() == "0"
+    end, 20)
+    assert.equal("0", alive())
+  end)
 end)

@@ -77,6 +77,27 @@ function methods:set_resolv_conf(text)
   self:forget_etc()
 end
 
+local holds = { run = true, spawn = true, output = true, fork = true }
+
+-- Programs run in the pid namespace of the lab's keeper: all that they start ends with the lab, however the script ends. Not what joins other
+-- namespaces of processes and files, or says `contain = false`.
+local function contained(self, verb, plan, ...)
+  local keeper = rawget(self, "lab") and rawget(self.lab, "keeper")
+  if not holds[verb] or not keeper or self.plan.container or self.plan.existing then
+    return plan, ...
+  elseif type(plan) == "function" then
+    return { contain = keeper }, plan, ...
+  elseif type(plan) ~= "table" or plan.contain ~= nil or plan.join ~= nil or plan.unshare ~= nil or plan.init or plan.pty then
+    return plan, ...
+  end
+  local copy = {}
+  for key, value in pairs(plan) do
+    copy[key] = value
+  end
+  copy.contain = keeper
+  return copy, ...
+end
+
 -- A node's programs see its files of /etc, which are made when a first one starts.
 for _, verb in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
   methods[verb] = function(self, ...)
@@ -86,7 +107,7 @@ for _, verb in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
         self.etc_files[i] = { name = name, text = self:etc_file(name) }
       end
     end
-    return namespace.Namespace.methods[verb](self, ...)
+    return namespace.Namespace.methods[verb](self, contained(self, verb, ...))
   end
 end
 
