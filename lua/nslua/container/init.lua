@@ -229,8 +229,9 @@ function M.find(name, options)
   if #found > 1 then
     raise(core.errno.ENOTUNIQ, name, "several containers are called so: " .. table.concat(candidates, ", "), { candidates = candidates })
   end
-  local unread = #files.problems > 0 and "; not readable: " .. shown(table.concat(files.problems, ", ")) or ""
-  raise(core.errno.ENOENT, name, ("no such %s"):format(prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container") .. unread)
+  local unread = #files.problems > 0 and "not readable: " .. shown(table.concat(files.problems, ", ")) or nil
+  local what = prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container"
+  raise(core.errno.ENOENT, name, "no such " .. what, { hint = unread })
 end
 
 ---@class nslua.ContainerRow

@@ -25,7 +25,7 @@ function M.open(word, tell)
   end
   local found, container = pcall(ns.container.find, word)
   if not found and errors.is(container, "ENOENT") then
-    handle.hint = handle.hint or tell and container.message or nil
+    handle.hint = handle.hint or tell and container.message .. (container.hint and "; " .. container.hint or "") or nil
     error(handle, 0)
   elseif not found then
     error(container, 0)
