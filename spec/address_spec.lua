@@ -187,14 +187,20 @@ describe("addresses", function()
       end
     end
     rounds(10000) -- the collector lets the heap grow to its peak first
-    local fds, kb = rtnl.fds(), memory()
-    rounds(10000)
+    local fds, least = rtnl.fds(), math.huge
+    for _ = 1, 4 do -- what leaks leaks every time; a heap may find its shape late
+      local kb = memory()
+      rounds(least == math.huge and 10000 or 5000)
+      least = math.min(least, memory() - kb)
+      if least < 256 then
+        break
+      end
+    end
     local after = rtnl.fds()
     for n in pairs(after) do
       assert.is_truthy(fds[n], n)
     end
-    local grown = memory() - kb
-    assert.is_true(grown < 1024, grown .. " kB more")
+    assert.is_true(least < 256, least .. " kB more each time")
   end)
 
   it("are found by filters, of both families without one", function()
