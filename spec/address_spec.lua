@@ -16,6 +16,7 @@ describe("addresses", function()
 
   before_each(function()
     a = rtnl.netns "a"
+    a:sysctl("net.ipv6.conf.default.addr_gen_mode", 1) -- no address that is tentative in one look and not in the next
     a.link:add { name = "eth0", kind = "veth", peer = { name = "eth1", up = true }, up = true }
   end)
   after_each(rtnl.close)
