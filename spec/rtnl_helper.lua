@@ -48,7 +48,7 @@ function M.set(handle, arguments)
   assert(ok, "ip " .. arguments .. ": " .. out)
 end
 
----Numbers of this process's open fds, without pipes: looking at them takes one, of whatever number is free.
+---This process's open fds without pipes: those of programs that have ended go when they are collected.
 ---@return table<integer, string>
 function M.fds()
   local out = {}
