@@ -107,6 +107,13 @@ describe("examples:", function()
     assert.is_nil(out:find("failed", 1, true))
   end, "1 0.3")
 
+  example("28-what-changed", function(out)
+    has(out, "  ~ link eth0: mtu 1500 -> 1300\n  + route blackhole 10.99.0.0/16\n")
+    local _, journal = out:match "^(.*)from the journal:\n(.*)$"
+    assert.truthy(journal:find "r1:.*  %+ rule 10: from [%d./]+ action prohibit")
+    assert.truthy(journal:find "h2:.*  %- route default via [%d.]+ dev eth0")
+  end)
+
   example("03-enter", function(out)
     has(out, "host name inside: web\n")
     assert.truthy(out:find "ip %-br addr: lo +UNKNOWN +127%.0%.0%.1/8 ::1/128")

@@ -28,6 +28,7 @@ local upper = {
   lab = "nslua.lab",
   probe = "nslua.inspect.probe",
   capture = "nslua.inspect.capture",
+  journal = "nslua.inspect.record",
 }
 
 -- key -> module, function of it
@@ -48,6 +49,8 @@ local functions = {
 -- The same of floor 2.
 local upper_functions = {
   sweep = { "nslua.lab.sweep", "sweep" },
+  snapshot = { "nslua.inspect.record.snapshot", "snapshot" },
+  diff = { "nslua.inspect.record.diff", "diff" },
 }
 
 ---Seconds of the monotonic clock.

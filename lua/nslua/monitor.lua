@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local check = require "nslua.check"
 local errors = require "nslua.error"
+local groups = require "nslua.rtnl.groups"
 local linknames = require "nslua.rtnl.linknames"
 local namespace = require "nslua.namespace"
 local netfds = require "nslua.netfds"
@@ -22,20 +23,6 @@ local IGNORED = {}
 local BUFFER = 4 * 1024 * 1024 -- what the kernel's default holds is 256 events
 local MANY = 1024 -- are read at a turn: who changes things faster than they are read here must not keep next() from its time
 local NSIDS, NEWNSID, DELNSID = 28, 88, 89 -- linux/rtnetlink.h: RTNLGRP_NSID
-
--- linux/rtnetlink.h, RTNLGRP_*: IPv4 and IPv6 apart
-local LINKS = 1
-local groups = { link = { LINKS }, neighbour = { 3 }, address = { 5, 9 }, route = { 7, 11 }, rule = { 8, 19 },
-  nexthop = { 32 }, fdb = { 3 }, netconf = { 24, 25 }, qdisc = { 4 }, class = { 4 }, filter = { 4 } }
-
----@class nslua.Event
----@field action "new"|"delete"|"existing"|"overrun"|"netns_new"|"netns_gone"  "new" is a change, too
----@field what? string     "link", "address", "route", "rule", "neighbour", "nexthop", "fdb", "netconf", "qdisc", "class",
----"filter"
----@field object? table    its row, an independent value
----@field netns string     name or label of the namespace, or "net:[4026532000]"
----@field inode integer    of the namespace
----@field nsid? integer    id it has in this process's namespace; nil: none
 
 ---@class nslua.Monitor
 local Monitor = { __name = "nslua.Monitor" }
@@ -137,7 +124,7 @@ local function add(self, handle, owned, name)
     end
   end
   if self.objects[1] then
-    errors.check("monitor", { netns = source.name }, socket:join(LINKS)) -- rows tell names of links
+    errors.check("monitor", { netns = source.name }, socket:join(groups.link[1])) -- rows tell names of links
     source.bridge[handle.link.object.del] = IGNORED -- a port that leaves a bridge: the link stays
     source.links = linknames.new(handle)
   end
@@ -468,6 +455,14 @@ function Monitor:each(seconds)
   return function()
     return self:next(seconds)
   end
+end
+
+---The handle of a namespace that is listened in: it lives as long as that, and is closed with it.
+---@param inode integer  as events have it
+---@return nslua.Netns?  nil: it is gone, or was only a name
+function Monitor:handle(inode)
+  local source = self.sources[inode]
+  return source and source.handle or nil
 end
 
 ---Stop listening.
