@@ -336,6 +336,7 @@ build = {
     ["nslua.rtnl.filter_kind.matchall"] = "lua/nslua/rtnl/filter_kind/matchall.lua",
     ["nslua.rtnl.filter_kind.u32"] = "lua/nslua/rtnl/filter_kind/u32.lua",
     ["nslua.rtnl.filter_kind.u32match"] = "lua/nslua/rtnl/filter_kind/u32match.lua",
+    ["nslua.rtnl.groups"] = "lua/nslua/rtnl/groups.lua",
     ["nslua.rtnl.handle"] = "lua/nslua/rtnl/handle.lua",
     ["nslua.rtnl"] = "lua/nslua/rtnl/init.lua",
     ["nslua.rtnl.inverse"] = "lua/nslua/rtnl/inverse.lua",
