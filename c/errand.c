@@ -41,19 +41,19 @@ struct step {
 	struct nslua_fd *result;
 };
 
-/* What the child leaves behind, in memory that both see in either way of going. */
+/* What a child leaves behind, in memory that both see in either way of going. */
 struct outcome {
 	int at; /* the step that failed */
 	int en; /* 0: all done */
 	char detail[400];
-	int fds[];
 };
 
 struct errand {
 	struct step *steps;
-	int n;
+	int common, from, to; /* does the first `common`, and those from `from` to before `to` */
 	int private; /* memory of its own */
 	struct outcome *out;
+	int *fds; /* of each step, seen by both */
 };
 
 static int sleeper(void *p)
@@ -157,7 +157,7 @@ static int errand_main(void *p)
 
 	if (e->private)
 		prctl(PR_SET_DUMPABLE, 0);
-	for (int i = 0; i < e->n; i++) {
+	for (int i = e->common ? 0 : e->from; i < e->to; i = i + 1 == e->common ? e->from : i + 1) {
 		int fd;
 
 		e->out->at = i;
@@ -167,44 +167,63 @@ static int errand_main(void *p)
 			_exit(1);
 		}
 		if (e->steps[i].result)
-			e->out->fds[i] = fd;
+			e->fds[i] = fd;
 	}
 	e->out->en = 0;
 	_exit(0);
 }
 
-static int go(struct errand *e)
+/* Its pid, or -1.  No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
+static pid_t start(struct errand *e, char *stack)
+{
+	/* With our memory, it is waited for here: there is one errno for both. */
+	pid_t pid = e->private ? clone(errand_main, stack + ERRAND_STACK, CLONE_FILES, e) :
+				 nslua_vfork(errand_main, stack + ERRAND_STACK, CLONE_FILES, e, 0);
+
+	if (pid < 0) {
+		e->out->en = errno;
+		snprintf(e->out->detail, sizeof(e->out->detail), "clone");
+	}
+	return pid;
+}
+
+static void finish(struct errand *e, pid_t pid)
+{
+	int status = 0;
+
+	if (pid < 0)
+		return;
+	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(status))
+		snprintf(e->out->detail, sizeof(e->out->detail), "step %d: killed by signal %d", e->out->at + 1, WTERMSIG(status));
+}
+
+/* One child, or two at once: the second with memory of its own.  The outcome of the first that failed, or NULL. */
+static struct outcome *go(struct errand *e, int n)
 {
 	/* Not on ours: Lua may run in a thread with little. */
 	char *stack = mmap(NULL, ERRAND_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	struct outcome *failed = NULL;
 	sigset_t all, old;
-	pid_t pid;
-	int status = 0;
+	pid_t pids[2];
 
 	if (stack == MAP_FAILED) {
 		e->out->en = errno;
 		snprintf(e->out->detail, sizeof(e->out->detail), "mmap");
-		return -1;
+		return e->out;
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	/* No exit signal: nobody else's wait() or SIGCHLD handler sees it. */
-	if (e->private)
-		pid = clone(errand_main, stack + ERRAND_STACK, CLONE_FILES, e);
-	else
-		pid = nslua_vfork(errand_main, stack + ERRAND_STACK, CLONE_FILES, e, 0);
-	if (pid < 0) {
-		e->out->en = errno;
-		snprintf(e->out->detail, sizeof(e->out->detail), "clone");
-	} else {
-		while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
-			;
+	for (int i = n; i-- > 0;)
+		pids[i] = start(&e[i], stack);
+	for (int i = n; i-- > 0;) {
+		finish(&e[i], pids[i]);
+		failed = e[i].out->en ? e[i].out : failed;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	munmap(stack, ERRAND_STACK);
-	if (pid >= 0 && WIFSIGNALED(status))
-		snprintf(e->out->detail, sizeof(e->out->detail), "step %d: killed by signal %d", e->out->at + 1, WTERMSIG(status));
-	return e->out->en ? -1 : 0;
+	return failed;
 }
 
 static int field(lua_State *L, int i)
@@ -288,55 +307,71 @@ static void read_step(lua_State *L, struct step *s, int anchor, int *results)
 }
 
 /*
- * errand.run(steps, private) -> list of the fds its steps gave, in order; or nil, "what: reason", errno, the step's number.  Steps:
+ * errand.run(steps, private [, common]) -> list of the fds its steps gave, in order; or nil, "what: reason", errno, the step's number.  Steps:
  * { "join", fd, type }, { "new", type }, { "user", maps }, { "socket", domain, type, protocol }, { "open", path [, "rw"] }, { "write", path, text [, whether what
- * is not there is passed over] }, { "hostname", text }.
+ * is not there is passed over] }, { "hostname", text }.  With `common` two children share the work: each does so many steps at the begin, then half of the
+ * others.
  */
 static int errand_run(lua_State *L)
 {
-	struct errand e;
+	struct errand e[2];
+	struct outcome *out, *failed;
 	size_t size;
-	int results = 0;
+	int results = 0, children, n;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	e.private = lua_toboolean(L, 2);
+	n = (int)lua_rawlen(L, 1);
+	children = lua_isnoneornil(L, 3) ? 1 : 2;
+	memset(e, 0, sizeof(e));
+	e[0].common = e[1].common = (int)luaL_optinteger(L, 3, 0);
+	luaL_argcheck(L, e[0].common >= 0 && e[0].common <= n, 3, "more than there are steps");
+	e[0].private = lua_toboolean(L, 2);
+	e[1].private = 1;
 	lua_settop(L, 2);
 	lua_newtable(L); /* 3: results */
 	lua_newtable(L); /* 4: anchor */
-	e.n = (int)lua_rawlen(L, 1);
-	e.steps = lua_newuserdatauv(L, sizeof(*e.steps) * (size_t)(e.n + 1), 0);
-	memset(e.steps, 0, sizeof(*e.steps) * (size_t)(e.n + 1));
-	for (int i = 0; i < e.n; i++) {
+	e[0].steps = lua_newuserdatauv(L, sizeof(*e[0].steps) * (size_t)(n + 1), 0);
+	memset(e[0].steps, 0, sizeof(*e[0].steps) * (size_t)(n + 1));
+	for (int i = 0; i < n; i++) {
 		lua_rawgeti(L, 1, i + 1);
 		luaL_checktype(L, -1, LUA_TTABLE);
-		read_step(L, &e.steps[i], 4, &results);
+		read_step(L, &e[0].steps[i], 4, &results);
 		lua_pop(L, 1);
 	}
-	size = sizeof(*e.out) + sizeof(int) * (size_t)e.n;
+	size = sizeof(*out) * 2 + sizeof(int) * (size_t)n;
 	/* No Lua between here and munmap. */
-	e.out = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (e.out == MAP_FAILED)
+	out = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (out == MAP_FAILED)
 		return nslua_fail(L, "mmap");
-	e.out->en = EINTR; /* what stands where the child was killed */
-	for (int i = 0; i < e.n; i++)
-		e.out->fds[i] = -1;
-	if (go(&e) < 0) {
-		char detail[sizeof(e.out->detail)];
-		int en = e.out->en, at = e.out->at;
+	for (int i = 0; i < 2; i++) {
+		e[i].steps = e[0].steps;
+		e[i].out = &out[i];
+		e[i].fds = (int *)&out[2];
+		e[i].from = e[i].common + (n - e[i].common) / children * i;
+		e[i].to = n;
+		out[i].en = EINTR; /* what stands where the child was killed */
+	}
+	e[0].to = children == 1 ? n : e[1].from;
+	for (int i = 0; i < n; i++)
+		e[0].fds[i] = -1;
+	failed = go(e, children);
+	if (failed) {
+		char detail[sizeof(failed->detail)];
+		int en = failed->en, at = failed->at;
 
-		memcpy(detail, e.out->detail, sizeof(detail));
-		for (int i = 0; i < e.n; i++)
-			if (e.out->fds[i] >= 0)
-				close(e.out->fds[i]);
-		munmap(e.out, size);
+		memcpy(detail, failed->detail, sizeof(detail));
+		for (int i = 0; i < n; i++)
+			if (e[0].fds[i] >= 0)
+				close(e[0].fds[i]);
+		munmap(out, size);
 		nslua_failen(L, detail, en);
 		lua_pushinteger(L, at + 1);
 		return 4;
 	}
-	for (int i = 0; i < e.n; i++)
-		if (e.steps[i].result)
-			e.steps[i].result->fd = e.out->fds[i];
-	munmap(e.out, size);
+	for (int i = 0; i < n; i++)
+		if (e[0].steps[i].result)
+			e[0].steps[i].result->fd = e[0].fds[i];
+	munmap(out, size);
 	lua_settop(L, 3);
 	return 1;
 }

@@ -2,6 +2,8 @@
 /* packet.c - sockets of IP made inside a namespace: their options, addresses and connections. ip(7), ipv6(7), tcp(7) */
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
 #include "packet.h"
@@ -307,7 +309,8 @@ static int packet_discard(lua_State *L)
 	ssize_t n;
 
 	luaL_argcheck(L, size > 0 && size <= (1 << 30), 2, "size out of range");
-	n = recv(fd, NULL, (size_t)size, MSG_TRUNC | MSG_DONTWAIT);
+	/* Not recv(3): nothing is written, which the sanitizers' own does not know. */
+	n = syscall(SYS_recvfrom, fd, NULL, (size_t)size, MSG_TRUNC | MSG_DONTWAIT, NULL, NULL);
 	if (n < 0)
 		return nslua_fail(L, "receive");
 	lua_pushinteger(L, n);

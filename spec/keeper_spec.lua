@@ -285,7 +285,7 @@ describe("kill -9 of the script", function()
 end)
 
 describe("errand", function()
-  local USER, NET = core.namespace.flags.user, core.namespace.flags.net
+  local USER, NET, UTS = core.namespace.flags.user, core.namespace.flags.net, core.namespace.flags.uts
 
   it("makes and opens in bulk, in order", function()
     local u = ns.userns.new { map_users = "root" }
@@ -341,6 +341,50 @@ describe("errand", function()
     local fds2, message = core.errand.run({ { "join", u.fd, USER }, { "new", NET }, { "open", "/nonexistent" } }, true)
     assert.is_nil(fds2)
     assert.matches("^/nonexistent", message)
+    u:close()
+  end)
+
+  it("is shared by two children where told so, each with the first steps and half of the others", function()
+    local u = ns.userns.new { map_users = "root" }
+    for _, private in ipairs { false, true } do
+      for n = 0, 5 do
+        local steps = { { "join", u.fd, USER } }
+        for i = 1, n do
+          steps[i + 1] = { "new", UTS }
+        end
+        local before = helper.fd_count()
+        local fds, seen = core.errand.run(steps, private, 1), {}
+        assert.equal(n, #fds)
+        for _, fd in ipairs(fds) do
+          local _, inode = fd:stat()
+          assert.is_nil(seen[inode])
+          seen[inode] = true
+        end
+        assert.equal(before + n, helper.fd_count())
+        for at = 2, n + 1 do -- in the one half or the other
+          local good = steps[at]
+          steps[at] = { "open", "/nonexistent" }
+          local none, message, errno, where = core.errand.run(steps, private, 1)
+          assert.same({ "/nonexistent: No such file or directory", core.errno.ENOENT, at }, { message, errno, where })
+          assert.is_nil(none)
+          steps[at] = good
+        end
+        for _, fd in ipairs(fds) do
+          fd:close()
+        end
+        assert.equal(before, helper.fd_count())
+      end
+    end
+    -- in order, and without a step that both do
+    local names = {}
+    for i = 1, 7 do
+      names[i] = { "open", "/proc/sys/kernel/" .. ({ "ostype", "osrelease", "version", "hostname", "domainname", "pid_max", "threads-max" })[i] }
+    end
+    for i, fd in ipairs(core.errand.run(names, false, 0)) do
+      assert.equal(assert(io.open(names[i][2])):read "*a", fd:read())
+    end
+    assert.is_false((pcall(core.errand.run, names, false, 8)))
+    assert.is_false((pcall(core.errand.run, names, false, -1)))
     u:close()
   end)
 

@@ -76,6 +76,8 @@ static size_t put_veth(char *at, int i, int netns)
 	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(address), address);
 	mnl_attr_put_u32(nlh, IFLA_MASTER, 2);
 	mnl_attr_put_u32(nlh, IFLA_GROUP, GROUP);
+	mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, 1);
+	mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, 1);
 	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
 	mnl_attr_put_str(nlh, IFLA_INFO_KIND, "veth");
 	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
@@ -85,6 +87,8 @@ static size_t put_veth(char *at, int i, int netns)
 	address[5] = 1;
 	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(address), address);
 	mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)netns);
+	mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, 1);
+	mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, 1);
 	mnl_attr_nest_end(nlh, peer);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);

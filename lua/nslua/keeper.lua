@@ -53,12 +53,13 @@ local function hint(errno, message, at, steps, userns_fd)
   end
 end
 
--- Do `steps` inside a user namespace (nil, or our own: without joining it).
-local function errand(call, what, userns_fd, steps)
-  if userns_fd and not is_own(userns_fd) then -- setns(2): one's own is EINVAL
+-- Do `steps` inside a user namespace (nil, or our own: without joining it); by `two` children, each a half of them.
+local function errand(call, what, userns_fd, steps, two)
+  local joins = userns_fd and not is_own(userns_fd) -- setns(2): one's own is EINVAL
+  if joins then
     table.insert(steps, 1, { "join", userns_fd, USER })
   end
-  local fds, message, errno, at = core.errand.run(steps, userns_fd ~= nil and not made[userns_fd])
+  local fds, message, errno, at = core.errand.run(steps, userns_fd ~= nil and not made[userns_fd], two and (joins and 1 or 0) or nil)
   if fds then
     return fds
   end
@@ -90,8 +91,10 @@ function M.trusted(fd)
   return made[fd] == true
 end
 
----Make network namespaces inside a user namespace, all in one errand.
----@param userns_fd nslua.fd
+local MANY = 16 -- are worth a second child: the kernel makes them side by side
+
+---Make network namespaces inside a user namespace (nil: this process's own), all in one errand.
+---@param userns_fd nslua.fd?
 ---@param count? integer  default 1
 ---@param call? string
 ---@return nslua.fd[]
@@ -100,7 +103,7 @@ function M.netns(userns_fd, count, call)
   for i = 1, count or 1 do
     steps[i] = { "new", NET }
   end
-  return errand(call or "netns.new", nil, userns_fd, steps)
+  return errand(call or "netns.new", nil, userns_fd, steps, #steps >= MANY)
 end
 
 ---Make a UTS namespace with a host name.

@@ -6,7 +6,6 @@ local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
 local keeper = require "nslua.keeper"
 local namespace = require "nslua.namespace"
-local netns = require "nslua.netns"
 local node = require "nslua.lab.node"
 local overlay = require "nslua.lab.overlay"
 local settings = require "nslua.lab.settings"
@@ -27,13 +26,13 @@ local function make_room(count)
   end
 end
 
--- Where this script needs a user namespace for it, all are made in one errand, and so are their sockets. Those that are there already are opened.
+-- All are made in one errand; where this script needs a user namespace for it, so are their sockets.
 local function new_namespaces(lab, count)
   local home = lab.home
   local out = {}
   if not home then
-    for i = 1, count do
-      out[i] = netns.new()
+    for i, fd in ipairs(keeper.netns(nil, count, "lab")) do
+      out[i] = namespace.wrap("net", fd, { anonymous = true })
     end
     return out
   end
@@ -68,8 +67,11 @@ local function add_link(lab, link)
   local here, there = lab.node[near.node], lab.node[far.node]
   local master, group = port_words(here)
   local bridged = there.plan.existing ~= nil -- others may be on that bridge with such addresses
+  -- the kernel makes a queue for each processor, and things of sysfs for each queue: a fifth of a link's time
   here.link:add { name = near.dev, kind = "veth", address = not bridged and near.lladdr or nil, mtu = near.mtu, master = master, group = group,
-    peer = { name = foreign.dev(there.plan, link, 3 - side), netns = there, address = bridged and foreign.lladdr() or far.lladdr, mtu = far.mtu } }
+    num_tx_queues = 1, num_rx_queues = 1,
+    peer = { name = foreign.dev(there.plan, link, 3 - side), netns = there, address = bridged and foreign.lladdr() or far.lladdr, mtu = far.mtu,
+      num_tx_queues = 1, num_rx_queues = 1 } }
 end
 
 -- VLANs of a switch's ports: what comes untagged, and what is tagged.
