@@ -11,6 +11,14 @@
 local ns = require "nslua"
 
 local HOST, FLOOR = "build/bin/nslua", "build/bench/floor"
+local function popen(command)
+  local p = assert(io.popen(command))
+  local out = p:read "a"
+  local ok = p:close()
+  return ok and out or nil
+end
+
+local FOLDER = popen("pwd"):gsub("\n", "")
 local NAME = ("nslua-bench-%.0f"):format(ns.clock() * 1e6)
 
 local function lua(work, rounds, extra)
@@ -51,7 +59,7 @@ local MININET = "unshare -n mn --switch lxbr --controller none --test none --top
 
 -- `routes`: 100,000 are there in a namespace; `batch`: a file with so many for ip.
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
--- each, while the row is measured. `bytes`: the work prints bytes, of which it may take so many at most.
+-- each, while the row is measured. `scene`: bench/scene.lua makes what is looked at, `sides` the commands for it. `bytes`: the work prints bytes, of which it may take so many at most.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
@@ -114,6 +122,17 @@ local rows = {
     floor = { HOST .. " bench/capture.lua tcpdump cpu 5", 1 } },
   { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua lost 5", 1 },
     floor = { HOST .. " bench/capture.lua tcpdump lost 5", 1 } },
+  { work = "10,000 sockets, whose: nslua sockets | nsenter, ss", budget = 2, faster = true, needs = "ss", also = "nsenter",
+    scene = { "sockets", 10000 }, sides = function(pid)
+      return program(5, ("%s sockets -antp -N %d"):format(HOST, pid)), program(5, ("nsenter -t %d -n ss -antp"):format(pid))
+    end },
+  -- both in the mount namespace of dockerd, where its files are where they usually are
+  { work = "50 containers: nslua containers | docker ps", budget = 3, faster = true, needs = "dockerd", also = "busybox", scene = { "docker", 50 },
+    sides = function(_, said)
+      local pid, sock = said:match "^(%d+) (.*)$"
+      local inside = ("nsenter -t %s -m -n %s/%s exec 5 "):format(pid, FOLDER, FLOOR)
+      return { ("%s%s/%s containers"):format(inside, FOLDER, HOST), 5 }, { ("%sdocker -H unix://%s ps"):format(inside, sock), 5 }
+    end },
   { work = "1,000 processes: nslua ls | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS), floor = program(3, "lsns") },
   { work = "1,000: nslua ls --no-fds | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS .. " --no-fds"),
     floor = program(3, "lsns") },
@@ -124,13 +143,6 @@ local rows = {
   { work = "8,000: namespace.list() | C", crowd = 8000, budget = 1.5, nslua = lua("census", 1), floor = floor("census", 1) },
   { work = "8,000: namespace.list{fds=false} | C", crowd = 8000, nslua = lua("census", 1, "links"), floor = floor("census", 1, "links") },
 }
-
-local function popen(command)
-  local p = assert(io.popen(command))
-  local out = p:read "a"
-  local ok = p:close()
-  return ok and out or nil
-end
 
 -- What the program prints, nanoseconds or bytes, for one round of it.
 local function measure(side)
@@ -170,6 +182,27 @@ local function prepare(row)
       f:write(("route add 16.%d.%d.%d/32 dev lo\n"):format(n >> 16, n >> 8 & 255, n & 255))
     end
     f:close()
+  end
+end
+
+-- What a row looks at, made by a program of its own; it is kept for the next row of the same.
+local scene, scene_name
+local function stage(row)
+  local name = row.scene and table.concat(row.scene, " ")
+  if name == scene_name then
+    return
+  end
+  if scene then
+    scene.stdin:close()
+    scene:wait(120)
+    scene:close()
+    scene = nil
+  end
+  scene_name = name
+  if name then
+    scene = ns.spawn { HOST, "bench/scene.lua", row.scene[1], tostring(row.scene[2]), stdin = "pipe", stdout = "pipe" }
+    local said = assert(scene.stdout:read "l", name .. " did not come")
+    row.nslua, row.floor = row.sides(scene.pid, said)
   end
 end
 
@@ -228,6 +261,7 @@ local function run(row, pairs_wanted)
   else
     gather(row.crowd)
     prepare(row)
+    stage(row)
     result, figure = (row.bytes and run_alone or run_pairs)(row, math.min(pairs_wanted, row.pairs or pairs_wanted))
     if not result then
       result = { verdict = "failed", why = figure }
@@ -325,6 +359,7 @@ local ok, problem = xpcall(function()
   end
 end, debug.traceback)
 gather(nil)
+stage {}
 os.remove(BATCH)
 if has_routes then
   ns.netns.delete(ROUTES)

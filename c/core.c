@@ -140,6 +140,7 @@ static const struct {
 	{ "tun", nslua_open_tun },
 	{ "foreign", nslua_open_foreign },
 	{ "owners", nslua_open_owners },
+	{ "socktext", nslua_open_socktext },
 	{ "wire", nslua_open_wire },
 	{ "capture", nslua_open_capture },
 	{ "perf", nslua_open_perf },

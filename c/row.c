@@ -510,6 +510,15 @@ int nslua_row_bytes(lua_State *L)
 	return 1;
 }
 
+/* The bytes of the row at `arg`, in its stack slot as long as that is; NULL: that is no row, or it expired.  Leaves the stack as it was. */
+const uint8_t *nslua_row_peek(lua_State *L, int arg, size_t *n)
+{
+	struct row *r = test(L, arg);
+
+	*n = r ? r->n : 0;
+	return r ? bytes(r) : NULL;
+}
+
 /* schema.isrow(value) */
 int nslua_row_isrow(lua_State *L)
 {

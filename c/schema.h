@@ -181,6 +181,7 @@ int nslua_row_raw(lua_State *L);
 int nslua_row_rowset(lua_State *L);
 int nslua_row_bytes(lua_State *L);
 int nslua_row_isrow(lua_State *L);
+const uint8_t *nslua_row_peek(lua_State *L, int arg, size_t *n);
 void nslua_row_init(lua_State *L);
 
 /*

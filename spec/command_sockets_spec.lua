@@ -34,6 +34,7 @@ x = a.accept()[0]; keep.append(x); x.sendall(b"hello")
 v = socket.create_connection(("::1", 8002), source_address=("::1", 9100)); keep.append(v)
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("0.0.0.0", 5300)); keep.append(u)
 w = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); w.bind(("127.0.0.1", 5301)); w.connect(("127.0.0.1", 5300)); keep.append(w)
+y = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); y.setsockopt(1, 25, b"lo"); y.bind(("::1", 5302)); keep.append(y)
 n = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); n.bind("\0na\x1bme"); n.listen(3); keep.append(n)
 m = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); m.bind("\0plain"); keep.append(m)
 print("ready", flush=True)
@@ -108,6 +109,42 @@ time.sleep(600)
     local all = ours("-xua").stdout
     assert.is_truthy(all:find("@na\\x1bme:", 1, true), all)
     assert.is_truthy(all:find("u_dgr UNCONN", 1, true), all)
+  end)
+
+  it("names the processes of a thousand sockets, and of those whose fds are far apart", function()
+    local p = space:spawn { "python3", "-c", [[
+import os, socket, sys
+keep = []
+for i in range(500):
+    s = socket.socket(); s.bind(("127.0.0.1", 20000 + i)); s.listen(1); keep.append(s)
+    keep.append(os.open("/dev/null", os.O_RDONLY))
+os.dup2(keep[0].fileno(), 1020)
+if os.fork() == 0:
+    os.closerange(3, 1020)
+print("ready", flush=True)
+sys.stdin.read()
+]], stdin = "pipe", stdout = "pipe" }
+    assert.equal("ready", p.stdout:read "l")
+    assert.equal("ready", p.stdout:read "l")
+    local words = "-tlnp sport ge :20000"
+    local want, have = parsed(ss(words)), parsed(ours(words).stdout)
+    p:close()
+    local first = table.concat(have, "\n"):match "[^\n]*127%.0%.0%.1:20000 [^\n]*"
+    assert.equal(501, #have)
+    assert.equal(3, select(2, first:gsub("pid=", "")), first)
+    -- ss has them in an order of its own
+    for _, list in ipairs { want, have } do
+      for i, line in ipairs(list) do
+        local owners = {}
+        for owner in line:gmatch '%("[^)]*%)' do
+          owners[#owners + 1] = owner
+        end
+        table.sort(owners)
+        list[i] = line:gsub("users:.*", "") .. table.concat(owners, ",")
+      end
+      table.sort(list)
+    end
+    assert.same(want, have)
   end)
 
   it("tells what TCP knows", function()

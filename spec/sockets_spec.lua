@@ -117,6 +117,21 @@ describe("sockets", function()
     assert.is_true(n >= 7)
   end)
 
+  it("leave out what takes time, where it is asked so", function()
+    local full, brief = a.sockets:list { proto = "tcp" }, a.sockets:list({ proto = "tcp" }, { brief = true })
+    assert.equal(#full, #brief)
+    for i, row in ipairs(brief) do
+      assert.truthy(row == full[i])
+      assert.truthy(full[i].tcp_info)
+      assert.is_nil(row.tcp_info)
+      assert.is_nil(row.memory)
+      assert.equal(full[i].src .. full[i].sport .. full[i].state, row.src .. row.sport .. row.state)
+    end
+    local ok, message = pcall(a.sockets.list, a.sockets, {}, { breif = true })
+    assert.is_false(ok)
+    assert.matches("did you mean 'brief'", tostring(message))
+  end)
+
   it("of TCP count marks of ECN and the bytes that have them, where the kernel tells", function()
     a:sysctl("net.ipv4.tcp_ecn", 1)
     local peers = a:spawn { "python3", "-c", [[

@@ -1,7 +1,6 @@
 -- Whose sockets are open: the processes that have an fd of each. proc_pid_fd(5)
 
 local core = require "nslua.core"
-local procfs = require "nslua.procfs"
 
 local M = {}
 
@@ -10,31 +9,43 @@ local M = {}
 ---@field fd integer
 ---@field command string  its name, of /proc/PID/comm: 15 bytes, and whatever the process put there
 
+---Walk over all processes that may be looked at.
+---@param aside? boolean  in a thread, while the caller does something else; the first question waits for it
+---@return table? scan    for `of`, and for core.socktext.lines; nil: there is no /proc
+function M.scan(aside)
+  return (core.owners.scan(aside))
+end
+
+---What a walk found.
+---@param scan? table
+---@return table<integer, nslua.Owner[]> owners  by inode
+---@return integer unseen                        processes that may not be looked at
+function M.of(scan)
+  local commands, unseen = nil, 0
+  if scan then
+    commands, unseen = scan:commands()
+  end
+  local out = {}
+  if not commands then
+    return out, 0
+  end
+  local all = scan:all()
+  for i = 1, #all, 4 do
+    local owner, known = { pid = all[i + 1], fd = all[i + 2], command = commands[all[i + 3]] }, out[all[i]]
+    if known then
+      known[#known + 1] = owner
+    else
+      out[all[i]] = { owner }
+    end
+  end
+  return out, unseen
+end
+
 ---The owners of sockets, of all processes that may be looked at.
 ---@return table<integer, nslua.Owner[]> owners  by inode
 ---@return integer unseen                        processes that may not be looked at
 function M.of_sockets()
-  local out, unseen = {}, 0
-  for _, pid in ipairs(procfs.numbers "/proc" or {}) do
-    local dir = procfs.dir(pid)
-    local list, _, errno = core.owners.sockets(dir .. "/fd")
-    if not list then
-      unseen = unseen + (errno == core.errno.EACCES and 1 or 0)
-    elseif list[1] then
-      local command = (procfs.read(dir .. "/comm") or "?"):gsub("\n$", "")
-      for i = 1, #list, 2 do
-        local inode = list[i + 1]
-        local owner = { pid = pid, fd = list[i], command = command }
-        local known = out[inode]
-        if known then
-          known[#known + 1] = owner
-        else
-          out[inode] = { owner }
-        end
-      end
-    end
-  end
-  return out, unseen
+  return M.of(M.scan())
 end
 
 return M

@@ -3,13 +3,16 @@
 -- Options, states and filters are those of ss(8); ports and addresses are numbers. A container needs nothing in it: the kernel is asked from outside.
 
 local check = require "nslua.check"
+local core = require "nslua.core"
 local errors = require "nslua.error"
 local filters = require "nslua.command.sockets.filter"
 local host = require "nslua.host"
 local lines = require "nslua.command.sockets.line"
 local ns = require "nslua"
+local owners_of = require "nslua.owners"
 local options = require "nslua.command.cli.options"
 local place = require "nslua.command.cli.place"
+local safe = require("nslua.command.cli.columns").safe
 local schema = require "nslua.schema"
 
 local declaration = options.declare {
@@ -106,9 +109,15 @@ end
 local function collect(handle, o, filter)
   local protos, inet, families, state, any = wanted(o, filter)
   local out = {}
-  local function take(query)
-    for _, row in ipairs(handle.sockets:list(query)) do
-      if shown(row, o, state) and (not filter.test or filter.test(row)) then
+  local brief = { brief = not (o.json or o.info or o.memory) }
+  local function take(query, all)
+    local list = handle.sockets:list(query, brief)
+    if all and not filter.test then
+      table.move(list, 1, #list, #out + 1, out)
+      return
+    end
+    for _, row in ipairs(list) do
+      if (all or shown(row, o, state)) and (not filter.test or filter.test(row)) then
         out[#out + 1] = row
       end
     end
@@ -120,10 +129,13 @@ local function collect(handle, o, filter)
   for _, family in ipairs(families) do
     take { family = family, state = family == "unix" and narrow or nil }
   end
+  local others = #out
   if protos[1] or not any then
-    take { family = inet, proto = protos[1] and protos or nil, state = narrow or not o.all and { "connected", "closed" } or nil }
+    -- TCP alone: the kernel leaves out those that listen
+    take({ family = inet, proto = protos[1] and protos or nil, state = narrow or not o.all and { "connected", "closed" } or nil },
+      state or not o.listening and protos[1] == "tcp" and not protos[2])
   end
-  return out
+  return out, others
 end
 
 local function details(row, o, owners)
@@ -158,47 +170,29 @@ local function columns_of(o, filter)
   return { kinds ~= 1, not one and not connected, true, true, true, true, true }
 end
 
-local function print_table(rows, o, owners, columns)
-  local cells, widths = {}, {}
-  for i, word in ipairs(o.no_header and {} or HEAD) do
-    widths[i] = #word
+-- Text of each cell: of rows of which only the plain columns are shown, nslua.core makes it of the kernel's bytes.
+local function print_table(handle, rows, others, o, scan, columns)
+  local cells, names, owners = {}, {}, nil
+  local plain = not (o.options or o.extended or o.memory or o.info)
+  for i, command in ipairs(scan and scan:commands() or {}) do
+    names[i] = safe(command)
   end
-  for i, row in ipairs(rows) do
+  if scan and (others > 0 or not plain) then
+    owners = owners_of.of(scan)
+  end
+  for i = 1, plain and others or #rows do
+    local row = rows[i]
     local src, sport, dst, dport = lines.ends(row)
     local first, second = details(row, o, owners)
-    local line = { lines.netid(row), lines.state(row), ("%d"):format(row.recv_queue or 0), ("%d"):format(row.send_queue or 0), src .. ":" .. sport,
-      dport ~= "" and dst .. ":" .. dport or dst, first, second = second }
-    for k = 1, 6 do
-      local n = #line[k]
-      widths[k] = n > (widths[k] or 0) and n or widths[k]
-    end
-    cells[i] = line
+    cells[i] = { lines.netid(row), lines.state(row), ("%d"):format(row.recv_queue or 0), ("%d"):format(row.send_queue or 0), src .. ":" .. sport,
+      dport ~= "" and dst .. ":" .. dport or dst, first, second }
   end
-  local format, kept = "", {}
-  for i = 1, 7 do
-    if columns[i] then
-      kept[#kept + 1] = i
-      format = format .. (i == 7 and "%s" or ("%%%s%ds "):format(i < 5 and "-" or "", widths[i] or 1))
-    end
-  end
-  local function text_of(line)
-    local list = {}
-    for k, i in ipairs(kept) do
-      list[k] = line[i]
-    end
-    return (format:format(table.unpack(list)):gsub(" +$", ""))
-  end
-  local out = {}
-  if not o.no_header then
-    out[1] = text_of(HEAD)
-  end
-  for _, line in ipairs(cells) do
-    local text = text_of(line)
-    out[#out + 1] = line.second ~= "" and text .. (o.oneline and " " or "\n\t ") .. line.second or text
-  end
-  if out[1] and rows[1] or not o.no_header then
-    io.write(table.concat(out, "\n"), "\n")
-  end
+  local devs = setmetatable({}, { __index = function(devs, index)
+    local link = handle.link:get(index)
+    devs[index] = link and safe(link.name) or ("if%d"):format(index)
+    return devs[index]
+  end })
+  io.write(core.socktext.lines(rows, cells, columns, not o.no_header and HEAD or nil, devs, o.oneline, scan, names))
 end
 
 local function print_json(rows, owners)
@@ -238,17 +232,18 @@ return function(args)
     if o.summary then
       o.all = true
     end
-    local rows = collect(handle, o, filter)
-    local owners, unseen
-    if o.processes then
-      owners, unseen = handle.sockets:owners()
+    local scan = o.processes and owners_of.scan(true) or nil -- meanwhile the kernel lists the sockets
+    local rows, others = collect(handle, o, filter)
+    local _, unseen = nil, 0
+    if scan then
+      _, unseen = scan:commands()
     end
     if o.summary then
       print_summary(rows)
     elseif o.json then
-      print_json(rows, owners)
+      print_json(rows, scan and owners_of.of(scan))
     else
-      print_table(rows, o, owners, columns_of(o, filter))
+      print_table(handle, rows, others, o, scan, columns_of(o, filter))
     end
     if unseen and unseen > 0 and host.is_terminal(2) then
       io.stderr:write(("nslua sockets: %d processes of others may not be looked at\n"):format(unseen))

@@ -158,8 +158,9 @@ end
 ---@param self table
 ---@param filter nslua.SocketFilter
 ---@param call string
+---@param brief? boolean  without what takes the kernel's time: tcp_info, memory, congestion
 ---@return { dumps: { message: string, proto: string?, payload: string }[], tests: table[] }
-function M.of(self, filter, call)
+function M.of(self, filter, call, brief)
   if type(filter) ~= "table" then
     errors.misuse("%s: a filter is a table, got %s", call, type(filter))
   end
@@ -188,7 +189,7 @@ function M.of(self, filter, call)
         if not wanted or wanted[proto] then
           local n = protos[proto]
           dump("inet", family, proto, { family = book:names "family"[family], protocol = n < 256 and n or 0, proto_number = n > 255 and n or nil,
-            ext = 255, states = mask_bits, bytecode = program })
+            ext = brief and filter.congestion == nil and 0 or 255, states = mask_bits, bytecode = program })
         end
       end
     elseif families[family] then

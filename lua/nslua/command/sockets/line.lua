@@ -41,7 +41,7 @@ end
 function M.ends(row)
   local family = row.family
   if family == "inet" or family == "inet6" then
-    local dev = row.dev_index and row.dev_index ~= 0 and (row.dev or ("if%d"):format(row.dev_index)) or nil
+    local dev = row.dev_index and row.dev_index ~= 0 and (row.dev and safe(row.dev) or ("if%d"):format(row.dev_index)) or nil
     return address(row, row.src, dev), port(row.sport), address(row, row.dst), port(row.dport)
   elseif family == "unix" then
     local peer = row.peer
