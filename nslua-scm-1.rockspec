@@ -90,6 +90,7 @@ build = {
         "c/scalar.c",
         "c/schema.c",
         "c/servant.c",
+        "c/socktext.c",
         "c/spawn.c",
         "c/stdio.c",
         "c/sysfs.c",

@@ -59,7 +59,8 @@ local MININET = "unshare -n mn --switch lxbr --controller none --test none --top
 
 -- `routes`: 100,000 are there in a namespace; `batch`: a file with so many for ip.
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
--- each, while the row is measured. `scene`: bench/scene.lua makes what is looked at, `sides` the commands for it. `bytes`: the work prints bytes, of which it may take so many at most.
+-- each, while the row is measured. `scene`: bench/scene.lua makes what is looked at, `sides` the commands for it. `bytes`: the
+-- work prints bytes, of which it may take so many at most.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },

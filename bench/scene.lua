@@ -32,6 +32,7 @@ function scenes.sockets()
   print "ready"
   io.stdout:flush()
   io.read "a"
+  assert(#kept >= count - 1)
 end
 
 function scenes.docker()

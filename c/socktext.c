@@ -248,8 +248,8 @@ static void trim(struct nslua_out *out, size_t start)
 }
 
 /*
- * socktext.lines(rows, cells, columns, head, devs, oneline [, scan, names]) -> text.  cells[i] is a list of eight texts where Lua writes row i itself;
- * columns says which of the seven are shown; head is a list of headings or nil; devs: index -> name; names: of scan:commands(), fit to be seen.
+ * socktext.lines(rows, cells, columns, head, devs, oneline [, scan, names]) -> text.  cells[i] is a list of eight texts where Lua writes row i
+ * itself; columns says which of the seven are shown; head is a list of headings or nil; devs: index -> name; names: of scan:commands(), fit to be seen.
  */
 static int socktext_lines(lua_State *L)
 {
