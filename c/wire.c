@@ -26,66 +26,57 @@ struct wires {
 	uint32_t id; /* of the last one */
 };
 
-static double number(lua_State *L, int table, const char *key, double most)
+static double check_number(lua_State *L, int i, const char *name, double most)
 {
-	double v;
+	double v = luaL_checknumber(L, i);
 
-	lua_getfield(L, table, key);
-	v = luaL_optnumber(L, -1, 0);
-	lua_pop(L, 1);
 	if (!(v >= 0 && v <= most))
-		luaL_error(L, "%s is out of range", key);
+		luaL_error(L, "%s is out of range", name);
 	return v;
 }
-
-static uint64_t u64(lua_State *L, int table, const char *key)
-{
-	uint64_t v = 0;
-
-	lua_getfield(L, table, key);
-	if (!lua_isnil(L, -1))
-		v = nslua_checku64(L, lua_gettop(L));
-	lua_pop(L, 1);
-	return v;
-}
-
-#define NS_MAX 9e18 /* 285 years */
 
 /*
- * The impairment in a table of numbers: seed, stream (u64), delay, jitter (nanoseconds), correlation, loss, loss_correlation, to_bad, to_good,
- * loss_bad, loss_good (with `bursts`), duplicate, duplicate_correlation, corrupt, corrupt_correlation, reorder, reorder_correlation (chances), gap,
- * rate (bits a second), limit (frames), limit_bytes, each_packet.  What is missing is 0 or false.
+ * The impairment in a table of numbers: seed, stream (u64), delay, jitter (nanoseconds), correlation, distribution (JITTER_...), loss,
+ * loss_correlation, to_bad, to_good, loss_bad, loss_good (with `bursts`), duplicate, duplicate_correlation, corrupt, corrupt_correlation, reorder,
+ * reorder_correlation (chances), gap, rate (bits a second), limit (frames), limit_bytes, each_packet.  What is missing stays as it is in a change,
+ * but with `all`; else it is 0 or false.
  */
 static void check_impairment(lua_State *L, int i, struct nslua_impairment *s)
 {
 	luaL_checktype(L, i, LUA_TTABLE);
 	memset(s, 0, sizeof(*s));
-	s->seed = u64(L, i, "seed");
-	s->stream = u64(L, i, "stream");
-	s->delay = (uint64_t)number(L, i, "delay", NS_MAX);
-	s->jitter = (uint64_t)number(L, i, "jitter", NS_MAX);
-	s->correlation = number(L, i, "correlation", 1);
-	s->loss = number(L, i, "loss", 1);
-	s->loss_correlation = number(L, i, "loss_correlation", 1);
-	s->to_bad = number(L, i, "to_bad", 1);
-	s->to_good = number(L, i, "to_good", 1);
-	s->loss_bad = number(L, i, "loss_bad", 1);
-	s->loss_good = number(L, i, "loss_good", 1);
-	s->duplicate = number(L, i, "duplicate", 1);
-	s->duplicate_correlation = number(L, i, "duplicate_correlation", 1);
-	s->corrupt = number(L, i, "corrupt", 1);
-	s->corrupt_correlation = number(L, i, "corrupt_correlation", 1);
-	s->reorder = number(L, i, "reorder", 1);
-	s->reorder_correlation = number(L, i, "reorder_correlation", 1);
-	s->gap = (uint32_t)number(L, i, "gap", UINT32_MAX);
-	s->rate = number(L, i, "rate", 1e15);
-	s->limit = (uint32_t)number(L, i, "limit", UINT32_MAX);
-	s->limit_bytes = (uint64_t)number(L, i, "limit_bytes", NS_MAX);
-	lua_getfield(L, i, "bursts");
-	s->bursts = lua_toboolean(L, -1);
-	lua_getfield(L, i, "each_packet");
-	s->each_packet = lua_toboolean(L, -1);
-	lua_pop(L, 2);
+	for (size_t k = 0; k < nslua_impairment_word_count; k++) {
+		const struct nslua_word *word = &nslua_impairment_words[k];
+		char *p = (char *)s + word->offset;
+		int at = lua_gettop(L) + 1;
+
+		lua_getfield(L, i, word->name);
+		if (!lua_isnil(L, at)) {
+			s->given |= UINT32_C(1) << k;
+			switch (word->type) {
+			case WORD_U64:
+				*(uint64_t *)(void *)p = nslua_checku64(L, at);
+				break;
+			case WORD_TIME:
+				*(uint64_t *)(void *)p = (uint64_t)check_number(L, at, word->name, word->most);
+				break;
+			case WORD_REAL:
+				*(double *)(void *)p = check_number(L, at, word->name, word->most);
+				break;
+			case WORD_U32:
+				*(uint32_t *)(void *)p = (uint32_t)check_number(L, at, word->name, word->most);
+				break;
+			case WORD_FLAG:
+				*(int *)(void *)p = lua_toboolean(L, at);
+				break;
+			}
+		}
+		lua_settop(L, at - 1);
+	}
+	lua_getfield(L, i, "all");
+	if (lua_toboolean(L, -1))
+		s->given = UINT32_MAX;
+	lua_pop(L, 1);
 }
 
 /* wire.start(pid namespace [, user namespace to join first]) -> wires; or nil, "step: reason", errno. */
@@ -197,7 +188,7 @@ static uint32_t check_id(lua_State *L)
 	return (uint32_t)luaL_checknumber(L, 2);
 }
 
-/* wires:change(id, there or nil, back or nil) -> true.  What is on its way stays so. */
+/* wires:change(id, there or nil, back or nil) -> true.  What is on its way stays so, but that it waits for the rate there is now. */
 static int wires_change(lua_State *L)
 {
 	struct nslua_wire_request q = { .op = WIRE_CHANGE, .id = check_id(L) };
@@ -214,6 +205,41 @@ static int wires_change(lua_State *L)
 static int wires_carrier(lua_State *L)
 {
 	struct nslua_wire_request q = { .op = WIRE_CARRIER, .id = check_id(L), .up = lua_toboolean(L, 3) };
+
+	return answer_true(L, &q, NULL);
+}
+
+static uint64_t nanoseconds(lua_State *L, int i)
+{
+	double v = luaL_checknumber(L, i);
+
+	luaL_argcheck(L, v >= 0 && v <= 9e18, i, "out of range");
+	return (uint64_t)v;
+}
+
+/*
+ * wires:at(id, due, every, times, there or nil, back or nil [, up]) -> true: change these at that time (nanoseconds of CLOCK_MONOTONIC), and again
+ * `every` so many nanoseconds (0: once), so often in all (0: on and on); a boolean `up` moves the plug.
+ */
+static int wires_at(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_AT, .id = check_id(L), .due = nanoseconds(L, 3), .every = nanoseconds(L, 4) };
+
+	q.times = (uint32_t)check_number(L, 5, "times", UINT32_MAX);
+	for (int i = 0; i < 2; i++) {
+		q.given[i] = !lua_isnoneornil(L, 6 + i);
+		if (q.given[i])
+			check_impairment(L, 6 + i, &q.set[i]);
+	}
+	q.plug = !lua_isnoneornil(L, 8);
+	q.up = lua_toboolean(L, 8);
+	return answer_true(L, &q, NULL);
+}
+
+/* wires:unschedule(id) -> true: nothing is to come; a plug that a step pulled is in again. */
+static int wires_unschedule(lua_State *L)
+{
+	struct nslua_wire_request q = { .op = WIRE_UNSCHEDULE, .id = check_id(L) };
 
 	return answer_true(L, &q, NULL);
 }
@@ -412,6 +438,7 @@ static int wire_corrupt(lua_State *L)
 static const luaL_Reg wires_methods[] = {
 	{ "add", wires_add },     { "change", wires_change }, { "carrier", wires_carrier }, { "remove", wires_remove },
 	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "mine", wires_mine },
+	{ "at", wires_at },       { "unschedule", wires_unschedule },
 	{ "pid", wires_pid }, { "keep", wires_keep }, { NULL, NULL },
 };
 static const luaL_Reg wires_meta[] = {

@@ -6,7 +6,7 @@
 #include "impair.h"
 
 enum nslua_wire_op { WIRE_ADD, WIRE_CHANGE, WIRE_CARRIER, WIRE_REMOVE, WIRE_COUNTERS,
-	WIRE_KEEP /* outlive the script */ };
+	WIRE_AT, WIRE_UNSCHEDULE, WIRE_KEEP /* outlive the script */ };
 
 /* Of one direction.  taken + duplicated = sent + lost + limited + down + queued. */
 struct nslua_wire_counters {
@@ -21,8 +21,11 @@ struct nslua_wire_counters {
 struct nslua_wire_request {
 	enum nslua_wire_op op;
 	uint32_t id;
-	int up;      /* WIRE_CARRIER */
-	int given[2]; /* WIRE_CHANGE: which directions */
+	int up;      /* WIRE_CARRIER, WIRE_AT */
+	int plug;    /* WIRE_AT: `up` is meant */
+	uint64_t due, every; /* WIRE_AT: nanoseconds of CLOCK_MONOTONIC; 0: once */
+	uint32_t times;      /* in all; 0: on and on */
+	int given[2]; /* WIRE_CHANGE, WIRE_AT: which directions */
 	struct nslua_impairment set[2]; /* from the first end to the second, and back; with WIRE_ADD come the fds of the two devices */
 };
 

@@ -30,6 +30,7 @@
 #endif
 
 #define TURN 64    /* frames that one device gives before the next one's turn */
+#define STEPS (256 * 1024) /* bytes of memory for steps that are had at once */
 #define RING 16384 /* at the most so many frames wait in a device when its impairment changes */
 
 struct direction {
@@ -44,7 +45,18 @@ struct wire {
 	struct wire *next;
 	uint32_t id;
 	int up;
+	int pulled; /* it is down because a step says so */
 	struct direction way[2]; /* from the first end, from the second */
+};
+
+/* What is to be changed, and when. */
+struct step {
+	struct step *next;
+	struct wire *wire;
+	uint64_t due, every;
+	uint32_t times; /* still to come; 0: on and on */
+	int given[2], plug, up;
+	struct nslua_impairment set[2];
 };
 
 struct loop {
@@ -52,6 +64,7 @@ struct loop {
 	int host; /* -1: the script is told to be outlived */
 	uint64_t armed; /* what the timer is set to; 0: not */
 	struct wire *wires;
+	struct step *steps, *last_step, *free_steps; /* the first is due first */
 	struct nslua_wirequeue queue;
 	struct nslua_frames frames;
 	uint8_t *buf, *spare;
@@ -97,11 +110,11 @@ static int is_full(const struct direction *d, size_t size)
 }
 
 /* Let a frame wait until it is due. */
-static void put(struct loop *l, struct direction *d, const uint8_t *data, size_t len, uint64_t due)
+static void put(struct loop *l, struct direction *d, const uint8_t *data, size_t len, uint64_t due, uint64_t ready)
 {
 	struct nslua_frame *f = nslua_frames_get(&l->frames, data, len);
 
-	if (!f || nslua_wirequeue_add(&l->queue, due, f, d) < 0) {
+	if (!f || nslua_wirequeue_add(&l->queue, due, ready, f, d) < 0) {
 		if (f)
 			nslua_frames_put(&l->frames, f);
 		d->count.limited++;
@@ -140,7 +153,7 @@ static void carry(struct loop *l, struct direction *d, const uint8_t *data, size
 			nslua_frame_corrupt(l->spare, len, fate.copy[i].bit);
 		}
 		if (due > now || (d->count.queued && !fate.copy[i].first))
-			put(l, d, fate.copy[i].corrupt ? l->spare : data, len, due);
+			put(l, d, fate.copy[i].corrupt ? l->spare : data, len, due, now + fate.copy[i].delay);
 		else
 			give(d, fate.copy[i].corrupt ? l->spare : data, len);
 	}
@@ -269,6 +282,7 @@ static void purge(struct loop *l, struct direction *d)
 	struct fall fall = { l, d };
 
 	nslua_wirequeue_purge(&l->queue, d, drop, &fall);
+	d->impair.free_at = 0;
 	d->count.queued = d->count.queued_bytes = 0;
 }
 
@@ -282,10 +296,66 @@ static void unlink_wire(struct loop *l, const struct wire *w)
 		*p = w->next;
 }
 
+/* Behind those of the same time. */
+static void put_step(struct loop *l, struct step *step)
+{
+	struct step **p = &l->steps;
+
+	if (l->steps && l->last_step->due <= step->due) /* most come in their order */
+		p = &l->last_step->next;
+	while (*p && (*p)->due <= step->due)
+		p = &(*p)->next;
+	step->next = *p;
+	*p = step;
+	if (!step->next)
+		l->last_step = step;
+}
+
+static void free_step(struct loop *l, struct step *step)
+{
+	step->next = l->free_steps;
+	l->free_steps = step;
+}
+
+static struct step *get_step(struct loop *l)
+{
+	struct step *step;
+
+	if (!l->free_steps) {
+		step = mmap(NULL, STEPS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (step == MAP_FAILED)
+			return NULL;
+		for (size_t i = 0; i < STEPS / sizeof(*step); i++)
+			free_step(l, &step[i]);
+	}
+	step = l->free_steps;
+	l->free_steps = step->next;
+	return step;
+}
+
+static void forget_steps(struct loop *l, const struct wire *w)
+{
+	struct step **p = &l->steps;
+
+	l->last_step = NULL;
+	while (*p) {
+		struct step *step = *p;
+
+		if (step->wire != w) {
+			l->last_step = step;
+			p = &step->next;
+			continue;
+		}
+		*p = step->next;
+		free_step(l, step);
+	}
+}
+
 /* The devices go with their fds. */
 static void drop_wire(struct loop *l, struct wire *w)
 {
 	unlink_wire(l, w);
+	forget_steps(l, w);
 	for (int i = 0; i < 2; i++) {
 		purge(l, &w->way[i]);
 		close(w->way[i].in);
@@ -340,14 +410,46 @@ fail:
 	return -1;
 }
 
-/* What was sent before the change is impaired as before it. */
-static int change(struct loop *l, struct direction *d, const struct nslua_impairment *set, const char **step)
+struct retiming {
+	uint64_t now, free_at;
+	double old, rate;
+};
+
+/* When a frame that waits is sent at another rate, behind those before it; one that is being sent keeps what it has behind it. */
+static uint64_t retimed(void *arg, const struct nslua_waiting *w)
 {
+	struct retiming *r = arg;
+	uint64_t due = w->ready > r->free_at ? w->ready : r->free_at;
+	double ns = r->old > 0 ? (double)(w->frame->len - NSLUA_VNET) * 8e9 / r->old : 0; /* at the old rate */
+
+	if (w->due <= r->now)
+		return w->due;
+	if ((double)(w->due - r->now) < ns) {
+		ns = (double)(w->due - r->now);
+		due = r->now;
+	}
+	if (r->rate > 0)
+		due += (uint64_t)(r->old > 0 ? ns * r->old / r->rate : (double)(w->frame->len - NSLUA_VNET) * 8e9 / r->rate);
+	return r->free_at = due > r->now ? due : r->now;
+}
+
+/* What was sent before the change is impaired as before it, but that it waits for the rate there is. */
+static int change(struct loop *l, struct direction *d, const struct nslua_impairment *words, const char **step)
+{
+	struct nslua_impairment set = d->impair.set;
+
+	nslua_impairment_merge(&set, words);
 	*step = "TUNSETOFFLOAD";
-	if (set->each_packet != d->impair.set.each_packet && offload(d, set->each_packet) < 0)
+	if (set.each_packet != d->impair.set.each_packet && offload(d, set.each_packet) < 0)
 		return -1;
 	take(l, d, RING);
-	nslua_impair_set(&d->impair, set);
+	if (set.rate < d->impair.set.rate || set.rate > d->impair.set.rate) {
+		struct retiming r = { clock_ns(), 0, d->impair.set.rate, set.rate };
+
+		nslua_wirequeue_retime(&l->queue, d, retimed, &r);
+		d->impair.free_at = r.free_at;
+	}
+	nslua_impair_set(&d->impair, &set);
 	return 0;
 }
 
@@ -363,7 +465,64 @@ static int set_up(struct loop *l, struct wire *w, int up, const char **step)
 			purge(l, &w->way[i]);
 	}
 	w->up = up;
+	w->pulled = 0;
 	return 0;
+}
+
+/* A plug that a step pulled would stay out for ever. */
+static int unschedule(struct loop *l, struct wire *w, const char **step)
+{
+	forget_steps(l, w);
+	return w->pulled ? set_up(l, w, 1, step) : 0;
+}
+
+static int schedule(struct loop *l, struct wire *w, const struct nslua_wire_request *q, const char **what)
+{
+	struct step *step = get_step(l);
+
+	*what = "mmap";
+	if (!step)
+		return -1;
+	step->wire = w;
+	step->due = q->due;
+	step->every = q->every;
+	step->times = q->times;
+	step->plug = q->plug;
+	step->up = q->up;
+	for (int i = 0; i < 2; i++) {
+		step->given[i] = q->given[i];
+		step->set[i] = q->set[i];
+	}
+	put_step(l, step);
+	return 0;
+}
+
+/* Do what is due.  What fails is a device that was deleted: its frames are counted as `down`. */
+static void run_steps(struct loop *l, uint64_t now)
+{
+	const char *what;
+
+	while (l->steps && l->steps->due <= now) {
+		struct step *step = l->steps;
+		uint64_t passed;
+
+		l->steps = step->next;
+		for (int i = 0; i < 2; i++)
+			if (step->given[i])
+				change(l, &step->wire->way[i], &step->set[i], &what);
+		if (step->plug) {
+			set_up(l, step->wire, step->up, &what);
+			step->wire->pulled = !step->up;
+		}
+		passed = step->every ? 1 + (now - step->due) / step->every : 0; /* what was missed is not made up for */
+		if (!passed || (step->times && step->times <= passed)) {
+			free_step(l, step);
+			continue;
+		}
+		step->times -= step->times ? (uint32_t)passed : 0;
+		step->due += step->every * passed;
+		put_step(l, step);
+	}
 }
 
 /* From here on it ends with its pid namespace, whose keeper is told of it next (hold.c). */
@@ -399,6 +558,10 @@ static int serve(struct loop *l, const struct nslua_wire_request *q, const int *
 		return 0;
 	case WIRE_CARRIER:
 		return set_up(l, w, q->up, step);
+	case WIRE_AT:
+		return schedule(l, w, q, step);
+	case WIRE_UNSCHEDULE:
+		return unschedule(l, w, step);
 	case WIRE_REMOVE:
 		drop_wire(l, w);
 		return 0;
@@ -465,7 +628,11 @@ static int converse(struct loop *l)
 static void arm(struct loop *l)
 {
 	uint64_t due = l->queue.n ? l->queue.heap[0].due : 0;
-	struct itimerspec t = { .it_value = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) } };
+	struct itimerspec t;
+
+	if (l->steps && (!due || l->steps->due < due))
+		due = l->steps->due ? l->steps->due : 1; /* 0 would be never */
+	t = (struct itimerspec){ .it_value = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) } };
 
 	if (due == l->armed)
 		return;
@@ -516,6 +683,7 @@ void nslua_wireloop(int sock, int host)
 	for (;;) {
 		int n, asked = 0;
 
+		run_steps(&l, clock_ns());
 		give_due(&l, clock_ns());
 		arm(&l);
 		n = epoll_wait(l.epoll, events, sizeof(events) / sizeof(events[0]), -1);

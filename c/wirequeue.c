@@ -51,11 +51,17 @@ static void sink(struct nslua_wirequeue *q, size_t i)
 	q->heap[i] = w;
 }
 
-int nslua_wirequeue_add(struct nslua_wirequeue *q, uint64_t due, struct nslua_frame *frame, void *owner)
+static void order(struct nslua_wirequeue *q)
+{
+	for (size_t i = q->n / 2; i-- > 0;)
+		sink(q, i);
+}
+
+int nslua_wirequeue_add(struct nslua_wirequeue *q, uint64_t due, uint64_t ready, struct nslua_frame *frame, void *owner)
 {
 	if (q->n == q->room && grow(q) < 0)
 		return -1;
-	q->heap[q->n] = (struct nslua_waiting){ due, q->number++, frame, owner };
+	q->heap[q->n] = (struct nslua_waiting){ due, q->number++, ready, frame, owner };
 	rise(q, q->n++);
 	return 0;
 }
@@ -81,6 +87,34 @@ void nslua_wirequeue_purge(struct nslua_wirequeue *q, const void *owner, void (*
 			q->heap[n++] = q->heap[i];
 	}
 	q->n = n;
-	for (size_t i = n / 2; i-- > 0;)
-		sink(q, i);
+	order(q);
+}
+
+void nslua_wirequeue_retime(struct nslua_wirequeue *q, const void *owner, uint64_t (*due)(void *arg, const struct nslua_waiting *w), void *arg)
+{
+	struct nslua_wirequeue mine = { 0 };
+	size_t n = 0, count;
+
+	for (size_t i = 0; i < q->n; i++) {
+		struct nslua_waiting w = q->heap[i];
+
+		if (w.owner == owner)
+			continue;
+		q->heap[i] = q->heap[n];
+		q->heap[n++] = w;
+	}
+	mine.heap = q->heap + n; /* behind the others', a heap of its own */
+	mine.n = count = q->n - n;
+	q->n = n;
+	order(q);
+	order(&mine);
+	while (mine.n) { /* sorted, the first one last */
+		struct nslua_waiting w = nslua_wirequeue_take(&mine);
+
+		mine.heap[mine.n] = w;
+	}
+	for (size_t i = count; i-- > 0;)
+		mine.heap[i].due = due(arg, &mine.heap[i]);
+	for (size_t i = 0; i < count; i++)
+		rise(q, q->n++);
 }

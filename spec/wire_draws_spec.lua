@@ -150,6 +150,49 @@ describe("draws", function()
     near(0.9, same / (COUNT - 1))
   end)
 
+  it("jitter as netem's distributions do", function()
+    -- Mean, deviation and quantiles of iproute2's tables.
+    local known = {
+      normal = { 0, 1, -1.645, -0.674, 0, 0.675, 1.645 },
+      pareto = { -0.0335, 0.8197, -0.644, -0.532, -0.32, 0.117, 1.618 },
+      paretonormal = { -0.0253, 0.8339, -0.894, -0.568, -0.24, 0.256, 1.625 },
+    }
+    for name, want in pairs(known) do
+      local function late(options)
+        local out, sum, squares = {}, 0, 0
+        for i, fate in ipairs(forecast({ delay = 100, jitter = 1, distribution = name, correlation = options.correlation }, options)) do
+          out[i] = fate[1].after / 1e9 - 100
+          sum, squares = sum + out[i], squares + out[i] ^ 2
+        end
+        return out, sum / #out, math.sqrt(squares / #out - (sum / #out) ^ 2)
+      end
+      local list, mean, deviation = late {}
+      table.sort(list)
+      local got = { mean, deviation }
+      for i, q in ipairs { 0.05, 0.25, 0.5, 0.75, 0.95 } do
+        got[i + 2] = list[math.floor(COUNT * q)]
+      end
+      for i, value in ipairs(want) do
+        assert.is_true(math.abs(got[i] - value) < 0.06, ("%s %d: %g, not %g"):format(name, i, got[i], value))
+      end
+      assert.is_true(list[1] >= -4 and list[COUNT] <= 4)
+      local once, again = late { correlation = "50%", count = 500 }, late { correlation = "50%", count = 500 }
+      assert.same(once, again)
+      local same = 0
+      for i = 2, #once do
+        same = same + (once[i] == once[i - 1] and 1 or 0)
+      end
+      near(0.5, same / (#once - 1), 500)
+      assert.are_not.same(once, (late { correlation = "50%", count = 500, seed = 2 }))
+    end
+    for text, words in pairs { ["did you mean 'pareto'"] = { delay = 1, jitter = 1, distribution = "paretto" },
+      ["distribution is of jitter"] = { delay = 1, distribution = "normal" } } do
+      local ok, e = pcall(forecast, words)
+      assert.is_false(ok)
+      assert.is_true(tostring(e):find(text, 1, true) ~= nil, tostring(e))
+    end
+  end)
+
   it("send one after the other at a rate, and the delay comes on top", function()
     -- 1000 bytes at 8 Mbit/s take 1 ms; they come every 0.1 ms.
     local fates = forecast({ rate = "8mbit", delay = "5ms" }, { count = 100, gap = 100000 })

@@ -8,7 +8,9 @@ local M = {}
 
 ---@class nslua.Impairment  of one direction
 ---@field delay? number|string         "10ms"
----@field jitter? number|string        the delay is this much more or less, evenly spread, for each packet on its own: packets overtake
+---@field jitter? number|string        the delay is this much more or less, for each packet on its own: packets overtake
+---@field distribution? "uniform"|"normal"|"pareto"|"paretonormal"  of the jitter (default "uniform"); of "normal" the jitter is the deviation, and
+---the last two are tc(8)'s: most packets somewhat early, few of them late by up to four times the jitter
 ---@field correlation? number|string   of the jitter: the chance that a packet has the jitter of the one before it
 ---@field loss? number|string|table    "1%"; in bursts: { gemodel = { p = "1%", r = "10%", h = 0, k = 1 } }, where p and r are the chances to go from
 ---good to bad and back, h and k those to get through in the bad and in the good state
@@ -27,10 +29,14 @@ local M = {}
 ---@field seed? integer                of the chances
 
 local number = "number|string|false"
-M.words = { delay = number, jitter = number, correlation = number, loss = "number|string|table|false", loss_correlation = number,
-  duplicate = number, duplicate_correlation = number, corrupt = number, corrupt_correlation = number, reorder = number,
-  reorder_correlation = number, gap = "integer|false", rate = number, limit = "integer|false", limit_bytes = number,
+M.words = { delay = number, jitter = number, correlation = number, distribution = "string|false", loss = "number|string|table|false",
+  loss_correlation = number, duplicate = number, duplicate_correlation = number, corrupt = number, corrupt_correlation = number,
+  reorder = number, reorder_correlation = number, gap = "integer|false", rate = number, limit = "integer|false", limit_bytes = number,
   each_packet = "boolean", seed = "integer|string|false" }
+
+local distributions = { uniform = 0, normal = 1, pareto = 2, paretonormal = 3 }
+
+local LIMIT = 1000
 
 local chances = { "loss", "duplicate", "corrupt", "reorder" }
 local gemodel = { p = "number|string", r = "number|string", h = "number|string", k = "number|string" }
@@ -73,13 +79,10 @@ function M.merge(call, old, t)
   return out
 end
 
----What core.wire takes, without seed and stream.
----@param call string
----@param t nslua.Impairment
----@return table
-function M.numbers(call, t)
+-- What core.wire takes of these words; with no regard to how they go together.
+local function translated(call, t)
   check.options(call, t, M.words)
-  local out = { limit = t.limit or 1000, gap = t.gap or nil }
+  local out = { limit = t.limit or nil, gap = t.gap or nil }
   for _, key in ipairs { "delay", "jitter" } do
     out[key] = t[key] and nanoseconds(t[key], call .. ": " .. key) or nil
   end
@@ -93,6 +96,9 @@ function M.numbers(call, t)
     out[key .. "_correlation"] = correlation and units.fraction(correlation, call .. ": " .. key .. "_correlation") or nil
   end
   out.correlation = t.correlation and units.fraction(t.correlation, call .. ": correlation") or nil
+  if t.distribution then
+    out.distribution = distributions[t.distribution] or errors.misuse("%s: %s", call, check.unknown("distribution", t.distribution, distributions))
+  end
   if t.rate then
     out.rate = units.rate(t.rate, call .. ": rate")
     if not (out.rate > 0 and out.rate <= 1e15) then
@@ -102,21 +108,52 @@ function M.numbers(call, t)
   if t.limit_bytes then
     out.limit_bytes = math.floor(units.size(t.limit_bytes, call .. ": limit_bytes"))
   end
-  if out.limit < 1 or out.limit > 4294967295 or (out.limit_bytes or 1) < 1 then
+  if out.limit and (out.limit < 1 or out.limit > 4294967295) or (out.limit_bytes or 1) < 1 then
     errors.misuse("%s: a limit is at least 1", call)
-  end
-  if out.gap and not (out.gap >= 1 and out.gap <= 4294967295) then
+  elseif out.gap and not (out.gap >= 1 and out.gap <= 4294967295) then
     errors.misuse("%s: gap is at least 1", call)
-  elseif out.gap and not out.reorder then
-    errors.misuse("%s: gap is of reorder", call)
   end
-  if (out.jitter or 0) > 0 and (out.delay or 0) == 0 then
+  return out
+end
+
+---What core.wire takes, without seed and stream.
+---@param call string
+---@param t nslua.Impairment
+---@return table
+function M.numbers(call, t)
+  local out = translated(call, t)
+  if out.gap and not out.reorder then
+    errors.misuse("%s: gap is of reorder", call)
+  elseif out.distribution and not out.jitter then
+    errors.misuse("%s: distribution is of jitter", call)
+  elseif (out.jitter or 0) > 0 and (out.delay or 0) == 0 then
     errors.misuse("%s: jitter needs a delay", call)
   elseif (out.reorder or 0) > 0 and (out.delay or 0) == 0 then
     errors.misuse("%s: reorder needs a delay: nothing waits that could be overtaken", call)
   end
-  out.gap = out.reorder and (out.gap or 1) or nil
+  out.limit = out.limit or LIMIT
   out.each_packet = M.each_packet(t)
+  out.all = true
+  return out
+end
+
+---The same of a change: only what is said.
+---@param call string
+---@param t nslua.Impairment|false  false: nothing is impaired any more
+---@return table
+function M.changes(call, t)
+  if t == false then
+    return { limit = LIMIT, all = true }
+  end
+  local out = translated(call, t)
+  for word, value in pairs(t) do
+    if value == false and word ~= "seed" and word ~= "each_packet" then
+      out[word] = word == "limit" and LIMIT or 0
+    end
+  end
+  if t.loss ~= nil then -- the two kinds of it take turns
+    out.bursts, out.loss = out.bursts or false, out.loss or 0
+  end
   return out
 end
 

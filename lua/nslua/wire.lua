@@ -9,6 +9,7 @@ local keeper = require "nslua.keeper"
 local netns = require "nslua.netns"
 local owned = require "nslua.owned"
 local privilege = require "nslua.privilege"
+local schedule = require "nslua.schedule"
 local wireend = require "nslua.wireend"
 
 local M = {}
@@ -117,12 +118,16 @@ end
 
 -- Making a wire -------------------------------------------------------------------------------------------------------------------
 
--- What the core takes for one direction. A wire without a seed of its own takes the hub's, and draws its own numbers from it.
+-- A wire without a seed of its own takes the hub's, and draws its own numbers from it.
+local function stream_of(self, seed, i)
+  return seed or self.seed or self.state.hub.seed, (seed or self.seed) and i or self.number * 2 + i
+end
+
+-- What the core takes for one direction.
 local function numbers(self, call, way, i)
   local words = self[way]
   local out = impairment.numbers(call .. ": " .. way, words)
-  out.seed = words.seed or self.seed or self.state.hub.seed
-  out.stream = (words.seed or self.seed) and i or self.number * 2 + i
+  out.seed, out.stream = stream_of(self, words.seed, i)
   return out
 end
 
@@ -224,7 +229,7 @@ function Hub:new(options)
   end
   local wire = setmetatable({ to = impairment.merge("wire.new: to", {}, options.to or {}),
     from = impairment.merge("wire.new: from", {}, options.from or {}), seed = options.seed, number = self.made + 1,
-    state = { hub = self, devices = {} } }, Wire)
+    state = { hub = self, devices = {}, single = {} } }, Wire)
   for _, way in ipairs { "to", "from" } do -- misuse is told before anything is made
     numbers(wire, "wire.new", way, 0)
   end
@@ -299,8 +304,17 @@ local function checked(call, ok, message, errno)
   return errors.check(call, { hint = errno == E.EBADFD and deleted or nil }, ok, message, errno)
 end
 
+-- What the core takes of a change.
+local function changed(self, call, words, i)
+  local out = impairment.changes(call, words)
+  if not words or words.seed ~= nil then
+    out.seed, out.stream = stream_of(self, words and words.seed or nil, i - 1)
+  end
+  return out
+end
+
 ---Change what is impaired. What is not said stays as it is, `false` is as if never said (`to = false`: nothing is impaired). What is on its way
----stays there, and what was sent before the change is impaired as before.
+---stays there, and what was sent before the change is impaired as before; but what waits for its turn is sent at the rate there is now.
 ---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false }
 ---@return true
 function methods:change(t)
@@ -311,7 +325,9 @@ function methods:change(t)
     for i, way in ipairs { "to", "from" } do
       if t[way] ~= nil then
         self[way] = impairment.merge("wire.change: " .. way, self[way], t[way])
-        new[way] = numbers(self, "wire.change", way, i - 1)
+        local all = numbers(self, "wire.change", way, i - 1)
+        new[way] = changed(self, "wire.change: " .. way, t[way], i)
+        new[way].each_packet = all.each_packet or self.state.single[way] or false
         if new[way].each_packet then
           wireend.segment(self.state.devices[i], true)
         end
@@ -353,6 +369,72 @@ function methods:counters()
     checked("wire.counters", to, from, errno)
   end
   return { to = to, from = from }
+end
+
+-- Frames of one packet each from now on where any step needs that: the device of a veth can be told by the script alone.
+local function single_packets(self, call, process, id, steps)
+  for i, way in ipairs { "to", "from" } do
+    local single = false
+    for _, step in ipairs(steps) do
+      single = single or step[way] and impairment.each_packet(step[way]) or false
+    end
+    if single and not self.state.single[way] then
+      self.state.single[way] = true
+      wireend.segment(self.state.devices[i], true)
+      checked(call, process:change(id, i == 1 and { each_packet = true } or nil, i == 2 and { each_packet = true } or nil))
+    end
+  end
+end
+
+local function schedule_steps(self, call, steps)
+  local process, id = id_of(self, call)
+  local made = {}
+  for k, step in ipairs(steps) do
+    made[k] = {}
+    for i, way in ipairs { "to", "from" } do
+      made[k][i] = step[way] ~= nil and changed(self, step.what .. ": " .. way, step[way], i) or nil
+    end
+  end
+  single_packets(self, call, process, id, steps)
+  local now = core.fd.clock()
+  for k, step in ipairs(steps) do
+    checked(call, process:at(id, (now + step.after) * 1e9, (step.every or 0) * 1e9, step.times or 0, made[k][1], made[k][2], step.up))
+  end
+  return true
+end
+
+---Change later what is impaired: the wire's process does it, whatever the script is busy with. What is not said stays as it is by then. `to` and
+---`from` of the wire go on telling what change() said.
+---@param after number|string  seconds from now, or "500ms"
+---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false, up: boolean? }  `up`: the plug is pulled (false) or put in again
+---@return true
+function methods:at(after, t)
+  id_of(self, "wire.at")
+  return schedule_steps(self, "wire.at", schedule.at("wire.at", after, t))
+end
+
+---Go down and up again, so often, or until unschedule(). The ends lose their carrier, but for those of kind "veth": of these frames are lost only.
+---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
+---@return true
+function methods:flap(t)
+  id_of(self, "wire.flap")
+  return schedule_steps(self, "wire.flap", schedule.flap("wire.flap", t))
+end
+
+---Let delay, jitter, loss or rate follow a trace. What waits for its turn when the rate changes is sent at the new one.
+---@param t nslua.Replay  { rate = { { 0, "10mbit" }, { 2, "1mbit" } }, loop = true }
+---@return true
+function methods:replay(t)
+  id_of(self, "wire.replay")
+  return schedule_steps(self, "wire.replay", schedule.replay("wire.replay", t))
+end
+
+---Nothing of at(), flap() and replay() is to come any more: what is impaired stays as it is now, and a plug that they pulled is in again.
+---@return true
+function methods:unschedule()
+  local process, id = id_of(self, "wire.unschedule")
+  checked("wire.unschedule", process:unschedule(id))
+  return true
 end
 
 local function plug(self, call, up)

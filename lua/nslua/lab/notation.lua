@@ -55,7 +55,8 @@ end
 -- Items of one direction, or both: "10ms", "100mbit", "1%", "jitter 2ms", "10.0.0.0/24", "mtu 1400".
 local words = { cost = "integer", mtu = "integer", name = "name", subnet = "subnet", vxlan = "vxlan" }
 for word in pairs(impairment.words) do
-  words[word] = word == "each_packet" and "flag" or (word == "gap" or word == "limit" or word == "seed") and "integer" or "scaled"
+  words[word] = word == "each_packet" and "flag" or (word == "gap" or word == "limit" or word == "seed") and "integer"
+    or word == "distribution" and "name" or "scaled"
 end
 
 -- What floors below say of a misuse, without the place in the script: the place in the text is told instead.

@@ -36,7 +36,8 @@ local forms = {
   fraction = { units.fraction, { { "%", 0.01 } } },
   size = { units.size, { { "b", 1 } } },
 }
-local form_of = { delay = "duration", jitter = "duration", rate = "rate", limit_bytes = "size", limit = false, gap = false, seed = false }
+local form_of = { delay = "duration", jitter = "duration", rate = "rate", limit_bytes = "size", limit = false, gap = false, seed = false,
+  distribution = false }
 for word in pairs(impairment.words) do
   if form_of[word] == nil and word ~= "each_packet" then
     form_of[word] = "fraction"
