@@ -405,6 +405,7 @@ build = {
     ["nslua.rtnl.verbs"] = "lua/nslua/rtnl/verbs.lua",
     ["nslua.rtnl.within"] = "lua/nslua/rtnl/within.lua",
     ["nslua.rundir"] = "lua/nslua/rundir.lua",
+    ["nslua.schedule"] = "lua/nslua/schedule.lua",
     ["nslua.schema"] = "lua/nslua/schema.lua",
     ["nslua.schema.book"] = "lua/nslua/schema/book.lua",
     ["nslua.schema.constants"] = "lua/nslua/schema/constants.lua",
