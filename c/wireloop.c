@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -16,21 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/if_packet.h>
-#include <linux/if_tun.h>
 #include "frame.h"
 #include "wire.h"
+#include "wiredevice.h"
 #include "wirequeue.h"
-
-#ifndef TUNSETCARRIER
-#define TUNSETCARRIER _IOW('T', 226, int) /* Linux 5.0 */
-#endif
-#ifndef TUN_F_USO4
-#define TUN_F_USO4 0x20 /* 6.2 */
-#define TUN_F_USO6 0x40
-#endif
+#include "wirestep.h"
 
 #define TURN 64    /* frames that one device gives before the next one's turn */
-#define STEPS (256 * 1024) /* bytes of memory for steps that are had at once */
 #define RING 16384 /* at the most so many frames wait in a device when its impairment changes */
 
 struct direction {
@@ -49,22 +40,12 @@ struct wire {
 	struct direction way[2]; /* from the first end, from the second */
 };
 
-/* What is to be changed, and when. */
-struct step {
-	struct step *next;
-	struct wire *wire;
-	uint64_t due, every;
-	uint32_t times; /* still to come; 0: on and on */
-	int given[2], plug, up;
-	struct nslua_impairment set[2];
-};
-
 struct loop {
 	int epoll, timer, sock;
 	int host; /* -1: the script is told to be outlived */
 	uint64_t armed; /* what the timer is set to; 0: not */
 	struct wire *wires;
-	struct step *steps, *last_step, *free_steps; /* the first is due first */
+	struct nslua_steps steps;
 	struct nslua_wirequeue queue;
 	struct nslua_frames frames;
 	uint8_t *buf, *spare;
@@ -159,54 +140,11 @@ static void carry(struct loop *l, struct direction *d, const uint8_t *data, size
 	}
 }
 
-/* The kernel takes the VLAN tag out of a frame that a packet socket gets: it is put back. */
-static size_t put_tag(uint8_t *data, size_t len, struct msghdr *m)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(m);
-	struct tpacket_auxdata aux;
-	uint8_t *frame = data + NSLUA_VNET;
-	unsigned int type = 0x8100;
-
-	if (!c || c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA || len < NSLUA_VNET + 14 || len + 4 > NSLUA_FRAME_MAX)
-		return len;
-	memcpy(&aux, CMSG_DATA(c), sizeof(aux));
-	if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
-		return len;
-	if (aux.tp_status & TP_STATUS_VLAN_TPID_VALID)
-		type = aux.tp_vlan_tpid;
-	memmove(frame + 16, frame + 12, len - NSLUA_VNET - 12);
-	frame[12] = (uint8_t)(type >> 8);
-	frame[13] = (uint8_t)type;
-	frame[14] = (uint8_t)(aux.tp_vlan_tci >> 8);
-	frame[15] = (uint8_t)aux.tp_vlan_tci;
-	nslua_frame_shift(data, 4);
-	return len + 4;
-}
-
-/* One frame with its header, or -1. */
-static ssize_t get(struct loop *l, const struct direction *d)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-	} control;
-	struct iovec iov = { l->buf, NSLUA_FRAME_MAX };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf) };
-	ssize_t n;
-
-	if (!d->packet)
-		return read(d->in, l->buf, NSLUA_FRAME_MAX);
-	n = recvmsg(d->in, &m, MSG_DONTWAIT);
-	if (n < 0 && errno == ENETDOWN) /* said once, when the device goes down */
-		n = recvmsg(d->in, &m, MSG_DONTWAIT);
-	return n > 0 ? (ssize_t)put_tag(l->buf, (size_t)n, &m) : n;
-}
-
 /* Take what a device has, `most` frames at the most; whether there may be more. */
 static int take(struct loop *l, struct direction *d, int most)
 {
 	for (int i = 0; i < most; i++) {
-		ssize_t n = get(l, d);
+		ssize_t n = nslua_wiredevice_get(d->in, d->packet, l->buf);
 
 		if (n < 0)
 			return 0;
@@ -216,24 +154,14 @@ static int take(struct loop *l, struct direction *d, int most)
 	return 1;
 }
 
-/* Frames of many packets come only where nothing is decided packet by packet.  The script tells a veth, which has no fd. */
 static int offload(const struct direction *d, int each_packet)
 {
-	unsigned int all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-	int fd = d->in;
-
-	if (d->packet)
-		return 0;
-	if (each_packet)
-		return ioctl(fd, TUNSETOFFLOAD, (unsigned long)TUN_F_CSUM);
-	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)(all | TUN_F_USO4 | TUN_F_USO6)) == 0)
-		return 0;
-	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)all);
+	return d->packet ? 0 : nslua_wiredevice_offload(d->in, each_packet);
 }
 
 static int carrier(const struct direction *d, int up)
 {
-	return d->packet ? 0 : ioctl(d->in, TUNSETCARRIER, &up);
+	return d->packet ? 0 : nslua_wiredevice_carrier(d->in, up);
 }
 
 /* What a packet socket could not hold was dropped before it came here: told once by the kernel. */
@@ -296,66 +224,11 @@ static void unlink_wire(struct loop *l, const struct wire *w)
 		*p = w->next;
 }
 
-/* Behind those of the same time. */
-static void put_step(struct loop *l, struct step *step)
-{
-	struct step **p = &l->steps;
-
-	if (l->steps && l->last_step->due <= step->due) /* most come in their order */
-		p = &l->last_step->next;
-	while (*p && (*p)->due <= step->due)
-		p = &(*p)->next;
-	step->next = *p;
-	*p = step;
-	if (!step->next)
-		l->last_step = step;
-}
-
-static void free_step(struct loop *l, struct step *step)
-{
-	step->next = l->free_steps;
-	l->free_steps = step;
-}
-
-static struct step *get_step(struct loop *l)
-{
-	struct step *step;
-
-	if (!l->free_steps) {
-		step = mmap(NULL, STEPS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (step == MAP_FAILED)
-			return NULL;
-		for (size_t i = 0; i < STEPS / sizeof(*step); i++)
-			free_step(l, &step[i]);
-	}
-	step = l->free_steps;
-	l->free_steps = step->next;
-	return step;
-}
-
-static void forget_steps(struct loop *l, const struct wire *w)
-{
-	struct step **p = &l->steps;
-
-	l->last_step = NULL;
-	while (*p) {
-		struct step *step = *p;
-
-		if (step->wire != w) {
-			l->last_step = step;
-			p = &step->next;
-			continue;
-		}
-		*p = step->next;
-		free_step(l, step);
-	}
-}
-
 /* The devices go with their fds. */
 static void drop_wire(struct loop *l, struct wire *w)
 {
 	unlink_wire(l, w);
-	forget_steps(l, w);
+	nslua_steps_forget(&l->steps, w);
 	for (int i = 0; i < 2; i++) {
 		purge(l, &w->way[i]);
 		close(w->way[i].in);
@@ -472,57 +345,37 @@ static int set_up(struct loop *l, struct wire *w, int up, const char **step)
 /* A plug that a step pulled would stay out for ever. */
 static int unschedule(struct loop *l, struct wire *w, const char **step)
 {
-	forget_steps(l, w);
+	nslua_steps_forget(&l->steps, w);
 	return w->pulled ? set_up(l, w, 1, step) : 0;
-}
-
-static int schedule(struct loop *l, struct wire *w, const struct nslua_wire_request *q, const char **what)
-{
-	struct step *step = get_step(l);
-
-	*what = "mmap";
-	if (!step)
-		return -1;
-	step->wire = w;
-	step->due = q->due;
-	step->every = q->every;
-	step->times = q->times;
-	step->plug = q->plug;
-	step->up = q->up;
-	for (int i = 0; i < 2; i++) {
-		step->given[i] = q->given[i];
-		step->set[i] = q->set[i];
-	}
-	put_step(l, step);
-	return 0;
 }
 
 /* Do what is due.  What fails is a device that was deleted: its frames are counted as `down`. */
 static void run_steps(struct loop *l, uint64_t now)
 {
+	struct nslua_step *step;
 	const char *what;
 
-	while (l->steps && l->steps->due <= now) {
-		struct step *step = l->steps;
-		uint64_t passed;
+	while ((step = nslua_steps_due(&l->steps, now))) {
+		struct wire *w = step->owner;
 
-		l->steps = step->next;
 		for (int i = 0; i < 2; i++)
 			if (step->given[i])
-				change(l, &step->wire->way[i], &step->set[i], &what);
+				change(l, &w->way[i], &step->set[i], &what);
 		if (step->plug) {
-			set_up(l, step->wire, step->up, &what);
-			step->wire->pulled = !step->up;
+			set_up(l, w, step->up, &what);
+			w->pulled = !step->up;
 		}
-		passed = step->every ? 1 + (now - step->due) / step->every : 0; /* what was missed is not made up for */
-		if (!passed || (step->times && step->times <= passed)) {
-			free_step(l, step);
-			continue;
-		}
-		step->times -= step->times ? (uint32_t)passed : 0;
-		step->due += step->every * passed;
-		put_step(l, step);
+		nslua_steps_done(&l->steps, step, now);
 	}
+}
+
+static int schedule(struct loop *l, struct wire *w, const struct nslua_wire_request *q, const char **what)
+{
+	const struct nslua_step step = { .owner = w, .due = q->due, .every = q->every, .times = q->times, .plug = q->plug, .up = q->up,
+		.given = { q->given[0], q->given[1] }, .set = { q->set[0], q->set[1] } };
+
+	*what = "mmap";
+	return nslua_steps_add(&l->steps, &step);
 }
 
 /* From here on it ends with its pid namespace, whose keeper is told of it next (hold.c). */
@@ -630,8 +483,8 @@ static void arm(struct loop *l)
 	uint64_t due = l->queue.n ? l->queue.heap[0].due : 0;
 	struct itimerspec t;
 
-	if (l->steps && (!due || l->steps->due < due))
-		due = l->steps->due ? l->steps->due : 1; /* 0 would be never */
+	if (l->steps.first && (!due || l->steps.first->due < due))
+		due = l->steps.first->due ? l->steps.first->due : 1; /* 0 would be never */
 	t = (struct itimerspec){ .it_value = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) } };
 
 	if (due == l->armed)

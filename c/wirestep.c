@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* wirestep.c - a list, in memory of mmap(2): most come in their order. */
+#include <sys/mman.h>
+#include "wirestep.h"
+
+#define ROOM (256 * 1024) /* bytes that are had at once */
+
+static void put(struct nslua_steps *s, struct nslua_step *step)
+{
+	struct nslua_step **p = &s->first;
+
+	if (s->first && s->last->due <= step->due)
+		p = &s->last->next;
+	while (*p && (*p)->due <= step->due)
+		p = &(*p)->next;
+	step->next = *p;
+	*p = step;
+	if (!step->next)
+		s->last = step;
+}
+
+static void let_go(struct nslua_steps *s, struct nslua_step *step)
+{
+	step->next = s->free;
+	s->free = step;
+}
+
+int nslua_steps_add(struct nslua_steps *s, const struct nslua_step *step)
+{
+	struct nslua_step *made;
+
+	if (!s->free) {
+		made = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (made == MAP_FAILED)
+			return -1;
+		for (size_t i = 0; i < ROOM / sizeof(*made); i++)
+			let_go(s, &made[i]);
+	}
+	made = s->free;
+	s->free = made->next;
+	*made = *step;
+	put(s, made);
+	return 0;
+}
+
+void nslua_steps_forget(struct nslua_steps *s, const void *owner)
+{
+	struct nslua_step **p = &s->first;
+
+	s->last = NULL;
+	while (*p) {
+		struct nslua_step *step = *p;
+
+		if (step->owner != owner) {
+			s->last = step;
+			p = &step->next;
+			continue;
+		}
+		*p = step->next;
+		let_go(s, step);
+	}
+}
+
+struct nslua_step *nslua_steps_due(struct nslua_steps *s, uint64_t now)
+{
+	struct nslua_step *step = s->first;
+
+	if (!step || step->due > now)
+		return NULL;
+	s->first = step->next;
+	return step;
+}
+
+void nslua_steps_done(struct nslua_steps *s, struct nslua_step *step, uint64_t now)
+{
+	uint64_t passed = step->every ? 1 + (now - step->due) / step->every : 0; /* what was missed is not made up for */
+
+	if (!passed || (step->times && step->times <= passed)) {
+		let_go(s, step);
+		return;
+	}
+	step->times -= step->times ? (uint32_t)passed : 0;
+	step->due += step->every * passed;
+	put(s, step);
+}
