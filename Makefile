@@ -135,6 +135,10 @@ $(BUILD)/bench/floor: $(wildcard bench/floor/*.c bench/floor/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lmnl
 
+# For each fault of labs what the doctor names first, and whether its own command mends it.
+doctor-table: $(BUILD)/bin/nslua
+	LUA_PATH='./?.lua;;' $(BUILD)/bin/nslua tools/doctor-table.lua
+
 doc: $(BUILD)/bin/nslua
 	$(LUA) tools/apidoc.lua doc/api.md
 	$(BUILD)/bin/nslua tools/manpage.lua > doc/nslua.1
@@ -165,5 +169,5 @@ fuzz: $(BUILD)/fuzz/codec module
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module install demo test test-vm lint portability sanitize valgrind fuzz bench bench-go doc clean
+.PHONY: all module install demo doctor-table test test-vm lint portability sanitize valgrind fuzz bench bench-go doc clean
 -include $(wildcard $(BUILD)/*.d)

@@ -28,6 +28,7 @@ local upper = {
   lab = "nslua.lab",
   probe = "nslua.inspect.probe",
   capture = "nslua.inspect.capture",
+  doctor = "nslua.inspect.doctor",
   journal = "nslua.inspect.record",
 }
 

@@ -61,6 +61,12 @@ M.known = {
       link:up()
     end
   end },
+  loopback_down = { why = "the loopback interface is down", run = function(node)
+    node.link:change("lo", { up = false })
+    return function()
+      node.link:change("lo", { up = true })
+    end
+  end },
   duplicate_address = { why = "two have one address on a link", here = true, run = function(node)
     local at = first_device(node)
     for _, member in ipairs(at.segment and at.segment.members or {}) do

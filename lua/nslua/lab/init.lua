@@ -384,6 +384,16 @@ end
 
 M.list, M.destroy = running.list, running.destroy
 
+---The faults there are for lab:fault, each with what it is.
+---@return table<string, string>
+function M.faults()
+  local out = {}
+  for name, known in pairs(fault.known) do
+    out[name] = known.why
+  end
+  return out
+end
+
 return setmetatable(M, {
   __call = function(_, ...)
     return M.new(...)

@@ -1,0 +1,212 @@
+-- ns.doctor: what is wrong with the network of a container, a namespace, a lab, and how it is mended.
+
+local check = require "nslua.check"
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local examination = require "nslua.inspect.doctor.examination"
+local netns = require "nslua.netns"
+
+local M = {}
+
+---@class nslua.doctor.Check  a file returns it; users have theirs in ~/.config/nslua/checks, or in the folder "checks" of one in $NSLUA_PATH
+---@field name string
+---@field why string                  what it is and what it does to traffic, in a few sentences
+---@field probe? boolean              it sends something: left out of quick examinations
+---@field run fun(target: nslua.doctor.Snapshot, report: nslua.doctor.Report)
+
+---@class nslua.doctor.Report  what a check tells to
+---@field port integer?  that is asked about
+---@field found fun(self: nslua.doctor.Report, finding: table)  `problem`, `evidence` (a text or a list), `fix`, `sure`; `at`: the snapshot it is of
+
+---@class nslua.Finding
+---@field check string        the check that found it
+---@field problem string      one line
+---@field evidence string[]   what was seen, each with where it was read
+---@field why string
+---@field fix string?         the command that mends it, for a shell in `place`; nil where no command does
+---@field command string?     the same, as it is typed from here
+---@field place string        the namespace it is wrong in
+---@field target string       the one that was asked about
+---@field sure number         0 to 1
+---@field handle nslua.Netns? of `place`, where this process had it open before; not in JSON
+
+-- Those that are here already: causes before what follows from them.
+---@type nslua.doctor.Check[]
+local built_in = {
+  require "nslua.inspect.doctor.checks.link_down",
+  require "nslua.inspect.doctor.checks.loopback_down",
+  require "nslua.inspect.doctor.checks.duplicate_address",
+  require "nslua.inspect.doctor.checks.wrong_neighbour",
+  require "nslua.inspect.doctor.checks.no_default_route",
+  require "nslua.inspect.doctor.checks.no_forwarding",
+  require "nslua.inspect.doctor.checks.rp_filter",
+  require "nslua.inspect.doctor.checks.mtu_black_hole",
+  (require "nslua.inspect.doctor.checks.icmp_blocked"),
+}
+
+-- Folders of the user's own.
+local function folders()
+  local out = {}
+  for folder in (os.getenv "NSLUA_PATH" or ""):gmatch "[^:]+" do
+    out[#out + 1] = folder .. "/checks"
+  end
+  local config, home = os.getenv "XDG_CONFIG_HOME", os.getenv "HOME"
+  if config and config:sub(1, 1) == "/" then
+    out[#out + 1] = config .. "/nslua/checks"
+  elseif home then
+    out[#out + 1] = home .. "/.config/nslua/checks"
+  end
+  return out
+end
+
+local function load_check(path)
+  local chunk, message = loadfile(path, "t")
+  local value = chunk and chunk(path)
+  if not chunk or type(value) ~= "table" or type(value.run) ~= "function" or type(value.name) ~= "string" or type(value.why) ~= "string" then
+    errors.misuse("doctor: %s", message or path .. " returns no check: { name =, why =, run = function(target, report) end }")
+  end
+  return value
+end
+
+---The checks: those that are here already, then the user's own, which replace one of the same name.
+---@return nslua.doctor.Check[]
+function M.checks()
+  local own, seen, out = {}, {}, {}
+  for _, folder in ipairs(folders()) do
+    local files = core.file.list(folder) or {}
+    table.sort(files)
+    for _, file in ipairs(files) do
+      local value = file:find "^[^.].*%.lua$" and load_check(folder .. "/" .. file)
+      if value and not seen[value.name] then
+        seen[value.name] = value
+        own[#own + 1] = value
+      end
+    end
+  end
+  for _, each in ipairs(built_in) do
+    out[#out + 1] = seen[each.name] or each
+    seen[each.name] = seen[each.name] or each
+  end
+  for _, each in ipairs(own) do
+    local placed = false
+    for _, other in ipairs(out) do
+      placed = placed or other == each
+    end
+    out[#out + 1] = not placed and each or nil
+  end
+  return out
+end
+
+local function command_of(fix, enter)
+  if not enter then
+    return fix
+  elseif fix:find "[;&|'\"$*{<>()]" then
+    return ("nslua %s sh -c '%s'"):format(enter, (fix:gsub("'", "'\\''")))
+  end
+  return ("nslua %s %s"):format(enter, fix)
+end
+
+-- What one check says of one namespace.
+local function run(exam, one, target, order)
+  local report = { port = exam.port }
+  function report.found(_, finding)
+    local at = finding.at or target
+    local evidence = type(finding.evidence) == "table" and finding.evidence or { finding.evidence }
+    local key = one.name .. "\0" .. at.handle.inode .. "\0" .. finding.problem
+    if not exam.findings[key] then
+      local row = { check = one.name, problem = finding.problem, evidence = evidence, why = one.why, fix = finding.fix, place = at.title,
+        target = target.title, sure = finding.sure or 0.5, handle = at.handle,
+        command = finding.fix and (finding.here and finding.fix or command_of(finding.fix, at.enter)) }
+      exam.findings[key] = row
+      exam.findings[#exam.findings + 1] = { row, order }
+    end
+  end
+  local ok, e = pcall(one.run, target, report)
+  if not ok then
+    if not errors.is(e) then
+      error(e, 0)
+    end
+    exam.unseen[#exam.unseen + 1] = ("%s of %s: %s"):format(one.name, target.title, tostring(e))
+  end
+end
+
+---@class nslua.DoctorOptions
+---@field quick? boolean   nothing is sent: what can be read is looked at
+---@field checks? string[] these alone
+---@field port? integer    that is asked about: who listens there, what stands before it
+
+---Find out what is wrong with a network: the findings, the most likely cause first; none where all is well. The namespaces that the target's
+---links lead to are looked at too, as far as this process may: the bridge of a container is its host's, and so is what forwards for it.
+---@param target any  a handle, a lab, a list of them, or whatever ns.netns.open takes
+---@param options? nslua.DoctorOptions
+---@return nslua.Finding[] findings  `unseen` is a list of what could not be looked at
+function M.doctor(target, options)
+  options = options or {}
+  check.options("doctor", options, { quick = "boolean", checks = "table", port = "1-65535" })
+  local wanted, known = nil, {}
+  local checks = M.checks()
+  for _, each in ipairs(checks) do
+    known[each.name] = true
+  end
+  for _, name in ipairs(options.checks or {}) do
+    wanted = wanted or {}
+    wanted[name] = known[name] or errors.misuse("doctor: %s", check.unknown("check", name, known))
+  end
+  local exam <close> = examination.new(options)
+  local opened = {}
+  local handles = {}
+  if type(target) == "table" and rawget(target, "nodes") then
+    handles = target.nodes
+  elseif type(target) == "table" and not getmetatable(target) then
+    handles = target
+  else
+    handles[1] = target
+  end
+  local _ <close> = setmetatable({}, { __close = function()
+    for _, handle in ipairs(opened) do
+      handle:close()
+    end
+  end })
+  local targets = {}
+  for i, each in ipairs(handles) do
+    local handle = each
+    if type(each) ~= "table" or getmetatable(each) == nil or not rawget(each, "fd") then
+      handle = netns.open(each)
+      opened[#opened + 1] = handle
+    end
+    targets[i] = exam:of(handle)
+  end
+  for order, one in ipairs(checks) do
+    if (not wanted or wanted[one.name]) and not (one.probe and exam.quick) then
+      for _, each in ipairs(targets) do
+        run(exam, one, each, order)
+      end
+    end
+  end
+  local list = exam.findings
+  table.sort(list, function(a, b)
+    if a[1].sure ~= b[1].sure then
+      return a[1].sure > b[1].sure
+    elseif a[2] ~= b[2] then
+      return a[2] < b[2]
+    elseif a[1].place ~= b[1].place then
+      return a[1].place < b[1].place
+    end
+    return a[1].problem < b[1].problem
+  end)
+  local out = { unseen = exam.unseen }
+  for i, each in ipairs(list) do
+    out[i] = each[1]
+    local handle = each[1].handle
+    for _, list_of in ipairs { exam.spaces.owned, opened } do
+      for _, own in ipairs(list_of) do
+        each[1].handle = not rawequal(own, handle) and each[1].handle or nil
+      end
+    end
+  end
+  return out
+end
+
+return setmetatable(M, { __call = function(_, ...)
+  return M.doctor(...)
+end })

@@ -1,0 +1,365 @@
+-- What a namespace is like, read once and lazily, and shared by all checks: each part is asked for when a check first looks at it.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local etc = require "nslua.inspect.etc"
+local rules = require "nslua.inspect.doctor.rules"
+
+local M = {}
+
+---@class nslua.doctor.Snapshot
+---@field handle nslua.Netns
+---@field title string               what a user calls it
+---@field quick boolean              nothing is sent
+---@field links nslua.Link[]         rows, as `handle.link:list()` has them; so of the next ones
+---@field addresses nslua.Address[]
+---@field routes nslua.Route[]       of all tables
+---@field rules nslua.Rule[]
+---@field neighbours nslua.Neighbour[]
+---@field netconf table              `netconf.inet.eth0`, `.inet.all`, `.inet6...`: forwarding, rp_filter
+---@field counters table<string, integer>  "TcpExt.ListenOverflows", of /proc/net/snmp, snmp6, netstat
+---@field sockets nslua.Socket[]     TCP and UDP
+---@field nft nslua.doctor.Ruleset   chains with their rules, decoded as far as checks need
+---@field resolv nslua.ResolvConf
+---@field ends nslua.doctor.End[]    the far ends of its veths that can be looked at
+---@field around nslua.doctor.Snapshot[]  the namespaces on its segments
+local Snapshot = {}
+local methods = {}
+
+---@class nslua.doctor.End  a link of a namespace
+---@field space nslua.doctor.Snapshot
+---@field link nslua.Link
+
+local lazy = {}
+
+function Snapshot:__index(key)
+  local method = methods[key]
+  if method then
+    return method
+  end
+  local read = lazy[key]
+  if read then
+    local value = read(self)
+    rawset(self, key, value)
+    return value
+  end
+end
+
+function lazy:links()
+  return self.handle.link:list()
+end
+
+function lazy:link_of()
+  local out = {}
+  for _, link in ipairs(self.links) do
+    out[link.index], out[link.name] = link, link
+  end
+  return out
+end
+
+function lazy:addresses()
+  return self.handle.address:list()
+end
+
+function lazy:routes()
+  return self.handle.route:list()
+end
+
+function lazy:rules()
+  return self.handle.rule:list()
+end
+
+function lazy:neighbours()
+  return self.handle.neighbour:list()
+end
+
+function lazy:netconf()
+  local out = { inet = {}, inet6 = {} }
+  for _, row in ipairs(self.handle.netconf:list()) do
+    if out[row.family] then
+      out[row.family][row.dev] = row
+    end
+  end
+  return out
+end
+
+function lazy:counters()
+  local out = {}
+  for _, path in ipairs { "/proc/net/snmp", "/proc/net/netstat" } do
+    local names
+    for line in self:read(path):gmatch "[^\n]+" do
+      local words = {}
+      for word in line:gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      if names and names[1] == words[1] then
+        for i = 2, #words do
+          out[names[1]:gsub(":$", ".") .. names[i]] = math.tointeger(tonumber(words[i]))
+        end
+        names = nil
+      else
+        names = words
+      end
+    end
+  end
+  for name, value in self:read("/proc/net/snmp6"):gmatch "(%S+)[ \t]+(%d+)" do
+    out[name] = math.tointeger(tonumber(value))
+  end
+  return setmetatable(out, { __index = function()
+    return 0
+  end })
+end
+
+function lazy:sockets()
+  return self.handle.sockets:list { family = { "inet", "inet6" }, proto = { "tcp", "udp" }, state = "all" }
+end
+
+function lazy:nft()
+  return rules.read(self.handle)
+end
+
+function lazy:resolv()
+  return etc.resolv(self.handle)
+end
+
+function lazy:ends()
+  local out = {}
+  for _, link in ipairs(self.links) do
+    out[#out + 1] = self:far(link)
+  end
+  return out
+end
+
+function lazy:around()
+  local out, seen = {}, { [self.handle.inode] = true }
+  for _, link in ipairs(self.links) do
+    for _, each in ipairs(self:segment(link)) do
+      if not seen[each.space.handle.inode] then
+        seen[each.space.handle.inode] = true
+        out[#out + 1] = each.space
+      end
+    end
+  end
+  return out
+end
+
+---A file below /proc/net or /proc/sys/net; "" where it is not there.
+---@param path string
+---@return string
+function methods:read(path)
+  local ok, text = pcall(self.handle.read, self.handle, path)
+  if not ok and not errors.is(text) then
+    error(text, 0)
+  end
+  return ok and text or ""
+end
+
+---A sysctl as the kernel prints it; nil where there is none.
+---@param name string  "net.ipv4.ip_forward"
+---@return string?
+function methods:sysctl(name)
+  local cache = self.sysctls
+  if cache[name] == nil then
+    local ok, value = pcall(self.handle.sysctl, self.handle, name)
+    if not ok and not errors.is(value) then
+      error(value, 0)
+    end
+    cache[name] = ok and tostring(value) or false
+  end
+  return cache[name] or nil
+end
+
+---The far end of a veth; nil where it cannot be found.
+---@param link nslua.Link
+---@return nslua.doctor.End?
+function methods:far(link)
+  local known = self.far_of[link.index]
+  if known == nil then
+    known = false
+    if link.kind == "veth" and link.link_index then
+      local space = not link.link_netnsid and self or self.examination:by_nsid(self, link.link_netnsid)
+      local other = space and space.link_of[link.link_index]
+      known = other and { space = space, link = other } or false
+    end
+    self.far_of[link.index] = known
+  end
+  return known or nil
+end
+
+---Every link that hears what this one sends, by veths and bridges: this one first.
+---@param link nslua.Link
+---@return nslua.doctor.End[]
+function methods:segment(link)
+  local out, seen = {}, {}
+  local function visit(space, row)
+    local key = space.handle.inode .. ":" .. row.index
+    if seen[key] then
+      return
+    end
+    seen[key] = true
+    out[#out + 1] = { space = space, link = row }
+    local far = space:far(row)
+    if far then
+      visit(far.space, far.link)
+    end
+    local bridge = row.kind == "bridge" and row.index or row.master_index
+    if bridge and (space.link_of[bridge] or row).kind == "bridge" then
+      for _, port in ipairs(space.links) do
+        if port.index == bridge or port.master_index == bridge then
+          visit(space, port)
+        end
+      end
+    end
+  end
+  visit(self, link)
+  return out
+end
+
+---Addresses of a link, without those of the link itself (fe80::).
+---@param link nslua.Link
+---@param family? string
+---@return nslua.Address[]
+function methods:addresses_of(link, family)
+  local out = {}
+  for _, row in ipairs(self.addresses) do
+    if row.dev_index == link.index and row.scope ~= "link" and (not family or row.family == family) then
+      out[#out + 1] = row
+    end
+  end
+  return out
+end
+
+---Whether it has that address.
+---@param ip string
+---@return nslua.Address?
+function methods:has_address(ip)
+  for _, row in ipairs(self.addresses) do
+    if row.address:match "^[^/]+" == ip then
+      return row
+    end
+  end
+end
+
+---Who has an address on the segment of a link.
+---@param ip string
+---@param link nslua.Link
+---@return nslua.doctor.End?
+function methods:owner(ip, link)
+  for i, each in ipairs(self:segment(link)) do
+    local row = i > 1 and each.space:has_address(ip)
+    if row and row.dev_index == each.link.index then
+      return each
+    end
+  end
+end
+
+---Routers that can be seen: namespaces on its segments that have an address there and another way to go on. Whether they forward is another question.
+---@param family "inet"|"inet6"
+---@return { space: nslua.doctor.Snapshot, link: nslua.Link, ip: string, mine: nslua.Link }[]
+function methods:routers(family)
+  local out = {}
+  for _, link in ipairs(self.links) do
+    if link.name ~= "lo" and self:addresses_of(link, family)[1] then
+      for _, each in ipairs(self:segment(link)) do
+        local own = each.space ~= self and each.space:addresses_of(each.link, family)[1]
+        for _, other in ipairs(own and each.space.links or {}) do
+          if other.index ~= each.link.index and other.name ~= "lo" and each.space:addresses_of(other, family)[1] then
+            out[#out + 1] = { space = each.space, link = each.link, ip = own.address:match "^[^/]+", mine = link }
+            break
+          end
+        end
+      end
+    end
+  end
+  return out
+end
+
+---The default route of a family, the preferred one.
+---@param family "inet"|"inet6"
+---@return nslua.Route?
+function methods:default_route(family)
+  local found
+  for _, row in ipairs(self.routes) do
+    if row.dst == "default" and row.family == family and row.type == "unicast" and row.table == "main"
+      and (not found or (row.metric or 0) < (found.metric or 0)) then
+      found = row
+    end
+  end
+  return found
+end
+
+---Gateways of unicast routes, with the link that leads there.
+---@return { ip: string, link: nslua.Link, route: nslua.Route }[]
+function methods:gateways()
+  local out, seen = {}, {}
+  for _, row in ipairs(self.routes) do
+    for _, hop in ipairs(row.nexthops or { row }) do
+      local link = hop.via and (self.link_of[hop.dev_index or 0] or self.link_of[hop.dev or ""])
+      if link and not seen[hop.via .. link.name] and type(hop.via) == "string" then
+        seen[hop.via .. link.name] = true
+        out[#out + 1] = { ip = hop.via, link = link, route = row }
+      end
+    end
+  end
+  return out
+end
+
+---The route the kernel would take; nil and why where there is none.
+---@param ip string
+---@return nslua.Route? row
+---@return string? code  "ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL"
+function methods:lookup(ip)
+  local ok, row = pcall(self.handle.route.lookup, self.handle.route, { ip })
+  if ok then
+    return row
+  elseif not errors.is(row) then
+    error(row, 0)
+  end
+  return nil, row.code
+end
+
+---Sockets that listen: TCP in that state, UDP without a peer.
+---@return nslua.Socket[]
+function methods:listening()
+  local out = {}
+  for _, row in ipairs(self.sockets) do
+    if row.proto == "tcp" and row.state == "listen" or row.proto == "udp" and row.dport == 0 then
+      out[#out + 1] = row
+    end
+  end
+  return out
+end
+
+---Whether an address is within a prefix.
+---@param ip string
+---@param prefix string  "10.0.0.1/24"
+---@return boolean
+function M.within(ip, prefix)
+  local base, length = prefix:match "^([^/]+)/?(%d*)$"
+  local a, b = core.inet.bytes(ip), base and core.inet.bytes(base)
+  if not a or not b or #a ~= #b then
+    return false
+  end
+  local bits = tonumber(length) or #a * 8
+  for i = 1, #a do
+    local take = math.max(math.min(bits - (i - 1) * 8, 8), 0)
+    local mask = 0xff << (8 - take) & 0xff
+    if a:byte(i) & mask ~= b:byte(i) & mask then
+      return false
+    end
+  end
+  return true
+end
+methods.within = function(_, ip, prefix)
+  return M.within(ip, prefix)
+end
+
+---@param examination table
+---@param space { handle: nslua.Netns, title: string, enter: string? }
+---@return nslua.doctor.Snapshot
+function M.new(examination, space)
+  return setmetatable({ examination = examination, handle = space.handle, title = space.title, enter = space.enter, quick = examination.quick,
+    sysctls = {}, far_of = {}, nsids = {} }, Snapshot)
+end
+
+return M

@@ -1,0 +1,123 @@
+-- The doctor: what it names first is what is wrong, its own command mends it, and of a healthy network it says nothing.
+
+local helper = require "spec.helper"
+local ns = require "nslua"
+local rtnl = require "spec.rtnl_helper"
+local dkjson = require "dkjson"
+local truth = require "spec.doctor_table"
+
+local HOST = "build/bin/nslua"
+
+describe("the doctor", function()
+  local why = rtnl.cannot()
+  if why then
+    return pending(why)
+  end
+
+  after_each(helper.close_held)
+
+  local function told(findings)
+    local out = {}
+    for i, f in ipairs(findings) do
+      out[i] = ("%s (%.2f): %s in %s, by: %s"):format(f.check, f.sure, f.problem, f.place, tostring(f.fix))
+    end
+    return table.concat(out, "\n")
+  end
+
+  for _, case in ipairs(truth.cases) do
+    it("names " .. (case.fault or case.check) .. " first, and its command mends it", function()
+      local cannot = truth.cannot(ns, case)
+      if cannot then
+        return pending(cannot)
+      end
+      local result = truth.run(ns, case)
+      assert.equal("", told(result.before))
+      assert.is_not_nil(result.first, "nothing found")
+      assert.equal(case.check, result.first.check, told { result.first })
+      assert.is_true(#result.first.evidence > 0 and #result.first.why > 40)
+      assert.is_nil(result.failed)
+      assert.equal("", told(result.left))
+    end)
+  end
+
+  it("has a case for each fault, and a check for each case", function()
+    local checks, cases = {}, {}
+    for _, each in ipairs(ns.doctor.checks()) do
+      checks[each.name] = true
+      assert.is_true(#each.why > 40, each.name)
+    end
+    for _, case in ipairs(truth.cases) do
+      cases[case.fault or case.check] = true
+      assert.is_true(checks[case.check], case.check)
+    end
+    for name in pairs(ns.lab.faults()) do
+      assert.is_true(cases[name], "no case for the fault " .. name)
+    end
+  end)
+
+  it("says nothing of healthy labs", function()
+    for _, text in ipairs { "h1 -- h2", "h1 -- (sw) -- h2", "h1 -- r1 -- r2 -- h2", "h1 -- r1 -- (sw) -- h2\n(sw) -- h3\nr1 -- h4" } do
+      local lab <close> = ns.lab(text)
+      assert.equal("", told(ns.doctor(lab)))
+      assert.equal("", told(ns.doctor(lab, { quick = true })))
+    end
+  end)
+
+  it("is a command: lines, JSON, statuses", function()
+    local lab = helper.held(ns.lab "h1 -- r1 -- h2")
+    local r = lab.h1:run { HOST, "doctor" }
+    assert.same({ 0, "nothing found\n", "" }, { r.status, r.stdout, r.stderr })
+    local fault <close> = lab:fault("no_default_route", "h1")
+    local name = lab.name
+    r = ns.run { HOST, "doctor", ("lab:%s/h1"):format(name) }
+    assert.equal(1, r.status)
+    assert.is_truthy(r.stdout:find("h1: there is no default route  (sure, no_default_route)\n", 1, true), r.stdout)
+    assert.is_truthy(r.stdout:find("  seen  the table main has no default route for IPv4 (rtnetlink route)\n", 1, true), r.stdout)
+    -- the command is typed as it stands
+    local command = r.stdout:match "  mend  ([^\n]+)\n"
+    local mended = ns.run { "sh", "-c", (command:gsub("^nslua", HOST)) }
+    assert.same({ true, "" }, { mended.ok, mended.stderr })
+    r = ns.run { HOST, "doctor", "--json", "-q", "lab:" .. name }
+    assert.same({ 0, "[]\n" }, { r.status, r.stdout })
+    fault:mend()
+    lab:fault("no_forwarding", "r1")
+    local findings = dkjson.decode(ns.run { HOST, "doctor", "--json", "lab:" .. name }.stdout)
+    assert.equal("no_forwarding", findings[1].check)
+    assert.equal("r1", findings[1].place)
+    for _, words in ipairs { { "--check", "rpfilter", "did you mean 'rp_filter'?" }, { "nowhere", "nowhere" }, { "--port", "x", "no port" },
+      { "--explain", "linkdown", "did you mean 'link_down'?" } } do
+      local text = table.remove(words)
+      r = lab.h1:run { HOST, "doctor", table.unpack(words) }
+      assert.equal(2, r.status)
+      assert.is_truthy(r.stderr:find(text, 1, true), r.stderr)
+    end
+    r = ns.run { HOST, "doctor", "--explain", "rp_filter" }
+    assert.is_true(r.status == 0 and r.stdout:find "drops, without a word" ~= nil)
+    r = ns.run { HOST, "doctor", "--list" }
+    assert.is_true(r.status == 0 and r.stdout:find "\nno_forwarding +A host drops" ~= nil, r.stdout)
+  end)
+
+  it("takes checks of one's own, and one that stands for a built-in one", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    helper.sh(("mkdir -p %s/checks"):format(folder))
+    local function write(name, text)
+      local f <close> = assert(io.open(("%s/checks/%s.lua"):format(folder, name), "w"))
+      f:write(text)
+    end
+    write("mine", [[return { name = "mine", why = "it is mine", run = function(target, report)
+      report:found { problem = "a\27[2Jb in " .. target.title, evidence = { "x", "y" }, sure = 0.3 } end }]])
+    write("rp_filter", [[return { name = "rp_filter", why = "never", run = function() end }]])
+    local lab = helper.held(ns.lab "h1 -- h2")
+    local r = lab.h1:run { HOST, "doctor", env = { NSLUA_PATH = folder } }
+    assert.equal(1, r.status)
+    assert.is_truthy(r.stdout:find "^this namespace: a[^\27]+b in this namespace  %(possible, mine%)\n  seen  x\n  seen  y\n", r.stdout)
+    r = lab.h1:run { HOST, "doctor", "--explain", "rp_filter", env = { NSLUA_PATH = folder } }
+    assert.is_truthy(r.stdout:find("never", 1, true))
+    write("bad", "return 1")
+    r = lab.h1:run { HOST, "doctor", env = { NSLUA_PATH = folder } }
+    assert.equal(2, r.status)
+    assert.is_truthy(r.stderr:find("bad.lua returns no check", 1, true), r.stderr)
+    helper.sh("rm -r " .. folder)
+  end)
+end)

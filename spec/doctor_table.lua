@@ -1,0 +1,84 @@
+-- The truth table of the doctor: for each problem a lab that is healthy, what breaks it, whom to ask, and which check must name it first.
+
+local M = {}
+
+---@class doctor.Case
+---@field check string         that names it
+---@field lab string
+---@field fault? string        of lab:fault; default: the check's name
+---@field at string            the node that is broken
+---@field ask? string          the node that is asked about (default: the same)
+---@field before? fun(lab)     what must be there before it is broken, and is healthy
+---@field after? fun(lab)      what happens once it is
+---@field nft? boolean         needs nft(8) and nf_tables
+
+---@type doctor.Case[]
+M.cases = {
+  { check = "link_down", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "loopback_down", lab = "h1 -- h2", at = "h1" },
+  { check = "duplicate_address", lab = "h1 -- (sw) -- h2\n(sw) -- h3", at = "h3" },
+  { check = "wrong_neighbour", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "no_default_route", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "no_forwarding", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
+  { check = "rp_filter", lab = "h1 -- r1 -- h2\nh1 -- r1", at = "r1", after = function(lab)
+    local to, from = lab.h1.plan.interfaces[2], lab.h1.plan.interfaces[1].inet
+    lab.h1.route:replace { lab.h2:address_of "r1" .. "/32", via = lab.r1.plan.interfaces[3].inet, dev = to.dev, src = from }
+  end },
+  { check = "mtu_black_hole", lab = "h1 -- r1 -- h2", at = "r1", ask = "h2", nft = true },
+  { check = "icmp_blocked", lab = "h1 -- r1 -- h2", at = "h1", nft = true },
+}
+
+local MOST = 4 -- commands until it is mended: a link has two ends
+
+---Break a lab, ask, apply what the doctor says, ask again.
+---@param ns nslua
+---@param case doctor.Case
+---@return { before: nslua.Finding[], first: nslua.Finding?, steps: string[], left: nslua.Finding[], failed: string? }
+function M.run(ns, case)
+  local lab <close> = ns.lab(case.lab)
+  if case.before then
+    case.before(lab)
+  end
+  local asked = lab.node[case.ask or case.at]
+  local out = { before = ns.doctor(asked), steps = {} }
+  local fault <close> = lab:fault(case.fault or case.check, case.at)
+  if case.after then
+    case.after(lab)
+  end
+  local found = ns.doctor(asked)
+  out.first = found[1]
+  for _ = 1, MOST do
+    local one = found[1]
+    if not one or not one.fix then
+      break
+    end
+    out.steps[#out.steps + 1] = one.fix
+    local words = { "sh", "-c", one.fix, timeout = 10 }
+    local r = one.outside and ns.run(words) or one.handle:run(words)
+    if not r.ok then
+      out.failed = ("%s: %s"):format(one.fix, r.stderr)
+      break
+    end
+    found = ns.doctor(asked)
+  end
+  out.left = found
+  fault:mend()
+  return out
+end
+
+---Why a case cannot be reproduced here; nil where it can.
+---@param ns nslua
+---@param case doctor.Case
+---@return string?
+function M.cannot(ns, case)
+  if case.nft then
+    local lab <close> = ns.lab "a -- b"
+    local ok, r = pcall(lab.a.run, lab.a, { "nft", "add table inet t { chain c { type nat hook postrouting priority srcnat; } ; }" })
+    if not ok or not r.ok then
+      return ok and "this kernel has no nftables" or "no nft(8) here"
+    end
+  end
+  return case.probe and case.probe(ns) or nil
+end
+
+return M
