@@ -78,6 +78,7 @@ M.pages = {
   { "Probes",
     { file = "inspect/ping.lua", class = "netns" },
     { file = "inspect/ping_many.lua", prefix = "ns.probe" },
+    { file = "inspect/probe.lua", prefix = "ns.probe" },
     { file = "inspect/icmp.lua", only = {}, classes = set "nslua.ProbeError" },
     { file = "inspect/tcp.lua", class = "netns" },
     { file = "inspect/udp.lua", class = "netns" },

@@ -91,8 +91,9 @@ end
 ---@field connect? number          seconds until it was connected
 ---@field error? string            "ECONNREFUSED", "ETIMEDOUT", "EMSGSIZE" (more than `max`), "EBADMSG" (with `detail`); and what an ICMP error said
 
----Ask by HTTP. Redirections are not followed. That it fails is a result, no error; a name that has no address is an error.
----@param url string  "http://10.0.0.2:8080/path"
+---Ask by HTTP. Redirections are not followed. That it fails is a result, no error; a name that has no address is an error. A list of URLs is asked at
+---the same time, and gives a list of results.
+---@param url string  "http://10.0.0.2:8080/path"; or a list of such
 ---@param options? nslua.HttpOptions
 ---@return nslua.HttpResult
 function M:http(url, options)

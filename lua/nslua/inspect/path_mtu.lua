@@ -184,8 +184,8 @@ end
 ---@field last_ttl? integer
 ---@field error? string         why nothing is answered, or what was said of the larger ones instead
 
----Find the path MTU by packets of several sizes, which nobody may fragment.
----@param to any  an address, a name, an object with `address_of`
+---Find the path MTU by packets of several sizes, which nobody may fragment. Of a list of targets it is found at the same time, and gives a list.
+---@param to any  an address, a name, an object with `address_of`; or a list of such
 ---@param options? nslua.PathMtuOptions
 ---@return nslua.PathMtu
 function M:path_mtu(to, options)

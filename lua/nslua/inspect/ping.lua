@@ -121,6 +121,16 @@ end
 ---@field dont_fragment? boolean   true: what does not fit fails, with `mtu`; false: routers may fragment it, where it is IPv4; by default what does
 ---not fit fails once, and is fragmented by this host then
 ---@field from? string             an address or a link of the namespace
+---@field each? fun(event: nslua.PingEvent, index: integer?)  is told of each reply, error and loss as it comes; of a list, with the target's index
+
+---@class nslua.PingEvent   what became of one request
+---@field seq integer
+---@field rtt? number         seconds; of a reply
+---@field from? string        who answered, or who said the error
+---@field ttl? integer
+---@field duplicate? boolean  a further reply
+---@field lost? boolean       nothing came in time
+---@field error? string       "EHOSTUNREACH", ..., with what nslua.ProbeError has
 
 ---@class nslua.PingResult
 ---@field sent integer
@@ -134,8 +144,9 @@ end
 ---@field family "inet"|"inet6"
 
 ---Echo requests to a target, and what came of them. What is not answered in time is lost, which is no error. Times are those of the kernel's
----stamps on the replies.
----@param to any  an address, a name, an object with `address_of`
+---stamps on the replies. Of a list of targets all are asked at the same time, `a:ping({ "10.0.0.2", { "fd00::2", count = 5 } }, { count = 3 })`, and
+---there is a list of results; what cannot be sent to has `error` and `message`. Many hundreds are for ns.probe.ping_many.
+---@param to any  an address, a name, an object with `address_of`; or a list of such
 ---@param options? nslua.PingOptions
 ---@return nslua.PingResult
 function M:ping(to, options)
@@ -159,6 +170,6 @@ function M:ping(to, options)
   end)
 end
 
-M.result_of, M.numeric, M.run, M.with_sockets, M.fragmentation = result_of, numeric, run, with_sockets, fragmentation
+M.result_of, M.statistics, M.numeric, M.run, M.with_sockets, M.fragmentation = result_of, statistics, numeric, run, with_sockets, fragmentation
 
 return M

@@ -214,8 +214,9 @@ end
 ---@field authoritative? boolean
 
 ---Ask DNS, as a program in this namespace would: the servers and search list are those of /etc/netns/NAME/resolv.conf, else of /etc/resolv.conf.
----That there is no answer is a result, no error. The hosts file is not looked at.
----@param name string  "example.org"; with a dot at the end as it is; an address where `type` is "PTR"
+---That there is no answer is a result, no error. The hosts file is not looked at. A list asks for all at the same time, and gives a list:
+---`a:resolve{ "example.org", { "example.org", type = "AAAA" } }`.
+---@param name string  "example.org"; with a dot at the end as it is; an address where `type` is "PTR"; or a list of such
 ---@param options? nslua.ResolveOptions
 ---@return nslua.ResolveResult
 function M:resolve(name, options)

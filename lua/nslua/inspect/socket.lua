@@ -4,6 +4,7 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local inside = require "nslua.inside"
 local keeper = require "nslua.keeper"
+local together = require "nslua.inspect.together"
 
 local M = {}
 
@@ -119,6 +120,9 @@ end
 ---@param deadline number  of ns.clock()
 ---@return string|false|nil ready  nil: it is over
 function M.wait(fd, events, deadline)
+  if together.inside() then
+    return coroutine.yield(fd, events, deadline)
+  end
   while true do
     local left = deadline - core.fd.clock()
     local ready, message, errno = core.fd.poll({ { fd, events } }, math.max(left, 0))

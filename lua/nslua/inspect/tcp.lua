@@ -137,8 +137,10 @@ M.MOST = 16 * 1024 * 1024
 ---@field received? string
 ---@field closed? boolean     the other side ended it
 
----Connect by TCP. That it fails is a result, no error.
----@param to any        an address, a name, an object with `address_of`
+---Connect by TCP. That it fails is a result, no error. Many at the same time:
+---`a:tcp({ { "10.0.0.2", 80 }, { "db", 5432, timeout = 1 } }, { timeout = 3 })` gives a list of results, in which a name without an address is one
+---too, with `error` and `message`.
+---@param to any        an address, a name, an object with `address_of`; or a list of { to, port, ... }, and then the options
 ---@param port integer
 ---@param options? nslua.TcpOptions
 ---@return nslua.TcpResult

@@ -81,8 +81,8 @@ end
 ---@field answers nslua.Hop[]  one for each packet that was answered: { address, rtt, icmp, type, code, error, mtu }
 
 ---The routers on the way to a target. The list ends with the target (`reached` is true then), with who said that there is no way on, or with the
----first of those that said nothing. `error` is there where nothing could be sent.
----@param to any  an address, a name, an object with `address_of`
+---first of those that said nothing. `error` is there where nothing could be sent. A list of targets is traced at the same time, and gives a list.
+---@param to any  an address, a name, an object with `address_of`; or a list of such
 ---@param options? nslua.TraceOptions
 ---@return { [integer]: nslua.Hop, reached: boolean, address: string, error: string? }
 function M:trace(to, options)

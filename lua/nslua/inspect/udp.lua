@@ -82,8 +82,9 @@ end
 ---@field dst string
 ---@field dport integer
 
----Send a datagram of UDP and wait for an answer. That none comes is a result, no error.
----@param to any        an address, a name, an object with `address_of`
+---Send a datagram of UDP and wait for an answer. That none comes is a result, no error. Many at the same time, as of `tcp`:
+---`a:udp({ { "10.0.0.2", 53 }, { "db", 161 } }, { timeout = 3 })`.
+---@param to any        an address, a name, an object with `address_of`; or a list of { to, port, ... }, and then the options
 ---@param port integer
 ---@param options? nslua.UdpOptions
 ---@return nslua.UdpResult
