@@ -70,7 +70,12 @@ int nslua_pidfd_ns(int pidfd, const struct nslua_nstype *type); /* fd, or -1/err
 int nslua_thread_ns(const struct nslua_nstype *type);           /* fd of this thread's own, or -1/errno */
 extern const luaL_Reg nslua_pidfd_functions[];
 
-/* visit.c: lo of that socket's namespace goes up; 0, or -1/errno. */
+/*
+ * visit.c: run work(arg) in the network namespace nsfd (-1: in a new one) and come back; work() may only make system calls and write to the
+ * `size` bytes at arg.  What it returns, with its errno; -1 also where the visit itself failed.
+ */
+int nslua_visit(int nsfd, int (*work)(void *), void *arg, size_t size);
+/* lo of that socket's namespace goes up; 0, or -1/errno. */
 int nslua_lo_up(int socket);
 extern const luaL_Reg nslua_visit_functions[];
 void nslua_visit_classes(lua_State *L);

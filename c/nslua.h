@@ -59,6 +59,9 @@ int nslua_open_tun(lua_State *L);
 int nslua_open_foreign(lua_State *L);   /* foreign.c */
 int nslua_open_owners(lua_State *L);    /* owners.c */
 int nslua_open_socktext(lua_State *L);  /* socktext.c */
+int nslua_open_cgroups(lua_State *L);   /* cgroups.c */
+int nslua_open_json(lua_State *L);      /* jsonread.c */
+int nslua_open_netaddr(lua_State *L);   /* netaddr.c */
 int nslua_open_wire(lua_State *L);      /* wire.c */
 int nslua_open_capture(lua_State *L);   /* capture.c */
 int nslua_pcap_compile(lua_State *L);   /* pcapfilter.c */

@@ -109,7 +109,7 @@ static int visit(int nsfd, int (*work)(void *), void *arg, size_t size)
  * Where this thread could go but not come back, a child goes instead, so work() may only make system calls and write to the `size` bytes
  * at arg.  Returns what work() does, with its errno; -1 also where the visit itself failed.
  */
-static int go_and_return(int nsfd, int (*work)(void *), void *arg, size_t size)
+int nslua_visit(int nsfd, int (*work)(void *), void *arg, size_t size)
 {
 	sigset_t all, old;
 	int rc, en;
@@ -138,7 +138,7 @@ static int ns_new_net(lua_State *L)
 	int fd = -1;
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (go_and_return(-1, open_own, &fd, sizeof(fd)) < 0)
+	if (nslua_visit(-1, open_own, &fd, sizeof(fd)) < 0)
 		return nslua_fail(L, "unshare");
 	h->fd = fd;
 	return 1;
@@ -165,7 +165,7 @@ static int ns_socket(lua_State *L)
 	};
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (go_and_return(nsfd, open_socket, &s, sizeof(s)) < 0)
+	if (nslua_visit(nsfd, open_socket, &s, sizeof(s)) < 0)
 		return nslua_fail(L, "socket");
 	h->fd = s.fd;
 	return 1;
@@ -211,7 +211,7 @@ static int ns_read(lua_State *L)
 	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, lua_isnoneornil(L, 3) ? O_RDONLY : O_RDWR };
 	struct nslua_fd *h = nslua_newfd(L);
 
-	if (go_and_return(nsfd, open_file, &f, sizeof(f)) < 0)
+	if (nslua_visit(nsfd, open_file, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.path);
 	h->fd = f.fd;
 	return 1;
@@ -224,7 +224,7 @@ static int ns_write(lua_State *L)
 	struct file_errand f = { luaL_checkstring(L, 2), NULL, 0, -1, O_WRONLY };
 
 	f.text = luaL_checklstring(L, 3, &f.len);
-	if (go_and_return(nsfd, open_file, &f, sizeof(f)) < 0)
+	if (nslua_visit(nsfd, open_file, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.path);
 	lua_pushboolean(L, 1);
 	return 1;
@@ -280,7 +280,7 @@ static int ns_write_all(lua_State *L)
 		lua_pop(L, 3);
 	}
 	f.list = list;
-	if (go_and_return(nsfd, write_files, &f, sizeof(f)) < 0)
+	if (nslua_visit(nsfd, write_files, &f, sizeof(f)) < 0)
 		return nslua_fail(L, f.at < f.count ? list[f.at].path : "network namespace");
 	lua_pushboolean(L, 1);
 	return 1;

@@ -155,13 +155,6 @@ describe("container.find", function()
     end
   end)
 
-  it("names the package that is missing", function()
-    docker(A, "web", 0)
-    local out = helper.sh(([[%s -e 'package.preload.dkjson = function() error "none" end
-      print(pcall(ns.container.find, "web", { root = %q }))']]):format(HOST, dir))
-    assert.matches("lua%-dkjson", out)
-  end)
-
   it("needs Lua 5.4, and says so", function()
     if not helper.has "lua5.1" then
       pending "lua5.1 is not installed"

@@ -24,23 +24,30 @@ local declaration = options.declare {
 local COLUMNS = { { name = "NAME", trunc = true }, { name = "ENGINE" }, { name = "ID" }, { name = "STATE" }, { name = "PID", right = true },
   { name = "ADDRESS" }, { name = "NETWORK", trunc = true }, { name = "IMAGE", trunc = true } }
 
+-- Of one that is in a user namespace which has to be entered first, or of which another process has the pid now.
+local function one_by_one(row)
+  local ok, handle <close> = pcall(ns.netns.open, row.pid)
+  local list = {}
+  if ok and handle.inode == row.netns then
+    for address in handle.address:each { scope = "global" } do
+      list[#list + 1] = address.address:match "^[^/]*"
+    end
+  end
+  return list
+end
+
 -- Addresses of each network, which several may share: { "172.17.0.2", ... }; nothing of one that may not be looked at.
 local function addresses(rows)
-  local of = {}
+  local of, pids, which = {}, {}, {}
   for _, row in ipairs(rows) do
     if row.netns and not row.host_network and not of[row.netns] then
-      local list = {}
-      of[row.netns] = list
-      local ok, handle = pcall(ns.netns.open, row.pid)
-      if ok and handle.inode == row.netns then
-        for address in handle.address:each { scope = "global" } do
-          list[#list + 1] = address.address:match "^[^/]*"
-        end
-      end
-      if ok then
-        handle:close()
-      end
+      of[row.netns] = {}
+      pids[#pids + 1], which[#which + 1] = row.pid, row
     end
+  end
+  local lists, inodes = core.netaddr.list(pids)
+  for i, row in ipairs(which) do
+    of[row.netns] = inodes[i] == row.netns and lists[i] or one_by_one(row)
   end
   return of
 end

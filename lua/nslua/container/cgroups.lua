@@ -1,5 +1,6 @@
 -- Containers by the cgroups of their processes: those of LXC and its managers, and what an unknown engine left no other trace of.
 
+local core = require "nslua.core"
 local procfs = require "nslua.procfs"
 
 local M = {}
@@ -88,21 +89,47 @@ function M.line(text)
   return longest
 end
 
+---Begin to read the cgroups of all processes; it goes on while something else is done.
+---@return table? walk
+function M.walk()
+  return (core.cgroups.walk())
+end
+
+---What was read, of those that may be looked at.
+---@param walk? table
+---@return table all                     { pid, text, pid, text, ... }
+---@return table<integer, string> texts  by pid
+function M.read(walk)
+  local all, texts = walk and walk:all() or {}, {}
+  for i = 1, #all, 2 do
+    texts[all[i]] = all[i + 1]
+  end
+  return all, texts
+end
+
+---@param known? table<string, any>  ids that nothing more is to be said of
+---@param all? table                 of M.read
 ---@return nslua.container.Entry[]
-function M.list()
-  local groups, order = {}, {}
-  for _, pid in ipairs(procfs.numbers "/proc" or {}) do
-    local text = procfs.read(procfs.dir(pid) .. "/cgroup")
-    local line = text and M.line(text)
-    local id = line and ids(line)
-    local name = line and not id and lxc(line) or nil
-    local key = id or name
-    if key then
-      if not groups[key] then
-        groups[key] = { pids = {}, line = line, id = id, name = name }
+function M.list(known, all)
+  local groups, order, of = {}, {}, {}
+  all = all or M.read(M.walk())
+  for i = 1, #all, 2 do
+    local text = all[i + 1]
+    local group = of[text] -- many processes are in the same
+    if group == nil then
+      local line = M.line(text)
+      local id = ids(line)
+      local name = not id and lxc(line) or nil
+      local key = id or name
+      group = key and not (known and known[key]) and (groups[key] or { pids = {}, line = line, id = id, name = name }) or false
+      if group and not groups[key] then
+        groups[key] = group
         order[#order + 1] = key
       end
-      table.insert(groups[key].pids, pid)
+      of[text] = group
+    end
+    if group then
+      table.insert(group.pids, all[i])
     end
   end
   local out = {}

@@ -25,17 +25,20 @@ local function describe(files, entry, path, namespace)
 end
 
 ---@param files nslua.container.Files
+---@param _ any
+---@param known? table<string, boolean>  ids that docker has said all of
 ---@return nslua.container.Entry[]
-function M.list(files)
+function M.list(files, _, known)
   local out = {}
   for _, place in ipairs(places) do
     for _, namespace in ipairs(files:list(place)) do
       for _, id in ipairs(files:list(place .. "/" .. namespace)) do
         local path = ("%s/%s/%s"):format(place, namespace, id)
-        local pid = files:pid(path .. "/init.pid")
-        local entry = { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running" or "created",
-          namespace = namespace, labels = {} }
-        if namespace ~= "moby" then -- docker says more of its own
+        local told = known and known[id] and namespace == "moby"
+        local pid = not told and files:pid(path .. "/init.pid") or nil
+        local entry = not told and { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running" or "created",
+          namespace = namespace, labels = {} } or nil
+        if entry and namespace ~= "moby" then -- docker says more of its own
           describe(files, entry, path, namespace)
         end
         out[#out + 1] = entry

@@ -17,6 +17,8 @@ local function places(files)
   return out
 end
 
+local KEYS = { State = true, Config = true, Name = true, Created = true }
+
 local function state_of(run)
   return run.Dead and "dead" or run.Restarting and "restarting" or run.Paused and "paused" or run.Running and "running"
     or state.text(run.StartedAt) and not run.StartedAt:find "^0001" and "exited" or "created"
@@ -41,7 +43,7 @@ function M.list(files, word)
   for _, place in ipairs(places(files)) do
     for _, id in ipairs(files:list(place[1] .. "/containers")) do
       local by_id = word and id:sub(1, #word) == word
-      local config = files:json(("%s/containers/%s/config.v2.json"):format(place[1], id), not by_id and word or nil)
+      local config = files:json(("%s/containers/%s/config.v2.json"):format(place[1], id), not by_id and word or nil, KEYS)
       if config then
         local entry = M.entry(id, config)
         entry.uid = place[2]

@@ -23,11 +23,11 @@ local function in_cgroup(text, id)
   end
 end
 
-local function is_its(entry)
+local function is_its(entry, text)
   if entry.start then
     return cgroups.started(entry.pid) == entry.start
   end
-  local text = procfs.read(procfs.dir(entry.pid) .. "/cgroup")
+  text = text or procfs.read(procfs.dir(entry.pid) .. "/cgroup")
   for _, word in ipairs(text and (entry.cgroups or { entry.container }) or {}) do
     if in_cgroup(text, word) then
       return true
@@ -37,15 +37,16 @@ local function is_its(entry)
 end
 
 ---@param entry nslua.container.Entry  with a pid
+---@param text? string  its /proc/PID/cgroup, where that was read just now
 ---@return nslua.fd? pidfd   nil: it does not run
 ---@return "ended"|"another"|string|nil why  "another": the number is another process's now; else what the kernel said
 ---@return integer? errno
-function M.pidfd(entry)
+function M.pidfd(entry, text)
   local pidfd, message, errno = core.namespace.pidfd(entry.pid)
   if not pidfd then
     return nil, errno == core.errno.ESRCH and "ended" or message, errno
   end
-  local its = is_its(entry)
+  local its = is_its(entry, text)
   if not core.namespace.pidfd_alive(pidfd) then -- what was read may be of another that got its number
     pidfd:close()
     return nil, "ended"

@@ -153,12 +153,13 @@ end
 
 -- What the engines' files say, of those that are asked.
 local function read(files, engines, word)
-  local out = {}
+  local out, known = {}, {}
   for _, reader in ipairs(readers) do
     local asked = not engines or engines[reader[1]] or reader[1] == "podman" and engines.crio or reader[1] == "runc" and engines.crun
-    for _, entry in ipairs(asked and reader[2].list(files, word) or {}) do
+    for _, entry in ipairs(asked and reader[2].list(files, word, not engines and known or nil) or {}) do
       if not engines or engines[entry.engine] then
         out[#out + 1] = entry
+        known[entry.container] = true
       end
     end
   end
@@ -250,12 +251,12 @@ end
 ---@field host_network boolean?  it shares the network that this process is in
 ---@field shares string[]?   names of the others in that network namespace
 
-local function row_of(entry)
+local function row_of(entry, text)
   local row = { engine = entry.engine, container = entry.container, name = name_of(entry), names = entry.names, state = entry.state,
     image = entry.image, created = entry.created, pod = entry.pod, labels = entry.labels, uid = entry.uid }
   local pidfd, why
   if entry.pid then
-    pidfd, why = held.pidfd(entry)
+    pidfd, why = held.pidfd(entry, text)
   end
   if pidfd then
     row.pid, row.netns = entry.pid, procfs.inode(procfs.dir(entry.pid), "net")
@@ -276,11 +277,14 @@ function M.list(options)
   options = options or {}
   check.options("container.list", options, { all = "boolean", root = "string" })
   local files, seen, out, rank = state.files(options.root), {}, {}, {}
-  local function take(entries)
-    for _, entry in ipairs(entries) do
+  local walk = cgroups.walk() -- meanwhile the engines' files are read
+  local entries = read(files)
+  local all, texts = cgroups.read(walk)
+  local function take(list)
+    for _, entry in ipairs(list) do
       if not seen[entry.container] then
         seen[entry.container] = true
-        local row = row_of(entry)
+        local row = row_of(entry, texts[entry.pid])
         if row.pid or options.all then
           out[#out + 1] = row
           rank[row.engine] = rank[row.engine] or #out
@@ -288,9 +292,9 @@ function M.list(options)
       end
     end
   end
-  take(read(files))
+  take(entries)
   if files.root == "" then
-    take(cgroups.list())
+    take(cgroups.list(seen, all))
   end
   local here = procfs.inode("/proc/thread-self", "net")
   local groups = {}

@@ -1,7 +1,6 @@
 -- The state files of container engines. What is not there is no problem; what is there and cannot be read is remembered, for the message.
 
 local core = require "nslua.core"
-local errors = require "nslua.error"
 
 local M = {}
 
@@ -59,36 +58,27 @@ function Files:pid(path)
   return M.pid(tonumber((self:read(path) or ""):match "^%s*(%d+)%s*$"))
 end
 
-local dkjson
-
 -- A text of JSON that is an object or a list.
-local function decode(text)
-  if not dkjson then
-    local ok, module = pcall(require, "dkjson")
-    if not ok then
-      errors.raise { call = "container.find", message = "the state files of containers are JSON, and the Lua module dkjson that reads it is missing",
-        hint = "apt-get install lua-dkjson, or luarocks install dkjson" }
-    end
-    dkjson = module
-  end
-  local ok, value, _, message = pcall(dkjson.decode, text, 1, nil) -- null is nil
-  if ok and type(value) == "table" then
+local function decode(text, keys)
+  local value, message = core.json.decode(text, keys)
+  if type(value) == "table" then
     return value
   end
-  return nil, ok and message or "no JSON"
+  return nil, message or "no JSON: neither an object nor a list"
 end
 
 ---A JSON file whose text has `word` in it, where one is given; nil for others.
 ---@param path string
 ---@param word? string
+---@param keys? table<string, boolean>  what of the outermost object is wanted; nil: all
 ---@return table?
-function Files:json(path, word)
+function Files:json(path, word, keys)
   local text = self:read(path)
   if not text or (word and not text:find(word, 1, true)) then
     return nil
   end
   -- an engine writes such a file anew: half of it is no JSON
-  local value, message = decode(text)
+  local value, message = decode(text, keys)
   if not value then
     self:problem(path, message)
   end

@@ -40,6 +40,9 @@ end
 
 -- What a terminal must not see, as \x1b: control characters, also those of 8 bits, and what is no text.
 local function safe(text)
+  if not text:find "[%c\127-\255\\]" then
+    return text
+  end
   text = text:gsub("\\x", "\\x5cx"):gsub("[%c\127]", hexadecimal):gsub("\xc2[\x80-\x9f]", hexadecimal)
   local out, at = {}, 1
   while true do
@@ -176,8 +179,9 @@ function M.print(name, columns, lines, options)
       for k, text in ipairs(texts(entry[1][column.name])) do
         text = safe(text)
         cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. (plain and text:gsub(plain, hexadecimal) or text)
-        widths[i] = math.max(widths[i], width(cell[k]))
-        filled[i] = filled[i] or width(cell[k]) == width(column.name)
+        local wide = width(cell[k])
+        widths[i] = math.max(widths[i], wide)
+        filled[i] = filled[i] or wide == width(column.name)
       end
       cells[l][i] = cell
       cells[l].height = math.max(cells[l].height, #cell)
@@ -217,8 +221,13 @@ function M.print(name, columns, lines, options)
     for k = 1, height do
       local out = {}
       for i, column in ipairs(columns) do
-        local text = clip(get(i)[k] or "", widths[i])
-        local pad = (" "):rep(widths[i] - width(text))
+        local text = get(i)[k] or ""
+        local wide = width(text)
+        if wide > widths[i] then
+          text = clip(text, widths[i])
+          wide = width(text)
+        end
+        local pad = (" "):rep(widths[i] - wide)
         out[i] = i == #columns and (not column.right or k > 1 and text == "") and text or column.right and pad .. text or text .. pad
       end
       io.write(table.concat(out, " "), "\n")
