@@ -6,7 +6,6 @@ local ns = require "nslua"
 local core = require "nslua.core"
 
 local root = helper.is_root()
-local HOST = "build/bin/nslua"
 
 local A, B = layout.A, layout.B
 

@@ -24,8 +24,10 @@ describe("JSON", function()
 
   it("is refused where it is none", function()
     for text, message in pairs {
-      [""] = "it ends before it is whole at byte 1", ["{"] = "no key at byte 2", ['{"a"}'] = "a colon is missing at byte 5", ['{"a":1'] = "an object has no end",
-      ["[1"] = "a list has no end", ["[1,]"] = "no value", ["[1 2]"] = "a list has no end", ['"abc'] = "a string has no end", ['"a\\'] = "a string has no end",
+      [""] = "it ends before it is whole at byte 1", ["{"] = "no key at byte 2", ['{"a"}'] = "a colon is missing at byte 5",
+      ['{"a":1'] = "an object has no end",
+      ["[1"] = "a list has no end", ["[1,]"] = "no value", ["[1 2]"] = "a list has no end", ['"abc'] = "a string has no end",
+      ['"a\\'] = "a string has no end",
       ['"\\x"'] = "no escape", ['"\\u12g4"'] = "no escape", ["tru"] = "no value", ["nul"] = "no value", ["{} x"] = "something follows it at byte 4",
       ["1-2"] = "no number", ["--1"] = "no number", ["1e999"] = "no number", ["+"] = "no value", ["'a'"] = "no value", ["{a:1}"] = "no key",
       [("["):rep(200)] = "too many levels", [("1"):rep(100)] = "no value", ["\0"] = "no value",

@@ -36,8 +36,8 @@ function M.list(files, _, known)
         local path = ("%s/%s/%s"):format(place, namespace, id)
         local told = known and known[id] and namespace == "moby"
         local pid = not told and files:pid(path .. "/init.pid") or nil
-        local entry = not told and { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running" or "created",
-          namespace = namespace, labels = {} } or nil
+        local entry = not told and { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running"
+          or "created", namespace = namespace, labels = {} } or nil
         if entry and namespace ~= "moby" then -- docker says more of its own
           describe(files, entry, path, namespace)
         end
