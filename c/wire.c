@@ -219,7 +219,7 @@ static uint64_t nanoseconds(lua_State *L, int i)
 
 /*
  * wires:at(id, due, every, times, there or nil, back or nil [, up]) -> true: change these at that time (nanoseconds of CLOCK_MONOTONIC), and again
- * `every` so many nanoseconds (0: once), so often in all (0: on and on); a boolean `up` moves the plug.
+ * `every` so many nanoseconds (0: once), so often in all (0: on and on); a boolean `up`: whether anything gets through.
  */
 static int wires_at(lua_State *L)
 {
@@ -236,7 +236,7 @@ static int wires_at(lua_State *L)
 	return answer_true(L, &q, NULL);
 }
 
-/* wires:unschedule(id) -> true: nothing is to come; a plug that a step pulled is in again. */
+/* wires:unschedule(id) -> true: nothing is to come, and it is up. */
 static int wires_unschedule(lua_State *L)
 {
 	struct nslua_wire_request q = { .op = WIRE_UNSCHEDULE, .id = check_id(L) };

@@ -36,7 +36,7 @@ struct wire {
 	struct wire *next;
 	uint32_t id;
 	int up;
-	int pulled; /* it is down because a step says so */
+	int silent; /* a step says so: nothing gets through, and the carrier stays */
 	struct direction way[2]; /* from the first end, from the second */
 };
 
@@ -113,7 +113,7 @@ static void carry(struct loop *l, struct direction *d, const uint8_t *data, size
 	uint64_t due;
 
 	d->count.taken++;
-	if (!d->wire->up) {
+	if (!d->wire->up || d->wire->silent) {
 		d->count.down++;
 		return;
 	}
@@ -338,15 +338,25 @@ static int set_up(struct loop *l, struct wire *w, int up, const char **step)
 			purge(l, &w->way[i]);
 	}
 	w->up = up;
-	w->pulled = 0;
 	return 0;
 }
 
-/* A plug that a step pulled would stay out for ever. */
-static int unschedule(struct loop *l, struct wire *w, const char **step)
+static void silence(struct loop *l, struct wire *w, int silent)
+{
+	for (int i = 0; i < 2; i++) {
+		if (silent)
+			purge(l, &w->way[i]);
+		else if (w->silent)
+			take(l, &w->way[i], RING); /* what was sent meanwhile */
+	}
+	w->silent = silent;
+}
+
+/* What a step silenced would stay so for ever. */
+static void unschedule(struct loop *l, struct wire *w)
 {
 	nslua_steps_forget(&l->steps, w);
-	return w->pulled ? set_up(l, w, 1, step) : 0;
+	silence(l, w, 0);
 }
 
 /* Do what is due.  What fails is a device that was deleted: its frames are counted as `down`. */
@@ -361,10 +371,8 @@ static void run_steps(struct loop *l, uint64_t now)
 		for (int i = 0; i < 2; i++)
 			if (step->given[i])
 				change(l, &w->way[i], &step->set[i], &what);
-		if (step->plug) {
-			set_up(l, w, step->up, &what);
-			w->pulled = !step->up;
-		}
+		if (step->plug)
+			silence(l, w, !step->up);
 		nslua_steps_done(&l->steps, step, now);
 	}
 }
@@ -414,7 +422,8 @@ static int serve(struct loop *l, const struct nslua_wire_request *q, const int *
 	case WIRE_AT:
 		return schedule(l, w, q, step);
 	case WIRE_UNSCHEDULE:
-		return unschedule(l, w, step);
+		unschedule(l, w);
+		return 0;
 	case WIRE_REMOVE:
 		drop_wire(l, w);
 		return 0;

@@ -90,6 +90,87 @@ for _, backend in ipairs { "netem", "wire" } do
       assert.equal(3, received)
     end)
 
+    it("does later what it was told, and stays so", function()
+      local l, a = link { backend = backend, to = { delay = "1ms" } }
+      local function received()
+        return tonumber(a:run({ "ping", "-q", "-c2", "-i0.01", "-W0.3", "10.0.0.2" }).stdout:match "(%d+) received")
+      end
+      l:at(0, { to = { loss = "100%" } })
+      ns.eventually(function()
+        return received() == 0
+      end, 20)
+      l:change { from = { delay = "5ms" }, to = { corrupt = 0 } } -- leaves what a step set
+      assert.equal(0, received())
+      l:at(0.01, { to = { loss = false } })
+      ns.eventually(function()
+        return received() == 2
+      end, 20)
+      l:replay { to = { delay = { { 0, "2ms" }, { 0.01, "20ms" } } } }
+      ns.eventually(function()
+        return rtt(a, 2) >= 0.025
+      end, 20)
+      l:flap { down = 60, count = 1 }
+      ns.eventually(function()
+        return received() == 0
+      end, 20)
+      l:at(30, { to = { loss = 1 } })
+      assert.is_true(l:unschedule())
+      ns.eventually(function()
+        return received() == 2
+      end, 20)
+      l:flap { down = "10ms", up = "5ms", count = 2 }
+      ns.eventually(function()
+        return received() == 2
+      end, 20)
+      assert.is_false((pcall(l.at, l, 1, { to = { los = 1 } })))
+      assert.is_false((pcall(l.flap, l, { down = 1 })))
+    end)
+
+    it("jitters by a distribution, and by another", function()
+      local l, a = link { backend = backend, to = { delay = "50ms", jitter = "5ms", distribution = "pareto", correlation = "25%" } }
+      local function least(count)
+        local min, received = rtt(a, count)
+        assert.equal(count, received)
+        return min
+      end
+      -- no packet is early by more than two thirds, or four times, or one time the jitter
+      assert.is_true(least(20) >= 0.0465)
+      l:change { to = { distribution = "normal" } }
+      assert.is_true(least(20) >= 0.029)
+      l:change { to = { distribution = false } }
+      assert.is_true(least(20) >= 0.0449)
+      l:change { to = { jitter = false } }
+      assert.is_true(least(5) >= 0.0499)
+    end)
+
+    it("has single packets also of what is forwarded to it", function()
+      local lab = helper.held(ns.lab(("{seed=7%s} h1 -- r1 --0ms-- h2"):format(backend == "wire" and ", wire=on" or "")))
+      local l = lab:link("r1", "h2")
+      assert.equal(backend, lab.wires[l.number].backend)
+      -- How large frames are; netem counts the packets in a frame, so there it is what the sender may put into one
+      local function size()
+        if backend == "netem" then
+          return lab.h1.link:get("eth0").gso_max_segs * 1514
+        end
+        local before = l:counters().to
+        wires.transfer(lab.h1, lab.h2, 500000, lab.h2:address_of())
+        local c = l:counters().to
+        return (c.bytes - before.bytes) / (c.sent - before.sent)
+      end
+      assert.is_true(size() > 1514)
+      l:change { to = { loss = "0.0001%" } }
+      assert.is_true(size() <= 1514)
+      assert.equal(l, l:at(60, { delay = "1ms", to = { loss = "1%" } }))
+      assert.equal(l, l:flap { down = 1, count = 1, after = 60 })
+      assert.equal(l, l:replay { to = { rate = { { 60, "1mbit" } } } })
+      assert.equal(l, l:unschedule())
+      local ok, e = pcall(function()
+        lab:link("h1", "r1"):at(1, {})
+      end)
+      assert.is_false(ok)
+      assert.matches("was built without anything", tostring(e))
+    end)
+
     it("is gone once closed", function()
       local l, a, b = link { backend = backend }
       assert.is_true(l:isopen())

@@ -406,14 +406,15 @@ end
 ---Change later what is impaired: the wire's process does it, whatever the script is busy with. What is not said stays as it is by then. `to` and
 ---`from` of the wire go on telling what change() said.
 ---@param after number|string  seconds from now, or "500ms"
----@param t { to: nslua.Impairment|false, from: nslua.Impairment|false, up: boolean? }  `up`: the plug is pulled (false) or put in again
+---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false, up: boolean? }  `up = false`: nothing gets through, until `up = true`
 ---@return true
 function methods:at(after, t)
   id_of(self, "wire.at")
   return schedule_steps(self, "wire.at", schedule.at("wire.at", after, t))
 end
 
----Go down and up again, so often, or until unschedule(). The ends lose their carrier, but for those of kind "veth": of these frames are lost only.
+---Let nothing through and then all again, so often, or until unschedule(). The carrier stays, as that of a path through switches does: a kernel takes
+---up to a second to use a link that had none. wire:down() pulls the plug.
 ---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
 ---@return true
 function methods:flap(t)
@@ -429,7 +430,7 @@ function methods:replay(t)
   return schedule_steps(self, "wire.replay", schedule.replay("wire.replay", t))
 end
 
----Nothing of at(), flap() and replay() is to come any more: what is impaired stays as it is now, and a plug that they pulled is in again.
+---Nothing of at(), flap() and replay() is to come any more: what is impaired stays as it is now, and what gets through gets through.
 ---@return true
 function methods:unschedule()
   local process, id = id_of(self, "wire.unschedule")

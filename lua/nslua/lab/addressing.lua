@@ -16,6 +16,7 @@ local M = {}
 ---@field ipv4? boolean       false: no IPv4 but for nodes that say ipv4 = true
 ---@field ipv6? boolean
 ---@field multipath? boolean  routes by all shortest paths
+---@field wire? boolean       links are impaired by a process, also where the kernel has netem
 
 ---@class nslua.lab.TopologyNode
 ---@field name string

@@ -307,6 +307,7 @@ function M.build(lab, topology)
     end
   end
   foreign.outside(lab)
+  wires.prepare_all(lab)
   M.settle(lab, 10)
 end
 

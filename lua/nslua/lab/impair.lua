@@ -4,9 +4,11 @@
 local check = require "nslua.check"
 local connect = require "nslua.connect"
 local errors = require "nslua.error"
+local follow = require "nslua.lab.follow"
 local impairment = require "nslua.impairment"
 local netem = require "nslua.netem"
 local netns = require "nslua.netns"
+local schedule = require "nslua.schedule"
 local wire = require "nslua.wire"
 
 local M = {}
@@ -23,17 +25,20 @@ Link.__index = Link
 local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean" }
 local ways = { "to", "from" }
 
--- A frame of many packets would be lost or delayed as one: the sender's TCP makes none where a packet is what counts. What is forwarded in such a
--- frame stays one: all links of a path have to be told.
-local function segments(handle, dev, each_packet)
+---A frame of many packets would be lost or delayed as one: the sender's TCP makes none where a packet is what counts. What is forwarded in such a
+---frame stays one: all links of a path have to be told.
+---@param handle nslua.Netns
+---@param dev string
+---@param each_packet boolean
+function M.segments(handle, dev, each_packet)
   handle.link:change(dev, { gso_max_segs = each_packet and 1 or 65535 })
 end
 
--- What leaves `handle` by `dev` is impaired as `t` says.
-local function impair(handle, dev, call, t, seed)
+-- What leaves `handle` by `dev` is impaired as `t` says; `single`: frames are single packets whatever it says.
+local function impair(handle, dev, call, t, seed, single)
   local options = netem.options(call, t)
   options.seed = t.seed or seed or false
-  segments(handle, dev, impairment.each_packet(t))
+  M.segments(handle, dev, single or impairment.each_packet(t))
   local row = handle.qdisc:get(dev)
   if next(t) == nil then
     handle.qdisc:delete(dev, { absent = "ok" })
@@ -44,6 +49,20 @@ local function impair(handle, dev, call, t, seed)
       options[word] = value or nil
     end
     handle.qdisc:replace { "netem", dev = dev, netem = options }
+  end
+end
+
+-- The words are changed, and no others.
+local function alter(handle, dev, call, words, seed)
+  local row = handle.qdisc:get(dev)
+  if row and row.kind == "netem" then
+    local options = netem.changes(call, words)
+    if words and words.seed ~= nil then
+      options.seed = words.seed or seed or false
+    end
+    handle.qdisc:change(dev, { "netem", netem = options })
+  elseif words then
+    impair(handle, dev, call, impairment.merge(call, {}, words), seed, true)
   end
 end
 
@@ -59,7 +78,7 @@ local function build(options, first, second, words)
   peer.netns, link.kind, link.peer = second, "veth", peer
   first.link:add(link)
   local self = setmetatable({ backend = "netem", a = { dev = name, netns = first }, b = { dev = far_name, netns = second }, to = words.to,
-    from = words.from, seed = options.seed, opened = {} }, Link)
+    from = words.from, seed = options.seed, opened = {}, followers = {} }, Link)
   local ok, err = pcall(function()
     for i, handle in ipairs { first, second } do
       local t = i == 1 and a or b
@@ -144,12 +163,105 @@ function Link:change(t)
   end
   for i, way in ipairs(ways) do
     if new[way] then
-      if not self.unplugged then
-        impair(ends[i].netns, ends[i].dev, "impair.change: " .. way, new[way], self.seed)
+      local handle, dev = ends[i].netns, ends[i].dev
+      if self.unplugged then
+        self[way] = new[way]
+      elseif self.scheduled and t[way] ~= false then -- what the steps did is left as it is
+        M.segments(handle, dev, self.single or impairment.each_packet(new[way]))
+        alter(handle, dev, "impair.change: " .. way, t[way], self.seed)
+      else
+        impair(handle, dev, "impair.change: " .. way, new[way], self.seed, self.single)
       end
       self[way] = new[way]
     end
   end
+  return true
+end
+
+-- One step, in the copy of the script that does them. Down is a loss of all, over what is lost otherwise.
+local function act(self, step)
+  for i, way in ipairs(ways) do
+    local side = self[i == 1 and "a" or "b"]
+    if step[way] ~= nil then
+      alter(side.netns, side.dev, step.what, step[way], self.seed)
+    end
+    if step.up == false then
+      local row = side.netns.qdisc:get(side.dev)
+      side.lost = row and row.kind == "netem" and row.netem.loss or 0
+      alter(side.netns, side.dev, step.what, { loss = 1 }, self.seed)
+    elseif step.up then
+      alter(side.netns, side.dev, step.what, { loss = side.lost or 0 }, self.seed)
+    end
+  end
+end
+
+local function schedule_steps(self, call, steps)
+  local ends = handles(self, call)
+  local single, plug = false, false
+  for _, step in ipairs(steps) do
+    for _, way in ipairs(ways) do
+      if step[way] ~= nil then
+        netem.changes(step.what .. ": " .. way, step[way])
+        single = single or step[way] and impairment.each_packet(step[way]) or false
+      end
+    end
+    plug = plug or step.up ~= nil
+  end
+  self.scheduled, self.plugs = true, self.plugs or plug
+  if single or plug then
+    self.single = true
+    for _, side in ipairs(ends) do
+      M.segments(side.netns, side.dev, true)
+    end
+  end
+  table.insert(self.followers, follow.start(steps, function(step)
+    act(self, step)
+  end))
+  return true
+end
+
+---As of a wire, but that a copy of the script does it.
+---@param after number|string
+---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false, up: boolean? }
+---@return true
+function Link:at(after, t)
+  return schedule_steps(self, "impair.at", schedule.at("impair.at", after, t))
+end
+
+---As of a wire.
+---@param t nslua.Flap
+---@return true
+function Link:flap(t)
+  return schedule_steps(self, "impair.flap", schedule.flap("impair.flap", t))
+end
+
+---As of a wire, but that what waits is sent at the rate there was when it came.
+---@param t nslua.Replay
+---@return true
+function Link:replay(t)
+  return schedule_steps(self, "impair.replay", schedule.replay("impair.replay", t))
+end
+
+---End the copies of the script that do its steps.
+function Link:let_go()
+  for _, process in ipairs(self.followers) do
+    process:kill "KILL"
+    process:close()
+  end
+  self.followers = {}
+end
+
+---As of a wire.
+---@return true
+function Link:unschedule()
+  local ends = handles(self, "impair.unschedule")
+  self:let_go()
+  if self.plugs and not self.unplugged then
+    for i, way in ipairs(ways) do
+      alter(ends[i].netns, ends[i].dev, "impair.unschedule", { loss = self[way].loss or 0 }, self.seed)
+    end
+  end
+  self.plugs = nil
   return true
 end
 
@@ -178,7 +290,7 @@ end
 ---@return true
 function Link:up()
   for i, side in ipairs(handles(self, "impair.up")) do
-    impair(side.netns, side.dev, "impair.up: " .. ways[i], self[ways[i]], self.seed)
+    impair(side.netns, side.dev, "impair.up: " .. ways[i], self[ways[i]], self.seed, self.single)
   end
   self.unplugged = false
   return true
@@ -210,6 +322,7 @@ end
 function Link:close()
   if not self.closed then
     self.closed = true
+    self:let_go()
     for _, side in ipairs { self.a, self.b } do
       if side.netns:isopen() then -- else it went with its namespace
         side.netns.link:delete(side.dev, { absent = "ok" })

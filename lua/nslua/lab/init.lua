@@ -20,6 +20,7 @@ local settings = require "nslua.lab.settings"
 local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
 local topologies = require "nslua.lab.topology"
+local wires = require "nslua.lab.wires"
 local witness = require "nslua.lab.witness"
 
 local M = {}
@@ -37,7 +38,8 @@ local Lab = { __name = "nslua.Lab" }
 local methods = {}
 M.methods = methods
 
-local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true }
+local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
+  single_packets = true }
 
 function Lab:__index(key)
   local method = methods[key]
@@ -239,6 +241,7 @@ function methods:close()
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
   end
+  wires.let_go(self)
   if not self.kept and not rawget(self, "is_open_copy") then
     foreign.leave(self)
   end

@@ -5,11 +5,17 @@ local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
 local lost = require "nslua.lab.lost"
 
+local wires = require "nslua.lab.wires"
+
 local M = {}
 
 local change_words = { to = "table|false", from = "table|false" }
 for word, types in pairs(impairment.words) do
   change_words[word] = types
+end
+local at_words = { up = "boolean" }
+for word, types in pairs(change_words) do
+  at_words[word] = types
 end
 
 ---@class nslua.lab.Link
@@ -118,14 +124,9 @@ local function wire_of(self, call)
   return wire
 end
 
----Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
----false takes it away.
----@param t table  { delay = "20ms", to = { loss = "1%" } }
----@return nslua.lab.Link
-function Link:change(t)
-  local wire = wire_of(self, "change")
-  check.options("link.change", t, change_words)
-  local new = {}
+-- Words of both directions and of each, as those of each.
+local function each_way(t)
+  local out = {}
   for _, way in ipairs { "to", "from" } do
     local words = {}
     for word in pairs(impairment.words) do
@@ -134,9 +135,66 @@ function Link:change(t)
     for word, value in pairs(t[way] or {}) do
       words[word] = value
     end
-    new[way] = t[way] ~= false and words
+    if t[way] == false then
+      out[way] = false
+    elseif next(words) ~= nil then
+      out[way] = words
+    end
   end
-  wire:change(new)
+  return out
+end
+
+---Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
+---false takes it away.
+---@param t table  { delay = "20ms", to = { loss = "1%" } }
+---@return nslua.lab.Link
+function Link:change(t)
+  local wire = wire_of(self, "change")
+  check.options("link.change", t, change_words)
+  local words = each_way(t)
+  wires.prepare(self.lab, wire, { words })
+  wire:change(words)
+  return self
+end
+
+---Change later what impairs it: words as of change(), and `up = false`, nothing gets through, or `true`. It happens whatever the script is busy with: a wire's
+---process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then.
+---@param after number|string  seconds from now, or "500ms"
+---@param t table  { delay = "50ms", to = { loss = "1%" } }
+---@return nslua.lab.Link
+function Link:at(after, t)
+  local wire = wire_of(self, "at")
+  check.options("link.at", t, at_words)
+  local words = each_way(t)
+  words.up = t.up
+  wires.prepare(self.lab, wire, { words })
+  wire:at(after, words)
+  return self
+end
+
+---Let nothing through and then all again, so often, or until link:unschedule(). Carrier, addresses and routes stay; link:down() takes them.
+---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
+---@return nslua.lab.Link
+function Link:flap(t)
+  wire_of(self, "flap"):flap(t)
+  return self
+end
+
+---Let delay, jitter, loss or rate follow a trace: a table { { seconds, value }, ... } or the path of a file; that of a rate may be one of mahimahi's
+---packet-delivery traces.
+---@param t nslua.Replay  { rate = { { 0, "10mbit" }, { 2, "1mbit" } }, loop = true }
+---@return nslua.lab.Link
+function Link:replay(t)
+  local wire = wire_of(self, "replay")
+  wires.prepare(self.lab, wire, { { to = { loss = 1 } } })
+  wire:replay(t)
+  return self
+end
+
+---Nothing of at(), flap() and replay() is to come any more: it stays as it is now, and is up.
+---@return nslua.lab.Link
+function Link:unschedule()
+  wire_of(self, "unschedule"):unschedule()
   return self
 end
 

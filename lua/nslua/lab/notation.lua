@@ -344,7 +344,7 @@ for _, word in ipairs { "macvlan", "wire" } do
     out[word] = value
   end
 end
-for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] = { "ipv4", "ipv6", "multipath" } } do
+for options, keys in pairs { [node_options] = { "ipv4", "ipv6" }, [lab_options] = { "ipv4", "ipv6", "multipath", "wire" } } do
   for _, key in ipairs(keys) do
     options[key] = function(self, at, out, value)
       out[key] = switched(self, at, key, value)
@@ -354,7 +354,7 @@ end
 
 local examples = {
   [node_options] = "ipv4=off, ipv6=off, kind=router, address=10.9.0.1/32, serve=http, container=docker:web, net.ipv4.ip_forward=0",
-  [lab_options] = "ipv4=off, ipv6=off, multipath=on, seed=7",
+  [lab_options] = "ipv4=off, ipv6=off, multipath=on, wire=on, seed=7",
 }
 
 -- "{ipv6=off, net.ipv4.ip_forward=0}", put into `out`.

@@ -28,6 +28,12 @@ local function netem(t)
     put("delay", value "delay")
     if t.jitter then
       put(value "jitter")
+      if t.correlation then
+        put(value "correlation")
+      end
+      if t.distribution and t.distribution ~= "uniform" then
+        put("distribution", t.distribution)
+      end
     end
   end
   for _, word in ipairs { "loss", "corrupt", "duplicate", "reorder" } do

@@ -172,7 +172,7 @@ end
 
 local function lab_options_text(topology)
   local parts = {}
-  for _, word in ipairs { "ipv4", "ipv6", "multipath" } do
+  for _, word in ipairs { "ipv4", "ipv6", "multipath", "wire" } do
     if topology[word] ~= nil then
       parts[#parts + 1] = word .. "=" .. (topology[word] and "on" or "off")
     end

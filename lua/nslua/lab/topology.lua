@@ -14,6 +14,7 @@ local M = {}
 ---@field ipv4? boolean
 ---@field ipv6? boolean
 ---@field multipath? boolean
+---@field wire? boolean          links are impaired by a process, also where the kernel has netem
 ---@field name? string           other processes find it by
 ---@field keep? string|boolean   it outlives its script, under that name (true: under `name`)
 
@@ -27,7 +28,7 @@ local link_words = { "string|table", "string|table", to = "table|false", from = 
 M.end_words = { dev = "string", address = "string|table", vlan = "integer|table", trunk = "integer|table", foreign = "boolean" }
 
 local top_words = { nodes = "table", links = "table", seed = "integer", ipv4 = "boolean", ipv6 = "boolean", multipath = "boolean",
-  name = "string", keep = "string|boolean" } -- these two are of the lab, not of its topology
+  wire = "boolean", name = "string", keep = "string|boolean" } -- the last two are of the lab, not of its topology
 
 ---Words of an impairment that are read as numbers; the others are taken as they are.
 local scales = { delay = units.duration, jitter = units.duration, rate = units.rate, limit_bytes = units.size }
@@ -265,7 +266,7 @@ end
 ---@return nslua.lab.Topology
 function M.read(said)
   check.options("lab", said, top_words)
-  local out = { nodes = {}, links = {}, seed = said.seed, ipv4 = said.ipv4, ipv6 = said.ipv6, multipath = said.multipath }
+  local out = { nodes = {}, links = {}, seed = said.seed, ipv4 = said.ipv4, ipv6 = said.ipv6, multipath = said.multipath, wire = said.wire }
   local by_name, named = {}, {}
   local function add(node, where)
     check_name(node.name, where)

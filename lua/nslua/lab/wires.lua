@@ -1,6 +1,7 @@
--- Impaired links of a lab: netem where the kernel has it, wires of one process where it has not.
+-- Impaired links of a lab: netem where the kernel has it, wires of one process where it has not or the lab says so.
 
 local impair = require "nslua.lab.impair"
+local impairment = require "nslua.impairment"
 local netem = require "nslua.netem"
 local wire = require "nslua.wire"
 
@@ -24,12 +25,61 @@ end
 function M.add(lab, topology)
   for i, link in ipairs(topology.links) do
     if lab.plan.links[i].impaired then
-      if not lab.hub and not netem.available() then
+      if not lab.hub and (topology.wire or not netem.available()) then
         M.hub(lab)
       end
       local ends = lab.plan.links[i].ends
       lab.wires[i] = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,
-        seed = not lab.hub and topology.seed and topology.seed + i or nil }
+        backend = topology.wire and "wire" or nil, seed = not lab.hub and topology.seed and topology.seed + i or nil }
+    end
+  end
+end
+
+-- Devices that packets of the lab's own nodes go out by.
+local function each_device(lab, fn)
+  for _, node in ipairs(lab.nodes) do
+    for _, interface in ipairs(node.plan.interfaces or {}) do
+      if interface.dev ~= "outside" then
+        fn(node, interface.dev)
+      end
+    end
+  end
+end
+
+---Before netem decides something packet by packet anywhere: no node of the lab sends frames of many packets any more, as routers would forward them
+---whole. A wire takes them apart.
+---@param lab nslua.Lab
+---@param link nslua.ImpairedLink|nslua.Wire
+---@param steps table[]  words of each direction
+function M.prepare(lab, link, steps)
+  if link.backend ~= "netem" or rawget(lab, "single_packets") then
+    return
+  end
+  for _, words in ipairs(steps) do
+    if words.to and impairment.each_packet(words.to) or words.from and impairment.each_packet(words.from) or words.up ~= nil then
+      rawset(lab, "single_packets", true)
+      each_device(lab, function(node, dev)
+        impair.segments(node, dev, true)
+      end)
+      return
+    end
+  end
+end
+
+---The same once a lab is built, for what its links are impaired by.
+---@param lab nslua.Lab
+function M.prepare_all(lab)
+  for _, link in pairs(lab.wires) do
+    M.prepare(lab, link, { { to = link.to, from = link.from } })
+  end
+end
+
+---Nothing that was scheduled is to come any more.
+---@param lab nslua.Lab
+function M.let_go(lab)
+  for _, link in pairs(lab.wires) do
+    if link.backend == "netem" then
+      link:let_go()
     end
   end
 end

@@ -42,6 +42,25 @@ local function normal()
   return list
 end
 
+local function pareto()
+  local list = {}
+  for i = 1, 4096 do
+    list[i] = math.min(32767, math.floor((((1 - (i - 0.5) / 4096) ^ (-1 / 3)) - 1.5) * 4 / 3 * SCALE + 0.5))
+  end
+  return list
+end
+
+local function paretonormal()
+  local a, b = normal(), pareto()
+  for i = 1, 4096 do
+    a[i] = math.floor(0.25 * a[i] + 0.75 * b[i] + 0.5)
+  end
+  return a
+end
+
+-- What they are where there are no such files.
+local made = { normal = normal, pareto = pareto, paretonormal = paretonormal }
+
 local function check(list, what)
   if #list == 0 or #list > LONGEST then
     errors.misuse("%s: a distribution has 1 to %d numbers, not %d", what, LONGEST, #list)
@@ -76,9 +95,7 @@ function M.table(value, what)
   for _, folder in ipairs(folders) do
     list = list or from_file(folder .. value .. ".dist")
   end
-  if not list and value == "normal" then
-    list = normal()
-  end
+  list = list or made[value] and made[value]()
   return check(list or errors.misuse("%s: no %s.dist of iproute2 on this machine: give the table itself", what, value), what)
 end
 
