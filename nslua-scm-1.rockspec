@@ -281,6 +281,7 @@ build = {
     ["nslua.lab.expectation"] = "lua/nslua/lab/expectation.lua",
     ["nslua.lab.fault"] = "lua/nslua/lab/fault.lua",
     ["nslua.lab.firewall"] = "lua/nslua/lab/firewall.lua",
+    ["nslua.lab.follow"] = "lua/nslua/lab/follow.lua",
     ["nslua.lab.foreign"] = "lua/nslua/lab/foreign.lua",
     ["nslua.lab.frr"] = "lua/nslua/lab/frr.lua",
     ["nslua.lab.generate"] = "lua/nslua/lab/generate.lua",
