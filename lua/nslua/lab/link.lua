@@ -157,8 +157,8 @@ function Link:change(t)
   return self
 end
 
----Change later what impairs it: words as of change(), and `up = false`, nothing gets through, or `true`. It happens whatever the script is busy with: a wire's
----process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then.
+---Change later what impairs it: words as of change(), and `up = false`, nothing gets through, or `true`. It happens whatever the script is busy with:
+---a wire's process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then.
 ---@param after number|string  seconds from now, or "500ms"
 ---@param t table  { delay = "50ms", to = { loss = "1%" } }
 ---@return nslua.lab.Link
