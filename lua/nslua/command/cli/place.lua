@@ -20,7 +20,9 @@ function M.open(word, tell)
   local ok, handle = pcall(ns.netns.open, word)
   if ok then
     return handle
-  elseif not errors.is(handle, "ENOENT") or word:find "[:/]" or named then
+  end
+  local within = word:find "^[%w_][%w_.-]*/[^:]*$" and errors.is(handle, "EINVAL") -- "default/web", as containerd's and pods are listed
+  if not within and (not errors.is(handle, "ENOENT") or word:find "[:/]" or named) then
     error(handle, 0)
   end
   local found, container = pcall(ns.container.find, word)
