@@ -70,10 +70,11 @@ struct loop {
 /* Write, and give the blocks back to the kernel. */
 static void flush(struct loop *l)
 {
-	uint32_t gathered = l->out.gathered, lost = nslua_captureout_flush(&l->out);
+	uint32_t gathered = l->out.gathered + l->out.early, lost = nslua_captureout_flush(&l->out);
 	uint64_t one = 1;
 
-	l->total.unwritten += lost;
+	l->total.unwritten += lost + l->out.early_lost;
+	l->out.early = l->out.early_lost = 0;
 	for (uint32_t i = 0; i < l->releases; i++) {
 		l->release_of[i]->held--;
 		__atomic_store_n(&l->release[i]->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);

@@ -101,8 +101,10 @@ int nslua_captureout_head(struct nslua_captureout *o, const void *data, size_t l
 		return -1;
 	memcpy(o->head + o->head_used, data, len);
 	o->head_used += len;
-	if (nslua_captureout_full(o, len, 1))
-		nslua_captureout_flush(o);
+	if (nslua_captureout_full(o, len, 1)) {
+		o->early += o->gathered;
+		o->early_lost += nslua_captureout_flush(o);
+	}
 	memcpy(nslua_captureout_room(o, len), data, len);
 	return 0;
 }

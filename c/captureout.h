@@ -24,6 +24,7 @@ struct nslua_captureout {
 	uint32_t made;    /* files so far */
 	uint64_t written, packets; /* of this file, with what is gathered */
 	uint32_t gathered; /* packets of the batch */
+	uint32_t early, early_lost; /* packets of batches that went out to make room for a head, and of those that did not */
 	int failed;       /* errno: it writes nothing more */
 	uint8_t *buffer;
 	size_t used;

@@ -18,7 +18,7 @@ local declaration = options.declare {
   { "s", "snapshot-length", arg = "bytes", help = "of a packet at the most" },
   { "C", "file-size", arg = "size", help = "with -w: the next file after so many millions of bytes (or 10mb)" },
   { "W", "files", arg = "number", help = "with -C: so many files at the most, then the first again (default 2)" },
-  { "B", "buffer-size", arg = "KiB", help = "of the kernel's buffers, all together" },
+  { "B", "buffer-size", arg = "KiB", help = "of the kernel's buffers, all together: 256 MB an interface at the most" },
   { "p", "promiscuous", help = "frames that are for others, too" },
   { "r", "read", arg = "file", help = "print the packets of a file of pcapng; nothing is captured" },
   { "q", "quiet", help = "no messages: not where it listens, no counts" },
@@ -149,7 +149,7 @@ local function run(o)
     ring = size and { bytes = size, files = number(o, "files", "W", 1) } or nil, promiscuous = o.promiscuous,
     filter = o[2] and table.concat(o, " ", 2) or nil }
   local buffer = number(o, "buffer-size", "B", 1)
-  all.buffer = buffer and buffer * 1024
+  all.buffer = buffer and buffer * 1024.0 // 1 -- a float does not wrap round
   local spaces <close> = setmetatable({ labs = {} }, { __close = function(list)
     for _, each in ipairs(list) do
       each[2]:close()

@@ -104,6 +104,8 @@ local asked -- the program
 local function explain(e)
   if e.call == "enter" then
     return e.message .. (e.hint and "; " .. e.hint or "")
+  elseif e.step == "cwd" then
+    return ("--workdir %s: %s"):format(e.detail or "", e.message)
   elseif e.step == "exec" then
     return program.explain(e, true, asked)
   end

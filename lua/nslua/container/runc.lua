@@ -16,6 +16,8 @@ local function crun(files, path, id)
     created = state.text(said.created), labels = {} }
 end
 
+local engines = { { "runc", runc }, { "crun", crun } } -- in this order: of two that have one id it is runc's
+
 ---@param files nslua.container.Files
 ---@return nslua.container.Entry[]
 function M.list(files)
@@ -25,9 +27,9 @@ function M.list(files)
     runs[#runs + 1] = user.run and { user.run, user.uid } or nil
   end
   for _, run in ipairs(runs) do
-    for engine, read in pairs { runc = runc, crun = crun } do
-      for _, id in ipairs(files:list(run[1] .. "/" .. engine)) do
-        local entry = read(files, ("%s/%s/%s"):format(run[1], engine, id), id)
+    for _, engine in ipairs(engines) do
+      for _, id in ipairs(files:list(run[1] .. "/" .. engine[1])) do
+        local entry = engine[2](files, ("%s/%s/%s"):format(run[1], engine[1], id), id)
         if entry then
           entry.uid, entry.state = run[2], entry.pid and "running" or "stopped"
           out[#out + 1] = entry

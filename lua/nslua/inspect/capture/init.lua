@@ -101,13 +101,19 @@ local function fixed_address(text)
   return table.concat(list)
 end
 
+local MOST_BLOCKS = 256 -- of a ring
+
 -- Blocks of a ring: in all the buffer, each large enough.
 local function sizes(buffer, count)
+  if buffer ~= buffer or buffer < 1 or buffer > count * MOST_BLOCKS * LARGEST_BLOCK then
+    errors.misuse("capture: buffer must be at most 256 MB for each interface, %d MB for the %d that are captured here, got %.0f MB",
+      count * MOST_BLOCKS * LARGEST_BLOCK >> 20, count, buffer / (1 << 20))
+  end
   local each, size = buffer // count, LARGEST_BLOCK
   while size > LEAST_BLOCK and size * 8 > each do
     size = size // 2
   end
-  return size, math.max(8, math.min(256, each // size))
+  return size, math.tointeger(math.max(8, math.min(MOST_BLOCKS, each // size)))
 end
 
 local function output_of(options)
@@ -187,6 +193,7 @@ end
 
 local function begin(self, list, names, home)
   local options, state = self.options, self.state
+  local block, blocks = sizes(options.buffer and units.size(options.buffer, "capture: buffer") // 1 or BUFFER, #list)
   local fd, limits, ours, is_memory = output_of(options)
   local handles = {}
   for i, interface in ipairs(list) do
@@ -206,7 +213,6 @@ local function begin(self, list, names, home)
     for _, block in ipairs(pcapng.names(names)) do
       errors.check("capture", nil, process:block(block))
     end
-    local block, blocks = sizes(math.floor(options.buffer and units.size(options.buffer, "capture: buffer") or BUFFER), #list)
     for i, interface in ipairs(list) do
       if socket_of(self, interface, sockets[i], block, blocks, wait) then
         self.interfaces[#self.interfaces + 1] = interface.full
