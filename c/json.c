@@ -78,6 +78,10 @@ void nslua_json_string(struct nslua_out *o, const char *text, size_t n)
 			snprintf(escape, sizeof(escape), "\\u%04x", s[i]);
 			add_text(o, escape);
 			i++;
+		} else if (s[i] == 0xc2 && s[i + 1] < 0xa0) { /* control characters of 8 bits, which terminals obey too */
+			snprintf(escape, sizeof(escape), "\\u%04x", s[i + 1]);
+			add_text(o, escape);
+			i += 2;
 		} else {
 			nslua_json_add(o, text + i, len);
 			i += len;

@@ -149,5 +149,8 @@ describe("nslua capture", function()
     local l = lab()
     fails("lab:" .. l.name .. " tcp prot 80", 'filter "tcp prot 80": ')
     fails("-i eth7 lab:" .. l.name, "unknown dev 'eth7'")
+    for _, huge in ipairs { "9999999999", "999999999999999999" } do
+      fails(("-B %s lab:%s"):format(huge, l.name), "buffer must be at most 256 MB for each interface")
+    end
   end)
 end)

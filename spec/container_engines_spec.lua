@@ -221,6 +221,15 @@ describe("containers", function()
       assert.same({ 999, true }, { #endless, rest })
     end)
 
+    it("are runc's, where runc and crun both have the id", function()
+      local p = helper.held(ns.spawn { "sleep", "600" })
+      at.write("/run/crun/both/status", ('{"pid":%d,"process-start-time":%d}'):format(p.pid, started(p.pid)))
+      at.write("/run/runc/both/state.json", ('{"init_process_pid":%d,"init_process_start":%d}'):format(p.pid, started(p.pid)))
+      local rows = list()
+      assert.same({ 1, "runc" }, { #rows, rows[1].engine })
+      assert.equal("crun", find "crun:both".engine)
+    end)
+
     it("have state files of all shapes", function()
       at.write("/run/runc/a/state.json", "[1,2,3]")
       at.write("/run/runc/b/state.json", '{"init_process_pid":-4,"init_process_start":"x"}')
@@ -355,6 +364,9 @@ while True:
     assert.equal("inner /proc/1/root " .. net, (enter("-t " .. short .. " sh -c 'echo $(hostname) $CONTAINER_ROOT $(readlink /proc/1/ns/net)'")))
     assert.equal(helper.sh "cat /etc/os-release", (enter("-t " .. short .. " cat /etc/os-release")))
     assert.equal("/tmp", (enter("-w /tmp " .. short .. " pwd")))
+    for _, how in ipairs { "", "-t ", "-a " } do
+      assert.equal("nslua enter: --workdir /no/dir: No such file or directory", (enter(how .. "-w /no/dir " .. short .. " true 2>&1")))
+    end
     assert.matches("failed to execute no%-such%-program: ", (enter(short .. " no-such-program 2>&1")))
     for words, want in pairs { [" sh -c 'exit 7'"] = 7, [" no-such-program"] = 127, [" /etc"] = 126, [" sh -c 'kill -9 $$'"] = 137 } do
       _, _, status = enter(short .. words)

@@ -91,7 +91,7 @@ return function(args)
     local rows, problems = ns.container.list { all = o.all }
     if o.quiet then
       for _, row in ipairs(rows) do
-        print((word(row):gsub("[%s%c\127-\159]", "?")))
+        print((columns.safe(word(row)):gsub("%s", "?")))
       end
       return 0
     end

@@ -36,7 +36,7 @@ end
 local function title(seen)
   local words = { not seen.name:find "^net:" and safe(seen.name) or nil }
   if seen.container then
-    words[#words + 1] = seen.container:sub(1, 12)
+    words[#words + 1] = safe(seen.container:sub(1, 12))
   end
   words[#words + 1] = seen.image and "image " .. safe(seen.image) or nil
   words[#words + 1] = seen.pid and ("pid %d%s"):format(seen.pid, seen.command and " (" .. safe(seen.command) .. ")" or "") or nil

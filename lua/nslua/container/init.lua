@@ -47,7 +47,14 @@ local order = { "docker", "podman", "crio", "containerd", "runc", "crun", "machi
 
 -- For a terminal: names may be anything in a broken file.
 local function shown(text)
-  return (text:gsub("[%c\127-\159]", "?"))
+  text = text:gsub("[%c\127]", "?"):gsub("\xc2[\x80-\x9f]", "?")
+  while true do
+    local ok, bad = utf8.len(text)
+    if ok then
+      return text
+    end
+    text = text:sub(1, bad - 1) .. "?" .. text:sub(bad + 1)
+  end
 end
 
 local function pod_name(pod)
@@ -65,7 +72,7 @@ end
 
 local function raise(errno, name, message, more)
   local e = more or {}
-  e.call, e.errno, e.detail, e.message = "container.find", errno, ("%q"):format(name), message
+  e.call, e.errno, e.detail, e.message = "container.find", errno, '"' .. shown(name) .. '"', message
   errors.raise(e)
 end
 

@@ -1,5 +1,6 @@
 -- The options of a command, declared once: read as getopt_long(3) reads them, printed by --help, completed, and put into the manual page.
 
+local columns = require "nslua.command.cli.columns"
 local host = require "nslua.host"
 local errors = require "nslua.error"
 
@@ -243,8 +244,17 @@ function Declaration:run(args, fn, explain)
     text, code = explain(result)
   end
   io.stdout:flush()
-  io.stderr:write(self:prefix(), ": ", text or M.line(result), "\n")
+  io.stderr:write(self:prefix(), ": ", M.shown(text or M.line(result)), "\n")
   return code or self.status or 1
+end
+
+---What a terminal may see of a text of several lines.
+---@param text string
+---@return string
+function M.shown(text)
+  return (text:gsub("[^\n]+", function(line)
+    return line:find "[%c\127-\255]" and columns.safe(line) or nil
+  end))
 end
 
 ---An error object in one line, for a user who wrote no script: without the place in the source.

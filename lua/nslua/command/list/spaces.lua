@@ -108,7 +108,8 @@ function M.open(word)
     error(handle, 0)
   end
   local why = (word:find "^%l[%w_-]*:" or handle.call == "container.find") and handle.message or core.strerror(handle.errno)
-  words.wrong(255, 'Cannot open network namespace "%s": %s%s', word, why, handle.hint and "\n" .. handle.hint or "")
+  local safe = require "nslua.command.cli.columns".safe
+  words.wrong(255, 'Cannot open network namespace "%s": %s%s', safe(word), safe(why), handle.hint and "\n" .. handle.hint or "")
 end
 
 return M

@@ -104,12 +104,13 @@ function M.address(handle, word, family)
   local ok, t = pcall(target.resolve, handle, "address", word, { family = family })
   if ok then
     return t.scope > 0 and ("%s%%%d"):format(t.address, t.scope) or t.address
-  elseif errors.is(t, "ENOENT") then
+  elseif errors.is(t, "ENOENT") or type(t) == "string" and t:find "no host name" and word ~= "" then
     local address, whose = of_container(handle, "address", word, family)
     if address then
       return address, whose
     end
-  elseif type(t) == "string" then
+  end
+  if type(t) == "string" then
     errors.misuse("%s", (t:gsub("^address: ", ""):gsub(" of inet$", " of IPv4"):gsub(" of inet6$", " of IPv6")))
   end
   error(t, 0)
