@@ -210,8 +210,8 @@ local function begin(self, list, names, home)
     limits.hold, limits.snaplen, limits.count = wait * 2 + 4, options.snaplen or SNAPLEN, options.count
     errors.check("capture", nil, process:output(fd, state.event, limits))
     errors.check("capture", nil, process:block(pcapng.section(options.comment)))
-    for _, block in ipairs(pcapng.names(names)) do
-      errors.check("capture", nil, process:block(block))
+    for _, each in ipairs(pcapng.names(names)) do
+      errors.check("capture", nil, process:block(each))
     end
     for i, interface in ipairs(list) do
       if socket_of(self, interface, sockets[i], block, blocks, wait) then
