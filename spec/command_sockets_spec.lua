@@ -35,6 +35,9 @@ v = socket.create_connection(("::1", 8002), source_address=("::1", 9100)); keep.
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("0.0.0.0", 5300)); keep.append(u)
 w = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); w.bind(("127.0.0.1", 5301)); w.connect(("127.0.0.1", 5300)); keep.append(w)
 y = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); y.setsockopt(1, 25, b"lo"); y.bind(("::1", 5302)); keep.append(y)
+r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 89); r.bind(("127.0.0.1", 0)); keep.append(r)
+t = socket.socket(socket.AF_INET, socket.SOCK_RAW, 88); t.connect(("127.0.0.1", 0)); keep.append(t)
+q = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); q.bind(("::1", 0)); keep.append(q)
 n = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); n.bind("\0na\x1bme"); n.listen(3); keep.append(n)
 m = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); m.bind("\0plain"); keep.append(m)
 print("ready", flush=True)
@@ -76,7 +79,8 @@ time.sleep(600)
 
   for _, words in ipairs { "-tan", "-tln", "-tn", "-uan", "-un", "-uln", "-tanH", "-4tan", "-6tan", "-tuan", "-tane", "-tanm",
     "-tan state established", "-tan state listening", "-tan exclude listening", "-tan sport = :8001", "-tan '( dport = :9001 or sport = :8003 )'",
-    "-tan not dport = :9001", "-tan src 127.0.0.1", "-tan dst '[::1]'", "-tan sport gt :9000 and sport le :9001", "-uan dport = :5300" } do
+    "-tan not dport = :9001", "-tan src 127.0.0.1", "-tan dst '[::1]'", "-tan sport gt :9000 and sport le :9001", "-uan dport = :5300",
+    "-wan", "-wn", "-wln", "-6wan", "-wan src 127.0.0.1", "-wan state established" } do
     it("prints what ss does: " .. words, function()
       local want, got = parsed(ss(words)), ours(words)
       assert.equal("", got.stderr)

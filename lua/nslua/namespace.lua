@@ -5,7 +5,7 @@ local errors = require "nslua.error"
 local check = require "nslua.check"
 local privilege = require "nslua.privilege"
 local knamespace = core.namespace
-local E = core.errno
+local E, USER = core.errno, core.namespace.flags.user
 
 local M = {}
 
@@ -287,20 +287,41 @@ function M.pid(call, pid)
   return pid
 end
 
+-- Of a network namespace that belongs to another user namespace, as those of containers without root do: that one is joined before it, where
+-- this process has no right to go there otherwise. Whoever made it may. user_namespaces(7)
+local function found(self)
+  local owner = self.type == "net" and not core.idmap.capable "sys_admin" and knamespace.userns(self.fd)
+  local own = owner and knamespace.current(USER)
+  if own then
+    local device, inode = own:stat()
+    local d, i = owner:stat()
+    own:close()
+    if d and (d ~= device or i ~= inode) then
+      self.userns = M.wrap("user", owner)
+      return self
+    end
+  end
+  if owner then
+    owner:close()
+  end
+  return self
+end
+M.found = found
+
 local function from_pid(call, pid, t, flag)
   M.pid(call, pid)
   local what = ("pid %.0f"):format(pid)
   local pidfd = opened(call, what, {}, knamespace.pidfd(pid))
   local fd, message, errno = knamespace.of_pidfd(pidfd, flag)
   pidfd:close()
-  return M.wrap(t, opened(call, what, { pid = pid, capability = "CAP_SYS_PTRACE" }, fd, message, errno), { pid = pid })
+  return found(M.wrap(t, opened(call, what, { pid = pid, capability = "CAP_SYS_PTRACE" }, fd, message, errno), { pid = pid }))
 end
 
 local function from_path(call, path, t, flag)
   if path:find("\0", 1, true) then
     errors.raise { call = call, errno = core.errno.EINVAL, message = "a path has no NUL byte", detail = ("%q"):format(path) }
   end
-  return M.wrap(t, opened(call, nil, { pid = path:match "^/proc/(%d+)/" }, knamespace.open(path, flag)))
+  return found(M.wrap(t, opened(call, nil, { pid = path:match "^/proc/(%d+)/" }, knamespace.open(path, flag))))
 end
 
 -- What takes a number, an fd handle or a Lua file: misuse where it is none of these, or a closed one.
@@ -319,10 +340,10 @@ local function from_fd(call, fd, t, flag)
   if not kind and errno == core.errno.EINVAL then
     local of, message, why = knamespace.of_pidfd(fd, flag)
     if of or why ~= core.errno.EINVAL then
-      return M.wrap(t, opened(call, nil, { pid = true, capability = "CAP_SYS_PTRACE" }, of, message, why))
+      return found(M.wrap(t, opened(call, nil, { pid = true, capability = "CAP_SYS_PTRACE" }, of, message, why)))
     end
   end
-  return M.wrap(t, opened(call, nil, {}, knamespace.dup(fd, flag)))
+  return found(M.wrap(t, opened(call, nil, {}, knamespace.dup(fd, flag))))
 end
 
 -- By its 64-bit id. A kernel that wants the inode too (6.18), or opens no namespace by handle, is served by looking for it.

@@ -304,7 +304,7 @@ function M.open(target)
     message = path .. " is a file that was left behind, no living namespace: ns.netns.delete removes it"
   end
   errors.check("netns.open", { netns = target, hint = privilege.hint(errno, {}) }, fd, message, errno)
-  return namespace.wrap("net", fd, { name = target })
+  return namespace.found(namespace.wrap("net", fd, { name = target }))
 end
 
 ---The namespace this thread is in.

@@ -26,9 +26,10 @@ local COLUMNS = { { name = "NAME", trunc = true }, { name = "ENGINE" }, { name =
 
 -- Of one that is in a user namespace which has to be entered first, or of which another process has the pid now.
 local function one_by_one(row)
-  local ok, handle <close> = pcall(ns.netns.open, row.pid)
   local list = {}
-  if ok and handle.inode == row.netns then
+  local ok, opened = pcall(ns.netns.open, row.pid)
+  local handle <close> = ok and opened or nil
+  if handle and handle.inode == row.netns then
     for address in handle.address:each { scope = "global" } do
       list[#list + 1] = address.address:match "^[^/]*"
     end

@@ -12,6 +12,7 @@ local ns = require "nslua"
 local owners_of = require "nslua.owners"
 local options = require "nslua.command.cli.options"
 local place = require "nslua.command.cli.place"
+local rawfile = require "nslua.command.sockets.rawfile"
 local safe = require("nslua.command.cli.columns").safe
 local schema = require "nslua.schema"
 
@@ -128,6 +129,21 @@ local function collect(handle, o, filter)
   end
   for _, family in ipairs(families) do
     take { family = family, state = family == "unix" and narrow or nil }
+  end
+  -- raw ones, where sock_diag has none: those with a state that is asked for
+  local states
+  for _, word in ipairs(state or {}) do
+    states = states or {}
+    for each in (groups[word] or word):gmatch "%S+" do
+      states[each] = true
+    end
+  end
+  if (o.raw or not any) and not handle.sockets:list({ family = inet, proto = "raw" }, brief)[1] then
+    for _, row in ipairs(rawfile.list(handle, inet)) do
+      if shown(row, o, state) and (not states or states[row.state]) and (not filter.test or filter.test(row)) then
+        out[#out + 1] = row
+      end
+    end
   end
   local others = #out
   if protos[1] or not any then

@@ -107,8 +107,9 @@ local SETTINGS = { "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.i
 
 local function settings(handle)
   local out = {}
-  local ok, fresh <close> = pcall(ns.netns.new)
-  if not ok then
+  local ok, made = pcall(ns.netns.new)
+  local fresh <close> = ok and made or nil
+  if not fresh then
     return out
   end
   for _, name in ipairs(SETTINGS) do
