@@ -183,6 +183,7 @@ build = {
     ["nslua.command.sockets"] = "lua/nslua/command/sockets.lua",
     ["nslua.command.sockets.filter"] = "lua/nslua/command/sockets/filter.lua",
     ["nslua.command.sockets.line"] = "lua/nslua/command/sockets/line.lua",
+    ["nslua.command.sockets.rawfile"] = "lua/nslua/command/sockets/rawfile.lua",
     ["nslua.command.tcp"] = "lua/nslua/command/tcp.lua",
     ["nslua.command.trace"] = "lua/nslua/command/trace.lua",
     ["nslua.command.udp"] = "lua/nslua/command/udp.lua",

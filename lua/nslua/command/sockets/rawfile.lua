@@ -35,8 +35,8 @@ function M.list(handle, families)
         return tonumber(word, 16)
       end
       out[#out + 1] = { family = family, proto = "raw", state = names[hex(st)] or "closed", src = address(src), sport = hex(sport),
-        dst = address(dst), dport = hex(dport), send_queue = hex(tx), recv_queue = hex(rx), uid = math.tointeger(tonumber(uid)), inode = math.tointeger(tonumber(inode)),
-        decode = decode }
+        dst = address(dst), dport = hex(dport), send_queue = hex(tx), recv_queue = hex(rx),
+        uid = math.tointeger(tonumber(uid)), inode = math.tointeger(tonumber(inode)), decode = decode }
     end
   end
   return out
