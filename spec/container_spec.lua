@@ -68,7 +68,7 @@ describe("container.find", function()
 
   it("without cgroups, as often without root: by what the runtime says of its process", function()
     local p = helper.held(ns.spawn { "sleep", "600" })
-    local start = tonumber(helper.sh(("cut -d' ' -f22 /proc/%d/stat"):format(p.pid)))
+    local start = tonumber((helper.sh(("cut -d' ' -f22 /proc/%d/stat"):format(p.pid))))
     docker(A, "web", p.pid)
     podman { { id = B, name = "box", pid = p.pid } }
     assert.matches("web .* is not running: pid %d+, which it had, is another process now", (refused("web", "ESRCH")))
