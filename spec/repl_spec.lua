@@ -164,6 +164,7 @@ it("completes names of Lua, and at a lab's prompt nodes and the words of command
   s.see "> "
   s.type "ns.cont\t.fi\t == ns.container.find\n"
   s.see "true\r\n"
+  s.see "> "
   s.type "\4"
   s.finish()
   local env = { HOME = folder, TERM = "dumb", INPUTRC = "/dev/null" }
@@ -172,18 +173,19 @@ it("completes names of Lua, and at a lab's prompt nodes and the words of command
     return
   end
   local p = ns.spawn { bin, "lab", "-q", "-e", "h1 -- r1 -- (s1) -- h2", pty = true, cwd = folder, env = env }
-  local seen = ""
   local function see(text)
+    local seen = ""
     while not seen:find(text, 1, true) do
       seen = seen .. assert(p.pty:read(1, 10), seen)
     end
-    seen = ""
   end
   see "lab> "
   p.pty:write "link h1 \tdo\t\n" -- its only neighbour
   see "link h1:eth0 -- r1:eth0"
+  see "lab> "
   p.pty:write "h1:addr\t()\n"
   see "10.0.1.1"
+  see "lab> "
   p.pty:write "exit\n"
   assert(p:wait(10))
   p:close()
