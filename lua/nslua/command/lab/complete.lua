@@ -6,7 +6,7 @@ local names = require "nslua.command.cli.names"
 local M = {}
 
 local verbs = { "draw", "exit", "help", "link", "links", "move", "net", "nodes", "pingall", "quit" }
-local impairments = { "corrupt", "correlation", "delay", "duplicate", "jitter", "limit", "loss", "rate", "reorder" }
+local impairments = { "corrupt", "correlation", "delay", "distribution", "duplicate", "jitter", "limit", "loss", "rate", "reorder" }
 
 local function node_names(lab, wanted)
   local out = {}
