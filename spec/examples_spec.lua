@@ -114,6 +114,12 @@ describe("examples:", function()
     assert.truthy(journal:find "h2:.*  %- route default via [%d.]+ dev eth0")
   end)
 
+  example("29-map", function(out)
+    assert.truthy(out:find "\nlab:%d+/sw.-\n  sw bridge\n  ├─ h2 ── lab:%d+/h2 eth0 ")
+    has(out, "change\tlink\th1\teth0\tup = false\n")
+    has(out, "new\taddress\th2\teth0\t192.0.2.7/24\n")
+  end)
+
   example("03-enter", function(out)
     has(out, "host name inside: web\n")
     assert.truthy(out:find "ip %-br addr: lo +UNKNOWN +127%.0%.0%.1/8 ::1/128")

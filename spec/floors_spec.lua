@@ -23,7 +23,7 @@ local function code(path)
   return (read(path):gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", ""))
 end
 
-local rooms = { container = 2, lab = 2, inspect = 2, command = 3 }
+local rooms = { container = 2, draw = 2, lab = 2, inspect = 2, command = 3 }
 
 -- "nslua.lab.draw" -> 2, "lab"
 local function floor_of(module)

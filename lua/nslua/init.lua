@@ -30,6 +30,7 @@ local upper = {
   capture = "nslua.inspect.capture",
   doctor = "nslua.inspect.doctor",
   journal = "nslua.inspect.record",
+  map = "nslua.inspect.map",
 }
 
 -- key -> module, function of it
@@ -59,7 +60,6 @@ local upper_functions = {
 ns.clock = core.fd.clock
 
 setmetatable(ns, {
-  __keys = { modules, upper, functions, upper_functions }, -- for completion
   __index = function(t, key)
     local value
     if modules[key] then

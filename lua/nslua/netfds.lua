@@ -21,6 +21,8 @@ local function of(pid, visit)
   return false
 end
 
+M.each_of = of
+
 ---Visit every fd of a network namespace that this process may see.
 ---@param visit fun(inode: integer, path: string, pid: integer): boolean?  true: no more
 function M.each(visit)

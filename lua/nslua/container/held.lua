@@ -33,8 +33,7 @@ local function is_its(entry, text)
       return true
     end
   end
-  local pid, start = (entry.started or function() end)()
-  return start ~= nil and pid == entry.pid and cgroups.started(pid) == start
+  return false
 end
 
 ---@param entry nslua.container.Entry  with a pid

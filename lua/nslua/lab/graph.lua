@@ -1,6 +1,6 @@
 -- A lab for other tools: DOT of Graphviz, Mermaid, JSON.
 
-local plain = require "nslua.lab.plain"
+local plain = require("nslua.draw").plain
 local schema = require "nslua.schema"
 local text = require "nslua.lab.text"
 

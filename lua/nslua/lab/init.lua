@@ -41,10 +41,6 @@ M.methods = methods
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
   single_packets = true }
 
-function Lab:__keys()
-  return { methods, rawget(self, "node") }
-end
-
 function Lab:__index(key)
   local method = methods[key]
   if method or optional[key] then
@@ -389,7 +385,7 @@ function M.open(name)
   return self
 end
 
-M.list, M.destroy = running.list, running.destroy
+M.list, M.members, M.destroy = running.list, running.members, running.destroy
 
 ---The faults there are for lab:fault, each with what it is.
 ---@return table<string, string>

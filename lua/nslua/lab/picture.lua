@@ -1,7 +1,7 @@
 -- A lab as text: trees of links from left to right, in the columns of a terminal. What would be too wide goes on below; what closes a ring, and what
 -- links say at length, is told at the end.
 
-local plain = require "nslua.lab.plain"
+local plain = require("nslua.draw").plain
 local text = require "nslua.lab.text"
 
 local M = {}

@@ -287,6 +287,31 @@ function M.fetch(name)
   return said, nets, userns, kept
 end
 
+---@class nslua.LabMember
+---@field lab string     its name
+---@field uid integer    whose it is
+---@field node string
+---@field inode integer  of the node's network namespace
+
+---The nodes of every lab that runs, as `list` finds them: which network namespace is which node. What does not answer any more is left out.
+---@return nslua.LabMember[]
+function M.members()
+  local out = {}
+  for _, row in ipairs(M.list()) do
+    local ok, said, nets, userns = pcall(M.fetch, ("%d/%s"):format(row.uid, row.name))
+    if ok then
+      for i, handle in ipairs(nets) do
+        out[#out + 1] = { lab = row.name, uid = row.uid, node = said.nodes[i], inode = handle.inode }
+      end
+      close_all(nets)
+      if userns then
+        userns:close()
+      end
+    end
+  end
+  return out
+end
+
 ---End a lab that is kept, with its wires and services; its namespaces go with the last program in them.
 ---@param name string  "name", or "1000/name" for root: another user's
 ---@return true

@@ -1,7 +1,7 @@
 -- A lab as SVG: one file, readable in light and dark.
 
-local layout = require "nslua.lab.layout"
-local plain = require "nslua.lab.plain"
+local layout = require("nslua.draw").layout
+local plain = require("nslua.draw").plain
 local text = require "nslua.lab.text"
 
 local M = {}

@@ -5,7 +5,6 @@
 
 local core = require "nslua.core"
 local host = require "nslua.host"
-local names = require "nslua.command.cli.names"
 
 local M = {}
 
@@ -37,11 +36,11 @@ local function editing_reader(readline, complete)
   local home = host.getenv "HOME"
   readline.set_options { keeplines = 1000, histfile = home and home .. "/.nslua_history" or "", completion = true }
   readline.set_readline_name "nslua"
-  readline.set_complete_function(function(text, from, to)
-    local ok, list, after = pcall(complete, text, from, to)
-    readline.set_completion_append_character(ok and after or "")
-    return ok and list or {}
-  end)
+  if complete then
+    readline.set_complete_function(function(text, from, to)
+      return complete(text, from, to)
+    end)
+  end
   local open
   local function reset()
     if open then
@@ -117,7 +116,7 @@ end
 ---@field prompt? string
 ---@field env? table                         globals of what is typed
 ---@field line? fun(text: string): boolean?  takes a line before it is Lua: true where it was its own, false to end
----@field complete? fun(text: string, from: integer, to: integer): string[], string?  and what follows the only one
+---@field complete? fun(text: string, from: integer, to: integer): string[]
 
 ---Read and run lines until the end of input.
 ---@param options? nslua.Interactive
@@ -125,10 +124,7 @@ end
 function M.run(options)
   options = options or {}
   local env = options.env or _G
-  local complete = options.complete or function(text, from, to)
-    return names.complete(env, text:sub(from, to))
-  end
-  local reader <close> = setmetatable(make_reader(complete), { __close = function(r) r.finish() end })
+  local reader <close> = setmetatable(make_reader(options.complete), { __close = function(r) r.finish() end })
   local buffer = ""
   local reading
   host.loop(function(interrupted)

@@ -3,7 +3,7 @@
 local axes = require "nslua.lab.sweep.axis"
 local check = require "nslua.check"
 local errors = require "nslua.error"
-local plain = require "nslua.lab.plain"
+local plain = require("nslua.draw").plain
 
 local M = {}
 

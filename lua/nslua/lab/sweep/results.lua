@@ -3,7 +3,7 @@
 local axis = require "nslua.lab.sweep.axis"
 local check = require "nslua.check"
 local errors = require "nslua.error"
-local plain = require "nslua.lab.plain"
+local plain = require("nslua.draw").plain
 local schema = require "nslua.schema"
 
 local M = {}

@@ -1,7 +1,7 @@
 -- Networks with rings in them: by layers where links lead from one layer to the next (fat trees, leaves and spines), else by distances; and where
 -- their labels stand. What overlaps is drawn larger.
 
-local stress = require "nslua.lab.stress"
+local stress = require "nslua.draw.stress"
 
 local M = {}
 
@@ -260,7 +260,7 @@ local function push_apart(members)
   end
 end
 
----@param part nslua.lab.Part
+---@param part nslua.draw.Part
 function M.place(part)
   local list = layers_of(part)
   local x, y, across, down

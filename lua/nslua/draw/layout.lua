@@ -1,27 +1,27 @@
 -- Where the nodes, links and labels of a drawing stand, in pixels: trees from left to right, long chains in rows that turn, all else by layers
 -- (layoutnet.lua). The same for the same topology each time.
 
-local net = require "nslua.lab.layoutnet"
+local net = require "nslua.draw.layoutnet"
 
 local M = {}
 
----@class nslua.lab.Box
+---@class nslua.draw.Box
 ---@field x number  of its middle
 ---@field y number
 ---@field w number
 ---@field h number
 
----@class nslua.lab.Path  from one end to the other
+---@class nslua.draw.Path  from one end to the other
 ---@field d string          as SVG's <path> has it
----@field label? nslua.lab.Box
----@field bends? nslua.lab.Box[]  where it is outside of the line between the two
+---@field label? nslua.draw.Box
+---@field bends? nslua.draw.Box[]  where it is outside of the line between the two
 
----@class nslua.lab.Part  nodes that hang together
----@field members nslua.lab.Box[]     in the order of the topology
+---@class nslua.draw.Part  nodes that hang together
+---@field members nslua.draw.Box[]     in the order of the topology
 ---@field near integer[][]            neighbours of each, by number, each once
 ---@field links { [1]: integer, [2]: integer, index: integer, nth: integer, of: integer }[]  numbers of its ends; the nth of so many between these two
----@field label table<integer, nslua.lab.Box>  by the link's number in the topology
----@field paths table<integer, nslua.lab.Path>  by the same
+---@field label table<integer, nslua.draw.Box>  by the link's number in the topology
+---@field paths table<integer, nslua.draw.Path>  by the same
 ---@field dx? number            what is still to be added to the places in paths; boxes and labels are where they belong
 ---@field dy? number
 
@@ -282,9 +282,9 @@ local function bounds(part)
 end
 
 ---@param topology nslua.lab.Topology
----@param boxes table<string, nslua.lab.Box>   of every node, by name: its size; the place is put in
----@param labels table<integer, nslua.lab.Box> of links that have one, by their number
----@return nslua.lab.Part[] parts
+---@param boxes table<string, nslua.draw.Box>   of every node, by name: its size; the place is put in
+---@param labels table<integer, nslua.draw.Box> of links that have one, by their number
+---@return nslua.draw.Part[] parts
 ---@return number width
 ---@return number height
 function M.of(topology, boxes, labels)
