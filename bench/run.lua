@@ -7,7 +7,7 @@
 --   cc -O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -o build/bench/floor bench/floor/*.c -lmnl
 --   GOPATH=/usr/share/gocode GO111MODULE=off go build -o build/bench/routes-go bench/peers/routes.go
 -- With --json a row is an object: `unit`, of `nslua` and `floor`, is "seconds" or "bytes"; `budget`, `lowest` and `highest` are ratios, or bytes
--- where there is no `floor`.
+-- where there is no `floor`. Rows of another unit have `least` and `most` for a budget.
 local ns = require "nslua"
 
 local HOST, FLOOR = "build/bin/nslua", "build/bench/floor"
@@ -53,6 +53,8 @@ local presence = {
 
 local LS = HOST .. " ls"
 local WORKS = HOST .. " bench/works.lua"
+local WIRES = HOST .. " bench/wires.lua "
+local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "
 local ROUTES, BATCH = NAME .. "-routes", os.tmpname()
 
 local MININET = "unshare -n mn --switch lxbr --controller none --test none --topo single,64"
@@ -60,7 +62,7 @@ local MININET = "unshare -n mn --switch lxbr --controller none --test none --top
 -- `routes`: 100,000 are there in a namespace; `batch`: a file with so many for ip.
 -- `budget` is the largest ratio nslua / floor, or with `faster` the smallest floor / nslua. `crowd`: so many more processes, with 20 open files
 -- each, while the row is measured. `scene`: bench/scene.lua makes what is looked at, `sides` the commands for it. `bytes`: the
--- work prints bytes, of which it may take so many at most.
+-- work prints bytes, of which it may take so many at most. `within`: it prints a number in `unit`, which is to be between these two.
 local rows = {
   { work = "start: nslua -e '' | lua5.4 -e ''", budget = 1.5, nslua = program(50, HOST .. " -e ''"), floor = program(50, "lua5.4 -e ''") },
   { work = "nslua nsenter -n true | nsenter", budget = 1.5, needs = "nsenter", nslua = nsenter(HOST .. " nsenter"), floor = nsenter "nsenter" },
@@ -134,6 +136,20 @@ local rows = {
       local inside = ("nsenter -t %s -m -n %s/%s exec 5 "):format(pid, FOLDER, FLOOR)
       return { ("%s%s/%s containers"):format(inside, FOLDER, HOST), 5 }, { ("%sdocker -H unix://%s ps"):format(inside, sock), 5 }
     end },
+  { work = "wire of 10 ms each way: median of 500 pings", within = { 20.0, 20.3 }, unit = "ms", needs = "ping", nslua = { WIRES .. "rtt 500", 1 } },
+  -- 99.9 % of the time a chance of 1 % loses so many; and the same seed the same, or it fails
+  { work = "wire of 1 % loss: of 100,000 packets", within = { 897, 1104 }, unit = "lost", needs = "python3", pairs = 1,
+    nslua = { WIRES .. "loss 100000", 1 } },
+  { work = "one TCP stream, 2 GB: wire | veth", budget = 3, needs = "python3", nslua = { WIRES .. "stream wire 2000", 1 },
+    floor = { WIRES .. "stream veth 2000", 1 } },
+  { work = "the same without rights: wire | veth", budget = 3, needs = "python3", also = "setpriv", nslua = { NOBODY .. WIRES .. "stream wire 2000", 1 },
+    floor = { NOBODY .. WIRES .. "stream veth 2000", 1 } },
+  { work = "wire of rate = \"100mbit\": TCP goodput", within = { 93, 100 }, unit = "Mbit/s", needs = "python3", pairs = 3,
+    nslua = { WIRES .. "rate 1", 1 } },
+  { work = "10 such wires at once, the slowest", within = { 93, 100 }, unit = "Mbit/s", needs = "python3", pairs = 3,
+    nslua = { WIRES .. "rate 10", 1 } },
+  { work = "10 such wires at once, the fastest", within = { 93, 100 }, unit = "Mbit/s", needs = "python3", pairs = 1,
+    nslua = { WIRES .. "rate 10 most", 1 } },
   { work = "1,000 processes: nslua ls | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS), floor = program(3, "lsns") },
   { work = "1,000: nslua ls --no-fds | lsns", crowd = 1000, faster = true, needs = "lsns", nslua = program(3, LS .. " --no-fds"),
     floor = program(3, "lsns") },
@@ -240,7 +256,7 @@ local function run_pairs(row, count)
   return { nslua = median(times.nslua), floor = median(times.floor), ratio = ratio, lowest = ratios[1], highest = ratios[count] }, ratio
 end
 
--- The median in bytes, twice: as the row's value and as what its budget is for.
+-- The median in bytes or in the row's unit, twice: as the row's value and as what its budget is for.
 local function run_alone(row, count)
   local sizes = {}
   for i = 1, count do
@@ -263,9 +279,11 @@ local function run(row, pairs_wanted)
     gather(row.crowd)
     prepare(row)
     stage(row)
-    result, figure = (row.bytes and run_alone or run_pairs)(row, math.min(pairs_wanted, row.pairs or pairs_wanted))
+    result, figure = ((row.bytes or row.within) and run_alone or run_pairs)(row, math.min(pairs_wanted, row.pairs or pairs_wanted))
     if not result then
       result = { verdict = "failed", why = figure }
+    elseif row.within then
+      result.verdict = figure >= row.within[1] and figure <= row.within[2] and "ok" or "over"
     elseif not budget then
       result.verdict = ""
     elseif row.faster then
@@ -275,7 +293,10 @@ local function run(row, pairs_wanted)
     end
   end
   result.work, result.budget, result.faster = row.work, budget, row.faster or false
-  result.unit = row.bytes and "bytes" or "seconds"
+  result.unit = row.unit or row.bytes and "bytes" or "seconds"
+  if row.within then
+    result.least, result.most = row.within[1], row.within[2]
+  end
   return result
 end
 
@@ -290,6 +311,10 @@ end
 
 local function megabytes(n)
   return ("%.2f MB"):format(n / 1e6)
+end
+
+local function plain(n)
+  return ("%.4g"):format(n)
 end
 
 local function json(value)
@@ -350,10 +375,11 @@ local ok, problem = xpcall(function()
       if options.json then
         print(json(r))
       else
-        local quantity = r.unit == "bytes" and megabytes or seconds
-        local budget = r.budget and (r.unit == "bytes" and ("%g MB"):format(r.budget / 1e6) or ("%g"):format(r.budget))
+        local quantity = r.unit == "bytes" and megabytes or r.least and plain or seconds
+        local budget = r.least and ("%g..%g %s"):format(r.least, r.most, r.unit)
+          or r.budget and (r.unit == "bytes" and ("%g MB"):format(r.budget / 1e6) or ("%g"):format(r.budget))
         print_row(r.work, r.nslua and quantity(r.nslua) or "-", r.floor and quantity(r.floor) or "-", r.ratio and ("%.2f"):format(r.ratio) or "-",
-          budget and (r.faster and ">=" or "<=") .. budget or "-", r.verdict .. (r.why and ": " .. r.why or ""))
+          r.least and budget or budget and (r.faster and ">=" or "<=") .. budget or "-", r.verdict .. (r.why and ": " .. r.why or ""))
       end
       io.stdout:flush()
     end
