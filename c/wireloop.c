@@ -373,7 +373,7 @@ static void run_steps(struct loop *l, uint64_t now)
 				change(l, &w->way[i], &step->set[i], &what);
 		if (step->plug)
 			silence(l, w, !step->up);
-		nslua_steps_done(&l->steps, step, now);
+		nslua_steps_done(&l->steps, step);
 	}
 }
 

@@ -61,25 +61,38 @@ void nslua_steps_forget(struct nslua_steps *s, const void *owner)
 	}
 }
 
-struct nslua_step *nslua_steps_due(struct nslua_steps *s, uint64_t now)
+/* Of those that were missed only the last is done, in its turn: another step may have come in between. */
+static int catch_up(struct nslua_step *step, uint64_t now)
 {
-	struct nslua_step *step = s->first;
+	uint64_t missed = step->every ? (now - step->due) / step->every : 0;
 
-	if (!step || step->due > now)
-		return NULL;
-	s->first = step->next;
-	return step;
+	if (step->times && missed >= step->times)
+		missed = step->times - 1;
+	step->due += step->every * missed;
+	step->times -= step->times ? (uint32_t)missed : 0;
+	return missed > 0;
 }
 
-void nslua_steps_done(struct nslua_steps *s, struct nslua_step *step, uint64_t now)
+struct nslua_step *nslua_steps_due(struct nslua_steps *s, uint64_t now)
 {
-	uint64_t passed = step->every ? 1 + (now - step->due) / step->every : 0; /* what was missed is not made up for */
+	struct nslua_step *step;
 
-	if (!passed || (step->times && step->times <= passed)) {
+	while ((step = s->first) && step->due <= now) {
+		s->first = step->next;
+		if (!catch_up(step, now))
+			return step;
+		put(s, step);
+	}
+	return NULL;
+}
+
+void nslua_steps_done(struct nslua_steps *s, struct nslua_step *step)
+{
+	if (!step->every || step->times == 1) {
 		let_go(s, step);
 		return;
 	}
-	step->times -= step->times ? (uint32_t)passed : 0;
-	step->due += step->every * passed;
+	step->times -= step->times ? 1 : 0;
+	step->due += step->every;
 	put(s, step);
 }

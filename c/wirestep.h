@@ -23,6 +23,6 @@ int nslua_steps_add(struct nslua_steps *s, const struct nslua_step *step); /* -1
 void nslua_steps_forget(struct nslua_steps *s, const void *owner);
 /* The next one that is due, or NULL; it is out until it is done, and comes again where it is to. */
 struct nslua_step *nslua_steps_due(struct nslua_steps *s, uint64_t now);
-void nslua_steps_done(struct nslua_steps *s, struct nslua_step *step, uint64_t now);
+void nslua_steps_done(struct nslua_steps *s, struct nslua_step *step);
 
 #endif

@@ -97,6 +97,18 @@ for _, kind in ipairs { "tap", "veth" } do describe("a schedule of a wire of kin
     assert.same({ 1, 2 }, wires.datagrams(w, s, r, 2))
   end)
 
+  it("does what it missed in its order, the last of each", function()
+    local w, a, b = wires.wire()
+    local s, r = wires.sockets(a, b)
+    w:flap { down = "20ms", up = "10ms", count = 2, after = "20ms" }
+    busy(0.03)
+    helper.sh(("kill -STOP %d"):format(w.state.hub.pid))
+    busy(0.05) -- up, down and up again
+    helper.sh(("kill -CONT %d"):format(w.state.hub.pid))
+    settle(w)
+    assert.same({ 1, 2 }, wires.datagrams(w, s, r, 2))
+  end)
+
   it("follows a rate that falls to nothing, and what waits is sent at the new one, in its order", function()
     local w, a, b = wires.wire { delay = "1ms" }
     local s, r = wires.sockets(a, b)
