@@ -53,6 +53,7 @@ local upper_functions = {
   sweep = { "nslua.lab.sweep", "sweep" },
   snapshot = { "nslua.inspect.record.snapshot", "snapshot" },
   diff = { "nslua.inspect.record.diff", "diff" },
+  why = { "nslua.inspect.why", "why" },
 }
 
 ---Seconds of the monotonic clock.

@@ -1,0 +1,67 @@
+-- The real packet: what becomes of it, and whether that is what was predicted.
+
+local tcp = require "nslua.inspect.tcp"
+local udp = require "nslua.inspect.udp"
+local ping = require "nslua.inspect.ping"
+local units = require "nslua.units"
+
+local M = {}
+
+local HEADERS = { inet = 28, inet6 = 48 } -- of IP, and of UDP or ICMP
+
+-- Send it, and wait for what comes of it.
+local function send(self, origin, t, options, timeout)
+  local handle, address = origin.handle, t.scope ~= 0 and ("%s%%%d"):format(t.address, t.scope) or t.address
+  local payload = options.size and math.max(0, math.tointeger(options.size) - HEADERS[t.family])
+  if self.proto == "icmp" then
+    local r = ping.ping(handle, address, { count = 1, timeout = timeout, size = payload, dont_fragment = payload and true or nil })
+    local failed = r.errors[1]
+    return { ok = r.received > 0, elapsed = r.rtt.min, error = r.received == 0 and (failed and failed.error or "ETIMEDOUT") or nil,
+      icmp = failed and failed.icmp, by = failed and failed.from }
+  end
+  local fn = self.proto == "tcp" and tcp.tcp or udp.udp
+  local r = fn(handle, address, self.port, { timeout = timeout, send = self.proto == "udp" and ("x"):rep(payload or 1) or nil })
+  return { ok = r.ok, elapsed = r.elapsed, error = r.error, icmp = r.icmp, by = r.from }
+end
+
+---Send a packet.
+---@param self nslua.Why
+---@param origin nslua.why.Space
+---@param t nslua.Target
+---@param options { size: integer?, timeout: number|string? }
+---@return table probe
+function M.run(self, origin, t, options)
+  local p = self.prediction
+  local lost = p.verdict == "failed" and p.error == "ETIMEDOUT" -- it would come at once, or not at all
+  local timeout = options.timeout and units.duration(options.timeout, "why: timeout") or lost and 1 or 5
+  return send(self, origin, t, options, timeout)
+end
+
+---Let the probe decide, and say so where it does not agree.
+---@param self nslua.Why
+function M.judge(self)
+  local probe, predicted = self.probe, self.ok
+  self.ok = probe.ok
+  if probe.ok then
+    if not predicted then
+      self.disagree = ("predicted was that it ends in %s (%s); the probe was answered"):format(tostring(self.where), tostring(self.why))
+      self.verdict, self.error, self.why, self.fix, self.code, self.where, self.direction = "reached", nil, nil, nil, nil, nil, nil
+    end
+    return
+  end
+  self.error = probe.error
+  if predicted then
+    self.verdict = probe.error == "ECONNREFUSED" and "refused" or "failed"
+    if self.proto == "udp" and probe.error == "ETIMEDOUT" then
+      self.verdict, self.why = "unknown", "the datagram arrives, as far as can be told, and the program that listens does not answer"
+    else
+      self.why = ("the tables of every namespace on the way let it through, and yet: %s%s"):format(tostring(probe.error),
+        probe.icmp and (" (%s%s)"):format(probe.icmp, probe.by and " of " .. probe.by or "") or "")
+      self.disagree = ("predicted was that it is reached; the probe says %s"):format(tostring(probe.error))
+    end
+  elseif self.verdict == "refused" and probe.error ~= "ECONNREFUSED" or self.prediction.verdict == "failed" and probe.error == "ECONNREFUSED" then
+    self.disagree = ("predicted was %s; the probe says %s"):format(tostring(self.prediction.error), tostring(probe.error))
+  end
+end
+
+return M

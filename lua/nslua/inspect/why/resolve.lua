@@ -1,0 +1,153 @@
+-- Who answers for an address on a link: ARP, and neighbour discovery of IPv6.
+
+local core = require "nslua.core"
+local routes = require "nslua.inspect.why.routes"
+local segment = require "nslua.inspect.why.segment"
+local try = require("nslua.inspect.why.space").try
+
+local M = {}
+
+local usable = { permanent = true, reachable = true, stale = true, delay = true, probe = true, noarp = true }
+
+local function entry_of(space, link, ip)
+  for _, row in ipairs(space:neighbours()) do
+    if row.dst == ip and row.dev_index == link.index then
+      return row
+    end
+  end
+end
+
+-- The address that a question comes from.
+local function asking(space, link, packet, ip)
+  if space:has_address(packet.src) then
+    return packet.src
+  end
+  local row = try(space.handle.route.lookup, space.handle.route, { ip, oif = link.name })
+  return row and row.src
+end
+
+local function group_of(ip)
+  local bytes = core.inet.bytes(ip)
+  return ("33:33:ff:%02x:%02x:%02x"):format(bytes:byte(14, 16)), core.inet.text(core.inet.bytes "ff02::1:ff00:0":sub(1, 13) .. bytes:sub(14))
+end
+
+-- Whether an end of the link answers for the address; else why not.
+local function answers(ctx, at, ip, from, family)
+  local space, link = at.space, at.link
+  if family == "inet6" then
+    for _, row in ipairs(space:addresses()) do
+      if row.dev_index == link.index and row.address:match "^[^/]+" == ip then
+        if row.tentative or row.dadfailed then
+          return false, ("%s has the address, but it is %s"):format(space.label, row.dadfailed and "dadfailed: another one had it" or "tentative")
+        end
+        local _, group = group_of(ip)
+        local finding = ctx:hook(space, "input", { family = "inet6", proto = "icmp6", icmp_type = 135, src = from, dst = group, size = 72 }, link)
+          or ctx:hook(space, "output", { family = "inet6", proto = "icmp6", icmp_type = 136, src = ip, dst = from, size = 72 }, nil, link)
+        return not finding, finding and ("%s does not answer: %s"):format(space.label, finding.why), finding
+      end
+    end
+    return false
+  end
+  local row, code = try(space.handle.route.lookup, space.handle.route, { ip, from = from, iif = link.index })
+  if row and row.type == "local" then
+    local ignore = space:conf(link.name, "arp_ignore")
+    local held = space:has_address(ip)
+    if ignore >= 1 and held and held.dev_index ~= link.index then
+      return false, ("%s has it on another device, and answers for %s alone (arp_ignore = %d)"):format(space.label, link.name, ignore)
+    elseif ignore == 2 and not (held and routes.within(from, held.address)) then
+      return false, ("%s answers those of its own subnet alone, not %s (arp_ignore = 2)"):format(space.label, from)
+    end
+    return true
+  elseif row and row.type == "unicast" and row.dev_index ~= link.index and space:conf(link.name, "proxy_arp") > 0 then
+    return true
+  elseif code and space:has_address(ip) then
+    return false, ("%s has the address, but does not answer %s: %s"):format(space.label, from,
+      code == "EXDEV" and "the answer would go another way (rp_filter)" or "it has no way back (" .. code .. ")")
+  end
+  return false
+end
+
+local function unanswered(ctx, space, link, ip, out, reasons)
+  local more, fix = reasons[1], nil
+  for _, one in ipairs(more and {} or ctx.spaces:holders(ip)) do
+    if one.space ~= space then
+      local theirs = one.space:link(one.row.dev_index)
+      more = ("%s has it, on %s%s"):format(one.space.label, theirs.name, not theirs.up and ", which is down" or "")
+      fix = not theirs.up and ("in %s: ip link set %s up"):format(one.space.label, theirs.name) or nil
+    end
+  end
+  local lost = segment.worst(out.drops)
+  if lost and lost.code ~= "other_host" and not fix and not reasons[1] then
+    more, fix = ("%s: %s"):format(lost.space.label, lost.why), lost.fix and ("in %s: %s"):format(lost.space.label, lost.fix)
+  end
+  return { code = "neighbour", space = space, dev = link.name, unknown = lost and lost.unknown and not next(reasons) or nil, because = lost,
+    why = ("nobody on %s answers for %s%s"):format(link.name, ip, more and " (" .. more .. ")" or ""),
+    fix = fix or ("check the address and its mask: is %s on the link of %s?"):format(ip, link.name), after = "EHOSTUNREACH" }
+end
+
+---The link-layer address of the next hop; or nil, and what is wrong.
+---@param ctx table
+---@param space nslua.why.Space
+---@param link table
+---@param ip string
+---@param packet table
+---@return string? lladdr
+---@return table step_or_finding
+function M.address(ctx, space, link, ip, packet)
+  local function step(lladdr, how)
+    return lladdr, { kind = "neighbour", space = space, dev = link.name, address = ip, lladdr = lladdr,
+      text = ("%s is %s (%s)"):format(ip, lladdr, how) }
+  end
+  local entry = entry_of(space, link, ip)
+  if entry and usable[entry.state] and entry.lladdr then
+    return step(entry.lladdr, entry.state)
+  end
+  local six = packet.family == "inet6"
+  local from = asking(space, link, packet, ip) or "0.0.0.0"
+  if six then
+    local _, group = group_of(ip)
+    local finding = ctx:hook(space, "output", { family = "inet6", proto = "icmp6", icmp_type = 135, src = from, dst = group, size = 72 }, nil, link)
+    if finding then
+      finding.why = ("its question for %s is dropped: %s"):format(ip, finding.why)
+      return nil, finding
+    end
+  end
+  local out = segment.send(ctx, space, link, { src = link.address, dst = six and group_of(ip) or "ff:ff:ff:ff:ff:ff", size = six and 72 or 28 })
+  local found, reasons = {}, {}
+  for _, at in ipairs(out.ends) do
+    if at.space ~= space or at.link ~= link then
+      local yes, why = answers(ctx, at, ip, from, packet.family)
+      found[#found + 1] = yes and at or nil
+      reasons[#reasons + 1] = why
+    end
+  end
+  if not found[1] then
+    return nil, unanswered(ctx, space, link, ip, out, reasons)
+  end
+  local lladdr
+  for _, at in ipairs(found) do
+    -- an advertisement goes where the answerer's own table says; only what is permanent there does not learn from the question
+    local known = six and entry_of(at.space, at.link, from)
+    local back = segment.send(ctx, at.space, at.link, { src = at.link.address,
+      dst = known and known.state == "permanent" and known.lladdr or link.address, size = six and 72 or 28 })
+    for _, there in ipairs(back.ends) do
+      if there.link == link and (not six or not ctx:hook(space, "input", { family = "inet6", proto = "icmp6", icmp_type = 136, src = ip, dst = from,
+        size = 72 }, link)) then
+        if lladdr and lladdr ~= at.link.address then
+          ctx:doubt(space, ("several on %s answer for %s: %s and %s"):format(link.name, ip, lladdr, at.link.address))
+        end
+        lladdr = lladdr or at.link.address
+      end
+    end
+    if not lladdr then
+      out.drops = back.drops
+      reasons[#reasons + 1] = ("the answer of %s does not come back"):format(at.space.label)
+    end
+  end
+  if not lladdr then
+    return nil, unanswered(ctx, space, link, ip, out, reasons)
+  end
+  return step(lladdr, six and "by neighbour discovery" or "by ARP")
+end
+
+return M
