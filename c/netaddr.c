@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -10,12 +11,42 @@
 #include "namespace.h"
 #include "schema.h"
 
-static int open_socket(void *arg)
-{
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+#define SOME 32 /* are visited at a time */
+#define SOCKETS "nslua.netaddr"
 
-	memcpy(arg, &fd, sizeof(fd));
-	return fd < 0 ? -1 : 0;
+/* Namespaces of processes, and a socket in each; -1: none. */
+struct sockets {
+	int n, ns[SOME], fd[SOME];
+	ino_t inode[SOME];
+};
+
+/* From one namespace to the next; who began the visit comes back. */
+static int open_sockets(void *arg)
+{
+	struct sockets *s;
+
+	memcpy(&s, arg, sizeof(s));
+	for (int i = 0; i < s->n; i++)
+		if (s->ns[i] >= 0 && setns(s->ns[i], CLONE_NEWNET) == 0)
+			s->fd[i] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	return 0;
+}
+
+static void close_all(struct sockets *s)
+{
+	for (int i = 0; i < s->n; i++) {
+		if (s->ns[i] >= 0)
+			close(s->ns[i]);
+		if (s->fd[i] >= 0)
+			close(s->fd[i]);
+	}
+	s->n = 0;
+}
+
+static int sockets_gc(lua_State *L)
+{
+	close_all(luaL_checkudata(L, 1, SOCKETS));
+	return 0;
 }
 
 /* Append the text of a global address to the list on top. */
@@ -70,30 +101,35 @@ static bool answers(lua_State *L, int fd, char *room, size_t size)
 	return false;
 }
 
-/* A socket that has been asked, in the namespace of a process, or -1. */
-static int ask(lua_Integer pid, ino_t *inode)
+/* Ask in the namespaces of n processes at once. */
+static void ask(struct sockets *s, const lua_Integer *pids, int n)
 {
 	static const struct {
 		struct nlmsghdr h;
 		struct ifaddrmsg m;
 	} request = { { sizeof(request), RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0 }, { .ifa_family = AF_UNSPEC } };
-	char path[40];
-	struct stat st;
-	int fd, sock = -1;
+	int first = -1;
 
-	snprintf(path, sizeof(path), "/proc/%lld/ns/net", (long long)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &st) == 0 && nslua_visit(fd, open_socket, &sock, sizeof(sock)) == 0) {
-		*inode = st.st_ino;
-		if (send(sock, &request, sizeof(request), 0) < 0) {
-			close(sock);
-			sock = -1;
+	for (int i = 0; i < n; i++) {
+		char path[40];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "/proc/%lld/ns/net", (long long)pids[i]);
+		s->fd[i] = -1;
+		s->ns[i] = open(path, O_RDONLY | O_CLOEXEC);
+		s->n = i + 1;
+		s->inode[i] = s->ns[i] >= 0 && fstat(s->ns[i], &st) == 0 ? st.st_ino : 0;
+		if (first < 0)
+			first = s->ns[i];
+	}
+	if (first < 0 || nslua_visit(first, open_sockets, &s, sizeof(s)) < 0)
+		return; /* without rights there: the caller has other ways */
+	for (int i = 0; i < n; i++) {
+		if (s->fd[i] >= 0 && send(s->fd[i], &request, sizeof(request), 0) < 0) {
+			close(s->fd[i]);
+			s->fd[i] = -1;
 		}
 	}
-	close(fd);
-	return sock;
 }
 
 /*
@@ -103,7 +139,7 @@ static int ask(lua_Integer pid, ino_t *inode)
 static int netaddr_list(lua_State *L)
 {
 	static const size_t size = 32768;
-	struct nslua_fd *held;
+	struct sockets *s;
 	char *room;
 	int count;
 
@@ -112,30 +148,34 @@ static int netaddr_list(lua_State *L)
 	luaL_checkstack(L, 10, "netaddr");
 	count = (int)lua_rawlen(L, 1);
 	room = lua_newuserdatauv(L, size, 0);
-	held = nslua_newfd(L);
+	s = lua_newuserdatauv(L, sizeof(*s), 0);
+	s->n = 0;
+	luaL_setmetatable(L, SOCKETS);
 	lua_createtable(L, count, 0);
 	lua_createtable(L, count, 0);
-	for (int i = 1; i <= count; i++) {
-		ino_t inode = 0;
-		lua_Integer pid;
+	for (int from = 0; from < count; from += SOME) {
+		const int n = count - from < SOME ? count - from : SOME;
+		lua_Integer pids[SOME];
 
-		lua_rawgeti(L, 1, i);
-		pid = luaL_checkinteger(L, -1);
-		lua_pop(L, 1);
-		held->fd = ask(pid, &inode);
-		if (held->fd < 0 || !answers(L, held->fd, room, size)) {
-			lua_pushboolean(L, 0);
-			inode = 0;
+		for (int i = 0; i < n; i++) {
+			lua_rawgeti(L, 1, from + i + 1);
+			pids[i] = luaL_checkinteger(L, -1);
+			lua_pop(L, 1);
 		}
-		lua_rawseti(L, -3, i);
-		if (inode)
-			lua_pushnumber(L, (lua_Number)inode);
-		else
-			lua_pushboolean(L, 0);
-		lua_rawseti(L, -2, i);
-		if (held->fd >= 0)
-			close(held->fd);
-		held->fd = -1;
+		ask(s, pids, n);
+		for (int i = 0; i < n; i++) {
+			bool told = s->fd[i] >= 0 && answers(L, s->fd[i], room, size);
+
+			if (!told)
+				lua_pushboolean(L, 0);
+			lua_rawseti(L, -3, from + i + 1);
+			if (told)
+				lua_pushnumber(L, (lua_Number)s->inode[i]);
+			else
+				lua_pushboolean(L, 0);
+			lua_rawseti(L, -2, from + i + 1);
+		}
+		close_all(s);
 	}
 	return 2;
 }
@@ -144,6 +184,10 @@ int nslua_open_netaddr(lua_State *L)
 {
 	static const luaL_Reg functions[] = { { "list", netaddr_list }, { NULL, NULL } };
 
+	luaL_newmetatable(L, SOCKETS);
+	lua_pushcfunction(L, sockets_gc);
+	lua_setfield(L, -2, "__gc");
+	lua_pop(L, 1);
 	luaL_newlib(L, functions);
 	return 1;
 }

@@ -109,9 +109,10 @@ end
 
 ---@param known? table<string, any>  ids that nothing more is to be said of
 ---@param all? table                 of M.read
+---@param told? table<string, false>  texts of cgroups that are those of known ones
 ---@return nslua.container.Entry[]
-function M.list(known, all)
-  local groups, order, of = {}, {}, {}
+function M.list(known, all, told)
+  local groups, order, of = {}, {}, told or {}
   all = all or M.read(M.walk())
   for i = 1, #all, 2 do
     local text = all[i + 1]

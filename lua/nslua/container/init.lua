@@ -287,11 +287,16 @@ function M.list(options)
   local walk = cgroups.walk() -- meanwhile the engines' files are read
   local entries = read(files)
   local all, texts = cgroups.read(walk)
+  local told = {}
   local function take(list)
     for _, entry in ipairs(list) do
       if not seen[entry.container] then
         seen[entry.container] = true
-        local row = row_of(entry, texts[entry.pid])
+        local text = entry.pid and texts[entry.pid]
+        local row = row_of(entry, text)
+        if text and row.pid and #entry.container == 64 then -- what has an id in its cgroup is this one, and nothing unknown
+          told[text] = text:find(entry.container, 1, true) and false or nil
+        end
         if row.pid or options.all then
           out[#out + 1] = row
           rank[row.engine] = rank[row.engine] or #out
@@ -301,7 +306,7 @@ function M.list(options)
   end
   take(entries)
   if files.root == "" then
-    take(cgroups.list(seen, all))
+    take(cgroups.list(seen, all, told))
   end
   local here = procfs.inode("/proc/thread-self", "net")
   local groups = {}
