@@ -86,8 +86,8 @@ int nslua_forward(lua_State *L)
 			if (first && dropped(c->pid, sig)) {
 				as = sig;
 				sig = SIGKILL;
-			} else if (si.ssi_code == SI_KERNEL && getpgid(c->pid) == getpgrp()) {
-				continue; /* of the terminal: the program in our group has got it as well */
+			} else if ((si.ssi_code == SI_KERNEL || sig == SIGCONT) && getpgid(c->pid) == getpgrp()) {
+				continue; /* of the terminal, or its shell's to go on: the program in our group has got it as well */
 			}
 			syscall(SYS_pidfd_send_signal, c->fd, sig, NULL, 0);
 		}

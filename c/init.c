@@ -54,7 +54,8 @@ void spawn_init(struct plan *p, pid_t child)
 		if (wait[1].revents) /* the script is gone, whichever thread had started us */
 			_exit(128 + SIGKILL);
 		if (wait[0].revents && read(wait[0].fd, &si, sizeof(si)) == sizeof(si) && si.ssi_signo != SIGCHLD &&
-		    !(p->keyboard && si.ssi_code == SI_KERNEL)) /* what the terminal sends, the program in our group has got as well */
+		    /* what the terminal sends, and its shell to go on, the program in our group has got as well */
+		    !(p->keyboard && (si.ssi_code == SI_KERNEL || si.ssi_signo == SIGCONT)))
 			kill(child, (int)si.ssi_signo);
 	}
 }

@@ -67,7 +67,7 @@ describe("a command at a terminal", function()
 
     it("stops with Ctrl-Z, and goes on where the shell puts it: unshare " .. tool, function()
       local at = desk()
-      at.type(OURS .. [[sh -c 'trap "on=1" CONT; printf "rea\144y\n"; while [ ! "$on" ]; do sleep 0.1; done; read x; echo "<$x>"; exit 3' ]]
+      at.type(OURS .. [[sh -c 'trap "on=1$on" CONT; printf "rea\144y\n"; while [ ! "$on" ]; do sleep 0.1; done; read x; echo "<$x $on>"; exit 3' ]]
         .. "9>/dev/null\n")
       at.expect "\nready"
       at.type "\26"
@@ -76,7 +76,7 @@ describe("a command at a terminal", function()
       at.type "fg\n"
       at.expect "\n.-nslua unshare"
       at.type "abc\n"
-      at.expect "\n<abc>"
+      at.expect "\n<abc 1>" -- told once to go on
       ends(at, 3)
     end)
 

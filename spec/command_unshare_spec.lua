@@ -276,7 +276,7 @@ describe("ending nslua unshare", function()
         return read(file):find "%d"
       end))
       p:kill(signal)
-      assert.equal(signal, p:wait(5).signal)
+      assert.equal(signal, p:wait(30).signal)
       assert.is_truthy(eventually(function()
         return not lives(file)
       end))
@@ -297,7 +297,7 @@ describe("ending nslua unshare", function()
         return read(file):find "ready"
       end))
       p:kill(how[2])
-      assert.equal(how[2], p:wait(5).signal)
+      assert.equal(how[2], p:wait(30).signal)
       assert.is_truthy(eventually(function()
         return read(file):find "done"
       end), table.concat(how, " ") .. ": " .. read(file))
@@ -317,7 +317,7 @@ describe("ending nslua unshare", function()
       return read(file):find "usr1"
     end))
     p:kill "TERM" -- pid 1 without a handler: the kernel would drop it
-    local r = p:wait(5)
+    local r = p:wait(30)
     assert.equal("TERM", r and r.signal)
     p:close()
     os.remove(file)

@@ -111,7 +111,8 @@ describe("what changes in namespaces", function()
     a.link:add { name = "br0", kind = "bridge", up = true }
     b.address:add { "10.7.0.2/24", dev = "eth0" }
     mark()
-    a.link:change("br0", { up = false, name = "br1" })
+    a.link:change("br0", { up = false })
+    a.link:change("br0", { name = "br1" })
     mark()
     recorder:close()
     local journal = ns.journal.open(path)
