@@ -155,7 +155,7 @@ static int netaddr_list(lua_State *L)
 	lua_createtable(L, count, 0);
 	for (int from = 0; from < count; from += SOME) {
 		const int n = count - from < SOME ? count - from : SOME;
-		lua_Integer pids[SOME];
+		lua_Integer pids[SOME] = { 0 };
 
 		for (int i = 0; i < n; i++) {
 			lua_rawgeti(L, 1, from + i + 1);

@@ -116,19 +116,23 @@ time.sleep(600)
   end)
 
   it("names the processes of a thousand sockets, and of those whose fds are far apart", function()
-    local p = space:spawn { "python3", "-c", [[
+    local p <close> = space:spawn { "python3", "-c", [[
 import os, socket, sys
 keep = []
 for i in range(500):
     s = socket.socket(); s.bind(("127.0.0.1", 20000 + i)); s.listen(1); keep.append(s)
     keep.append(os.open("/dev/null", os.O_RDONLY))
 os.dup2(keep[0].fileno(), 1020)
+done, told = os.pipe()
+os.dup2(told, 1021)
 if os.fork() == 0:
     os.closerange(3, 1020)
-print("ready", flush=True)
+    os.write(1021, b"x")
+else:
+    os.read(done, 1)
+    print("ready", flush=True)
 sys.stdin.read()
 ]], stdin = "pipe", stdout = "pipe" }
-    assert.equal("ready", p.stdout:read "l")
     assert.equal("ready", p.stdout:read "l")
     local words = "-tlnp sport ge :20000"
     local want, have = parsed(ss(words)), parsed(ours(words).stdout)
