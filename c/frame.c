@@ -112,20 +112,29 @@ static void finish_checksum(const struct virtio_net_hdr *v, uint8_t *frame, size
 	frame[field + 1] = (uint8_t)sum;
 }
 
-void nslua_frame_corrupt(uint8_t *data, size_t len, uint64_t bit)
+void nslua_frame_finish(uint8_t *data, size_t len)
 {
 	struct virtio_net_hdr v;
 
 	if (len <= sizeof(v))
 		return;
 	memcpy(&v, data, sizeof(v));
-	/* Of a frame that is to be cut into packets the kernel makes the checksums when it cuts: it is left as it is, but for the bit. */
+	/* Of a frame that is to be cut into packets the kernel makes the checksums when it cuts. */
 	if (v.gso_type == VIRTIO_NET_HDR_GSO_NONE) {
 		finish_checksum(&v, data + sizeof(v), len - sizeof(v));
 		memset(data, 0, sizeof(v));
 	}
-	bit %= (len - sizeof(v)) * 8;
-	data[sizeof(v) + bit / 8] ^= (uint8_t)(1 << bit % 8);
+}
+
+void nslua_frame_corrupt(uint8_t *data, size_t len, uint64_t bit)
+{
+	size_t head = sizeof(struct virtio_net_hdr);
+
+	if (len <= head)
+		return;
+	nslua_frame_finish(data, len);
+	bit %= (len - head) * 8;
+	data[head + bit / 8] ^= (uint8_t)(1 << bit % 8);
 }
 
 void nslua_frame_shift(uint8_t *data, unsigned int n)

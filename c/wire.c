@@ -453,5 +453,6 @@ int nslua_open_wire(lua_State *L)
 {
 	nslua_newclass(L, WIRES, wires_methods, wires_meta);
 	luaL_newlib(L, wire_functions);
+	nslua_open_divert(L);
 	return 1;
 }

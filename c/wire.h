@@ -38,4 +38,8 @@ struct nslua_wire_answer {
 /* The process: a servant's main. */
 void nslua_wireloop(int sock, int host);
 
+struct lua_State;
+/* Adds its functions to the table on top of the stack. */
+void nslua_open_divert(struct lua_State *L);
+
 #endif

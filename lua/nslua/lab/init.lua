@@ -236,6 +236,9 @@ function methods:close()
   end
   captures.finish(self)
   self.closed = true
+  for each in pairs(self.packet_functions) do
+    pcall(each.close, each, true)
+  end
   local fine, failed = pcall(services.close_all, self)
   failed = not fine and failed
   if rawget(self, "hub") then
@@ -317,6 +320,7 @@ end
 local function new(topology, fields)
   fields.topology, fields.plan = topology, addressing.plan(topology)
   fields.node, fields.nodes, fields.link_of, fields.wires = {}, {}, {}, {}
+  fields.packet_functions = setmetatable({}, { __mode = "k" })
   return setmetatable(fields, Lab)
 end
 

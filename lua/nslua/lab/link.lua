@@ -215,6 +215,38 @@ function Link:counters()
   return wire_of(self, "counters"):counters()
 end
 
+---Let a function see every packet that either end sends, before what impairs the link: it may look at it, change it, drop, delay and copy it
+---(nslua.lab.Packet); what it leaves alone passes. It runs in a copy of the script: what it changes of upvalues stays there, and p:emit() brings values
+---back. Packets are as they are on the network: none is larger than the MTU, checksums are right, and are again after a change.
+---Where the function raises, packets pass without it from then on, and emitted() and close() raise the same. It ends by close(), with another function
+---(or nil) for the link, with the lab, and with the script. Needs Linux 5.16.
+---@param fn fun(p: nslua.lab.Packet)|nil
+---@return nslua.lab.EachPacket?
+function Link:each_packet(fn)
+  if fn ~= nil and type(fn) ~= "function" then
+    errors.misuse("link.each_packet: a function expected, got %s", type(fn))
+  end
+  local each = rawget(self, "each")
+  if each then
+    each:close()
+  end
+  if fn then
+    self.each = require("nslua.lab.packet.each").begin(self, fn)
+    self.lab.packet_functions[self.each] = true
+  end
+  return rawget(self, "each")
+end
+
+---What p:emit() of the function of each_packet() was given since this was last asked.
+---@return any[]
+function Link:emitted()
+  local each = rawget(self, "each")
+  if not each then
+    errors.misuse("link.emitted: %s has no function that sees its packets: link:each_packet(fn)", tostring(self))
+  end
+  return each:emitted()
+end
+
 function Link:__tostring()
   return ("link %s:%s -- %s:%s%s"):format(self.ends[1].node.node_name, self.ends[1].dev, self.ends[2].node.node_name, self.ends[2].dev,
     self.is_down and " (down)" or "")
