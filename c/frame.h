@@ -13,7 +13,7 @@
 
 /* What belongs together in the count of frames: addresses, protocol, the lower port (the service's), the type of an ICMP message. */
 uint64_t nslua_frame_flow(const uint8_t *frame, size_t len);
-/* The checksum that the sender left to the hardware is in the frame then, and the header before it says nothing; frames of many packets stay as they are. */
+/* Put in the checksum that the sender left to the hardware; the header says nothing then.  Frames of many packets stay as they are. */
 void nslua_frame_finish(uint8_t *data, size_t len);
 /* Flip a bit of a frame, header before it; its checksum is real before that, and nobody is told that it was looked at. */
 void nslua_frame_corrupt(uint8_t *data, size_t len, uint64_t bit);

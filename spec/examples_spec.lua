@@ -107,6 +107,13 @@ describe("examples:", function()
     assert.is_nil(out:find("failed", 1, true))
   end, "1 0.3")
 
+  example("27-third-syn-ack", function(out)
+    local l = lines(out)
+    assert.truthy(l[1]:find "^connection 1: open after " and l[2]:find "^connection 2: open after ", out)
+    assert.is_true(tonumber(l[3]:match "^connection 3: open after ([%d.]+) s$") >= 0.9, out)
+    assert.equal("dropped: from server, port 7, flags SA", l[4])
+  end)
+
   example("28-what-changed", function(out)
     has(out, "  ~ link eth0: mtu 1500 -> 1300\n  + route blackhole 10.99.0.0/16\n")
     local _, journal = out:match "^(.*)from the journal:\n(.*)$"

@@ -216,10 +216,10 @@ function Link:counters()
 end
 
 ---Let a function see every packet that either end sends, before what impairs the link: it may look at it, change it, drop, delay and copy it
----(nslua.lab.Packet); what it leaves alone passes. It runs in a copy of the script: what it changes of upvalues stays there, and p:emit() brings values
----back. Packets are as they are on the network: none is larger than the MTU, checksums are right, and are again after a change.
----Where the function raises, packets pass without it from then on, and emitted() and close() raise the same. It ends by close(), with another function
----(or nil) for the link, with the lab, and with the script. Needs Linux 5.16.
+---(nslua.lab.Packet); what it leaves alone passes. It runs in a copy of the script: what it changes of upvalues stays there, and p:emit() brings
+---values back. Packets are as on the network: none is larger than the MTU, checksums are right, and are right again after a change.
+---Where the function raises, packets pass without it from then on, and emitted() and close() raise the same. It ends by close(), with another
+---function (or nil) for the link, with the lab, and with the script. Needs Linux 5.16.
 ---@param fn fun(p: nslua.lab.Packet)|nil
 ---@return nslua.lab.EachPacket?
 function Link:each_packet(fn)

@@ -1,5 +1,5 @@
--- What leaves by a device goes to another one instead, and what comes in by that goes out by the first: rules of nf_tables at the egress of the one and
--- the ingress of the other. The kernel takes a table away with the socket that owns it, however its process ends. linux/netfilter/nf_tables.h
+-- What leaves by a device goes to another one instead, and what comes in by that goes out by the first: rules of nf_tables at the egress of the one
+-- and the ingress of the other. The kernel takes a table away with the socket that owns it, however its process ends. linux/netfilter/nf_tables.h
 
 local core = require "nslua.core"
 local errors = require "nslua.error"

@@ -1,5 +1,4 @@
--- The process in which the function of link:each_packet runs: it takes frames of both ends, hands them to the function, and gives on what it leaves of
--- them.
+-- The process in which the function of link:each_packet runs: it takes frames of both ends, hands them to the function, and gives on what is left.
 
 local carry = require "nslua.carry"
 local core = require "nslua.core"
@@ -82,9 +81,9 @@ local function give_due(self)
   end
 end
 
--- The function raised: from here on the link is as it was without it.
+-- The function raised: from here on the link is as it was without it. Of the traceback, what is the script's.
 local function fail(self, message)
-  self.failed = message
+  self.failed = message:gsub("\n\t%[C%]: in function 'xpcall'.*", "")
   for _, at in ipairs(self.ends) do
     at.away:close()
   end
