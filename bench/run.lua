@@ -129,6 +129,10 @@ local rows = {
     scene = { "sockets", 10000 }, sides = function(pid)
       return program(5, ("%s sockets -antp -N %d"):format(HOST, pid)), program(5, ("nsenter -t %d -n ss -antp"):format(pid))
     end },
+  { work = "500 namespaces, 1,000 veths: nslua map --json | the dumps in C", budget = 3, scene = { "wires", 500 },
+    sides = function(pid)
+      return program(1, HOST .. " map --json"), program(1, ("%s map 1 %d"):format(FLOOR, pid))
+    end },
   -- both in the mount namespace of dockerd, where its files are where they usually are
   { work = "50 containers: nslua containers | docker ps", budget = 3, faster = true, needs = "dockerd", also = "busybox", scene = { "docker", 50 },
     sides = function(_, said)

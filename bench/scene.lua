@@ -1,6 +1,7 @@
--- nslua bench/scene.lua sockets|docker COUNT: what some rows look at. Says what they have to know when it is there, and ends with its input.
+-- nslua bench/scene.lua sockets|docker|wires COUNT: what some rows look at. Says what they have to know when it is there, and ends with its input.
 --
 -- sockets: this process, in a network namespace of its own, with so many TCP sockets open, each connected to another.
+-- wires: this process, with so many network namespaces, each wired by a veth to the next and to the one after that.
 -- docker: a dockerd with so many running containers of busybox; says its pid, in whose mount namespace its files are where they are by default,
 -- and the path of its socket.
 local core = require "nslua.core"
@@ -35,6 +36,25 @@ function scenes.sockets()
   assert(#kept >= count - 1)
 end
 
+function scenes.wires()
+  assert(core.limits.files(3 * count + 100))
+  local all = {}
+  for i = 1, count do
+    all[i] = ns.netns.new { lo = true }
+  end
+  for i = 1, count do
+    for step = 1, 2 do
+      local far = all[(i - 1 + step) % count + 1]
+      all[i].link:add { name = "to" .. step, kind = "veth", up = true, peer = { name = "from" .. step, netns = far } }
+      all[i].address:add { ("10.%d.%d.%d/30"):format(step, i >> 8, i & 255), dev = "to" .. step }
+      far.link:change("from" .. step, { up = true })
+    end
+  end
+  print "ready"
+  io.stdout:flush()
+  io.read "a"
+end
+
 function scenes.docker()
   local dir = assert(sh "mktemp -d /tmp/nslua-bench.XXXXXX")
   local made_etc = sh "mkdir /etc/docker"
@@ -65,4 +85,4 @@ function scenes.docker()
   assert(ok, message)
 end
 
-assert(scenes[what], "usage: nslua bench/scene.lua sockets|docker COUNT")()
+assert(scenes[what], "usage: nslua bench/scene.lua sockets|docker|wires COUNT")()

@@ -239,6 +239,24 @@ describe("a map", function()
     assert.equal(ids, #machine:nsids())
   end)
 
+  it("is drawn again when something changes", function()
+    local machine = build()
+    local watch = helper.held(machine:spawn { HOST, "map", "--watch", "--all", stdout = "pipe", stderr = "null" })
+    local function until_seen(text)
+      for line in watch.stdout:lines() do
+        if line:find(text, 1, true) then
+          return true
+        end
+      end
+      return false
+    end
+    assert.is_true(until_seen "br0 bridge 10.5.0.1/24")
+    machine.link:add { name = "newcomer", kind = "bridge" }
+    assert.is_true(until_seen "newcomer")
+    watch:kill "INT"
+    assert.is_truthy(watch:wait(20))
+  end)
+
   it("is a command: text, JSON, and what has changed since", function()
     local machine = build()
     local function map(words)

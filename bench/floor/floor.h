@@ -45,6 +45,9 @@ int64_t work_lab(int hosts, char **argv);
 int64_t work_census(int rounds, char **argv);
 int64_t work_crowd(int rounds, char **argv);
 
+/* map.c */
+int64_t work_map(int rounds, char **argv);
+
 /* route.c: rtnetlink through libmnl */
 struct mnl_socket *route_socket(int netns);      /* opened inside that namespace */
 struct nlmsghdr *request(char *at, uint16_t type, uint16_t flags);

@@ -21,6 +21,7 @@ static const struct {
 	{ "link-get", work_link_get },
 	{ "routes-add", work_routes_add },
 	{ "routes-list", work_routes_list },
+	{ "map", work_map },
 	{ "census", work_census },
 	{ "crowd", work_crowd },           /* processes to look at, until its input ends */
 	{ "settle", work_settle },         /* wait until the kernel has freed what earlier runs closed */

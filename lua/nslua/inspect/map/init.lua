@@ -105,6 +105,11 @@ end
 function M.map()
   local spaces, complete, missed = namespaces.list()
   local unseen = links.fill(spaces)
+  for i = #spaces, 1, -1 do
+    if spaces[i].gone then -- it ended meanwhile
+      table.remove(spaces, i)
+    end
+  end
   table.move(unseen, 1, #unseen, #missed + 1, missed)
   local key = {}
   for _, space in ipairs(spaces) do

@@ -15,29 +15,22 @@ local TUNNEL = { vxlan = true, geneve = true, gre = true, gretap = true, ip6gre 
   ip6tnl = true, vti = true, vti6 = true, xfrm = true, wireguard = true, gtp = true, bareudp = true }
 M.TUNNEL = TUNNEL
 
-local function tunnel(row, names)
-  local kind = row.kind
+local function tunnel(row, ids)
+  local kind, at, lower = row.kind, row.link_netnsid, row.link_index
   local has = row[kind] or {}
-  local dev = has.dev_index or (has.dev == nil and row.link_netnsid == nil and row.link_index ~= 0 and row.link_index) or nil
+  local dev = has.dev_index or at == nil and lower ~= 0 and lower or nil
   return { id = has.id or has.key or has.okey or has.if_id, local_ = has.local_, remote = has.remote, group = has.group, port = has.port,
-    underlay = (has.dev or dev) and { link = has.dev or names[dev], index = dev } or nil }
+    nsid = at, netns = at and ids[at] or nil, underlay = (has.dev or dev) and { link = has.dev, index = dev } or nil }
 end
 
-local function read(row, names, ids)
-  local index, kind, lower, at = row.index, row.kind, row.link_index, row.link_netnsid
-  local out = { index = index, name = row.name, kind = kind, mtu = row.mtu, up = row.up, carrier = row.carrier, operstate = row.operstate,
+local function read(row, ids)
+  local kind, lower, at = row.kind, row.link_index, row.link_netnsid
+  local out = { index = row.index, name = row.name, kind = kind, mtu = row.mtu, up = row.up, carrier = row.carrier, operstate = row.operstate,
     address = row.address, master_index = row.master_index, alias = row.alias, altnames = row.altnames, addresses = {} }
   if kind == nil then
     out.kind = row.link_type == "loopback" and "loopback" or nil
-  elseif PEER[kind] then
-    if lower and lower ~= 0 then
-      out.peer = { netns = at and ids[at], nsid = at, index = lower }
-    end
-  elseif LOWER[kind] then
-    out.lower = lower and { netns = at and ids[at], nsid = at, index = lower } or nil
-  elseif TUNNEL[kind] then
-    out.tunnel = tunnel(row, names)
-    out.tunnel.nsid, out.tunnel.netns = at, at and ids[at] or nil
+  elseif lower and lower ~= 0 and (PEER[kind] or LOWER[kind]) then
+    out[PEER[kind] and "peer" or "lower"] = { netns = at and ids[at], nsid = at, index = lower }
   end
   return out
 end
@@ -45,19 +38,29 @@ end
 -- What the dumps of a namespace say. `target`: its id where `handle` is; nil: it is that itself.
 local function fill(space, handle, target, ids)
   local filter = target and { target_nsid = target } or nil
-  local names, by_index, links = {}, {}, {}
-  local rows, addresses = handle.link:list(filter), handle.address:list(filter)
-  for i = 1, #rows do
-    local row = rows[i]
-    names[row.index] = row.name
+  local names, by_index, links, n, tunnels = {}, {}, {}, 0, nil
+  for row in handle.link:each(filter) do
+    local each = read(row, ids)
+    n = n + 1
+    links[n], by_index[each.index], names[each.index] = each, each, each.name
+    if TUNNEL[each.kind] then
+      tunnels = tunnels or {}
+      tunnels[each] = tunnel(row, ids)
+    end
   end
-  for i = 1, #rows do
-    local each = read(rows[i], names, ids)
-    each.master = each.master_index and names[each.master_index] or nil
-    links[i], by_index[each.index] = each, each
+  for i = 1, n do
+    local each = links[i]
+    local master = each.master_index
+    each.master = master and names[master] or nil
   end
-  for i = 1, #addresses do
-    local row = addresses[i]
+  for each, has in pairs(tunnels or {}) do
+    local over = has.underlay
+    if over then
+      over.link = over.link or names[over.index]
+    end
+    each.tunnel = has
+  end
+  for row in handle.address:each(filter) do
     local of = by_index[row.dev_index]
     if of then -- else it has come since
       local list = of.addresses
@@ -124,7 +127,7 @@ local function underlay(space, by_inode)
       end
       if not found and has.remote then
         local ok, route = pcall(function()
-          local handle <close> = namespaces.open(home)
+          local handle <close> = namespaces.enterable(namespaces.open(home))
           local row = handle.route:lookup { has.remote }
           return { link = row.dev, index = row.dev_index }
         end)
@@ -166,15 +169,17 @@ function M.fill(spaces)
     if kept[i] == false then
       done, why = pcall(fill, space, from, i - 1, ids)
       kept[i] = not done and namespaces.open(space) or nil
+      space.gone = not done and not kept[i] or nil
     end
     if not done and kept[i] then -- without rights over it, but perhaps with a way into it
+      namespaces.enterable(kept[i])
       done, why = pcall(fill, space, kept[i], nil, {})
       alone[space] = done and kept[i] or nil
       if not done then
         kept[i]:close()
       end
     end
-    if not done then
+    if not done and not space.gone then
       space.error = space.error or (errors.is(why) and (why.message or core.strerror(why.errno)) or tostring(why))
       missed[#missed + 1] = ("%s: %s"):format(space.title, space.error)
     end
