@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* cgroups.c - the cgroups of all processes at once, read by a thread while the caller reads something else. */
+/*
+ * cgroups.c - the cgroups of all processes at once, read by a child while the caller reads something else.  The child is a copy of this process
+ * without an exit signal, as in pair.c: a thread would have unshare(2) and setns(2) fail later.  Where it does not come to its end, the caller
+ * reads them itself.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,24 +13,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
-#include "nslua.h"
+#include "census.h"
 
 #define WALK "nslua.cgroups"
 #define MOST 16384 /* bytes of a text; what is longer is cut */
 
 struct head {
-	int pid;
+	int pid; /* 0: there are no more */
 	unsigned int len; /* of the text behind it */
 };
 
 struct walk {
-	pthread_t thread;
-	bool running;
-	pid_t maker; /* a fork has the walk, but not its thread */
+	pid_t child; /* 0: there is none */
+	pid_t maker; /* a fork has the walk, but not its child */
+	int from;    /* what the child tells; -1 */
 	DIR *proc;   /* /proc, opened by the caller */
 	int en;
-	char *p;     /* heads and texts */
+	char *p; /* heads and texts */
 	size_t n, size;
 };
 
@@ -47,12 +54,12 @@ static bool room_for(struct walk *w, size_t more)
 	return true;
 }
 
-static void *run(void *arg)
+/* The next text of /proc, behind its head in `at`, which has room for both; how many bytes that are, 0 at the end. */
+static size_t next(DIR *proc, char *at)
 {
-	struct walk *w = arg;
 	struct dirent *entry;
 
-	while ((entry = readdir(w->proc))) {
+	while ((entry = readdir(proc))) {
 		struct head h;
 		char path[32], *end;
 		long pid = strtol(entry->d_name, &end, 10);
@@ -61,64 +68,151 @@ static void *run(void *arg)
 
 		if (pid <= 0 || *end)
 			continue;
-		if (!room_for(w, sizeof(h) + MOST)) {
-			w->en = ENOMEM;
-			break;
-		}
 		snprintf(path, sizeof(path), "%ld/cgroup", pid);
-		fd = openat(dirfd(w->proc), path, O_RDONLY | O_CLOEXEC);
+		fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue; /* it has ended, or is not to be looked at */
-		len = read(fd, w->p + w->n + sizeof(h), MOST); /* such a file comes in one piece */
+		len = read(fd, at + sizeof(h), MOST); /* such a file comes in one piece */
 		close(fd);
 		if (len <= 0)
 			continue;
 		h = (struct head){ (int)pid, (unsigned int)len };
-		memcpy(w->p + w->n, &h, sizeof(h));
-		w->n += sizeof(h) + (size_t)len;
+		memcpy(at, &h, sizeof(h));
+		return sizeof(h) + (size_t)len;
 	}
-	return NULL;
+	return 0;
 }
 
-static void wait_for(struct walk *w)
+static void write_all(int to, const char *p, size_t n)
 {
-	if (w->running && w->maker == getpid())
-		pthread_join(w->thread, NULL);
-	w->running = false;
+	while (n > 0) {
+		ssize_t done = write(to, p, n);
+
+		if (done < 0)
+			_exit(1);
+		p += done;
+		n -= (size_t)done;
+	}
+}
+
+/* The child: no malloc, for another thread of the host may have held its lock. */
+static void tell(const struct walk *w, int to, pid_t parent)
+{
+	char buf[sizeof(struct head) + MOST];
+	const struct head end = { 0, 0 };
+	int dir = dirfd(w->proc);
+	size_t n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	nslua_close_except((unsigned int)(dir < to ? dir : to), (unsigned int)(dir < to ? to : dir)); /* the host may close some meanwhile */
+	while ((n = next(w->proc, buf)) > 0)
+		write_all(to, buf, n);
+	write_all(to, (const char *)&end, sizeof(end));
+	_exit(0);
+}
+
+static void start(struct walk *w)
+{
+	int ends[2];
+	sigset_t all, old;
+	pid_t pid;
+
+	if (!census_may_copy() || pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	fcntl(ends[1], F_SETPIPE_SZ, 1 << 20); /* it may go on to its end while we do something else */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* the host's handlers are not for the copy */
+	pid = (pid_t)syscall(SYS_clone, 0, 0, 0, 0, 0);
+	if (pid == 0)
+		tell(w, ends[1], w->maker);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	close(ends[1]);
+	if (pid < 0) {
+		close(ends[0]);
+		return;
+	}
+	w->child = pid;
+	w->from = ends[0];
+}
+
+/* Whether all came. */
+static bool hear(struct walk *w)
+{
+	const struct head end = { 0, 0 };
+	ssize_t n;
+
+	for (;;) {
+		if (!room_for(w, 65536)) {
+			w->en = ENOMEM;
+			return true;
+		}
+		n = read(w->from, w->p + w->n, w->size - w->n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		w->n += (size_t)n;
+	}
+	if (w->n < sizeof(end) || memcmp(w->p + w->n - sizeof(end), &end, sizeof(end)) != 0)
+		return false;
+	w->n -= sizeof(end);
+	return true;
+}
+
+static void leave(struct walk *w)
+{
+	if (w->from >= 0)
+		close(w->from);
+	if (w->child && w->maker == getpid())
+		while (waitpid(w->child, NULL, __WALL) < 0 && errno == EINTR)
+			;
+	w->child = 0;
+	w->from = -1;
 	if (w->proc)
 		closedir(w->proc);
 	w->proc = NULL;
+}
+
+static void finish(struct walk *w)
+{
+	size_t n;
+
+	if (!w->proc || (w->child && hear(w)))
+		return leave(w);
+	rewinddir(w->proc); /* the child had it too */
+	w->n = 0;
+	while (room_for(w, sizeof(struct head) + MOST) && (n = next(w->proc, w->p + w->n)) > 0)
+		w->n += n;
+	w->en = w->size - w->n < sizeof(struct head) + MOST ? ENOMEM : 0;
+	leave(w);
 }
 
 static int walk_gc(lua_State *L)
 {
 	struct walk *w = luaL_checkudata(L, 1, WALK);
 
-	wait_for(w);
+	leave(w);
 	free(w->p);
 	w->p = NULL;
 	w->n = w->size = 0;
 	return 0;
 }
 
-/* cgroups.walk() -> what reads /proc/PID/cgroup of all processes; or nil, message, errno.  The thread takes no signal and touches nothing of Lua. */
+/* cgroups.walk() -> what reads /proc/PID/cgroup of all processes; or nil, message, errno. */
 static int cgroups_walk(lua_State *L)
 {
 	struct walk *w = lua_newuserdatauv(L, sizeof(*w), 0);
-	sigset_t all, old;
 
 	memset(w, 0, sizeof(*w));
+	w->from = -1;
+	w->maker = getpid();
 	luaL_setmetatable(L, WALK);
 	w->proc = opendir("/proc");
 	if (!w->proc)
 		return nslua_fail(L, "/proc");
-	w->maker = getpid();
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	w->running = pthread_create(&w->thread, NULL, run, w) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!w->running)
-		run(w); /* no thread is to be had: then without */
+	start(w);
 	return 1;
 }
 
@@ -128,7 +222,7 @@ static int walk_all(lua_State *L)
 	struct walk *w = luaL_checkudata(L, 1, WALK);
 	int at = 0;
 
-	wait_for(w);
+	finish(w);
 	if (w->en)
 		return nslua_failen(L, "/proc", w->en);
 	lua_newtable(L);
