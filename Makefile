@@ -169,5 +169,11 @@ fuzz: $(BUILD)/fuzz/codec module
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module install demo doctor-table test test-vm lint portability sanitize valgrind fuzz bench bench-go doc clean
+# What ns.why predicts, against what the kernel does, in hundreds of random labs: LABS=500 FROM=1.
+LABS ?= 500
+FROM ?= 1
+why-random: $(BUILD)/bin/nslua
+	NSLUA_WHY_LABS=$(LABS) NSLUA_WHY_FROM=$(FROM) $(LUA) tools/spec.lua spec/why_spec.lua
+
+.PHONY: all module install demo doctor-table why-random test test-vm lint portability sanitize valgrind fuzz bench bench-go doc clean
 -include $(wildcard $(BUILD)/*.d)

@@ -288,7 +288,9 @@ function M.make(seed, with_filters)
       from = lab.node[shape[2]], to = lab.node[shape[3]], shape = shape[1] }
     t.address, t.src = t.to:address_of(t.from, t.family), t.from:address_of(t.to, t.family)
     t.port = t.proto ~= "icmp" and t.port or nil
-    for _, node in ipairs(routed(lab)) do -- what does not answer is given up soon
+    for _, node in ipairs(routed(lab)) do -- what does not answer is given up soon; that it is told is not rationed
+      node:sysctl("net.ipv4.icmp_ratelimit", 0)
+      node:sysctl("net.ipv6.icmp.ratelimit", 0)
       for row in node.link:each() do
         for _, family in ipairs { "ipv4", "ipv6" } do
           if row.kind then

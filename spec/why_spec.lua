@@ -104,7 +104,7 @@ end
 
 describe("predictions", function()
   -- NSLUA_WHY_LABS=500: so many; NSLUA_WHY_FROM: from this seed on
-  local count, first = tonumber(os.getenv "NSLUA_WHY_LABS" or "") or 40, tonumber(os.getenv "NSLUA_WHY_FROM" or "") or 1
+  local count, first = tonumber(os.getenv "NSLUA_WHY_LABS" or "") or 30, tonumber(os.getenv "NSLUA_WHY_FROM" or "") or 1
   local probed = lab and helper.has "nft"
   it(("are what the kernel does, in %d random labs"):format(count), function()
     local wrong = {}
@@ -120,5 +120,59 @@ describe("predictions", function()
       end
     end
     assert.equal("", table.concat(wrong, "\n"))
+  end)
+end)
+
+describe("the probe", function()
+  it("is seen on its way, there and back, and decides", function()
+    local l = lab(TEXT)
+    l.h2:serve "echo"
+    for _, proto in ipairs { "tcp", "udp", "icmp" } do
+      local w = ns.why(l.h1, l.h2, proto ~= "icmp" and 7 or nil, { proto = proto })
+      assert.is_true(w.ok, tostring(w))
+      assert.is_nil(w.disagree)
+      assert.equal("leaves h1:eth0, arrives r1:eth0, leaves r1:eth1, arrives sw:r1, leaves sw:h2, arrives h2:eth0, "
+        .. "leaves h2:eth0, arrives sw:h2, leaves sw:r1, arrives r1:eth1, leaves r1:eth0, arrives h1:eth0", table.concat(w.probe.seen, ", "))
+    end
+    l.r1:sysctl("net.ipv4.ip_forward", 0)
+    local w = ns.why(l.h1, l.h2, 7, { timeout = 0.2 })
+    assert.same({ "failed", "no_forwarding", "r1", "ETIMEDOUT" }, { w.verdict, w.code, w.where, w.probe.error })
+    assert.equal("leaves h1:eth0, arrives r1:eth0", table.concat(w.probe.seen, ", "))
+  end)
+
+  it("tells of the rule that drops it, by the trace of nf_tables, which goes with it", function()
+    if not helper.has "nft" then
+      pending "needs nft(8)"
+    end
+    local l = lab(TEXT)
+    l.h2:serve "echo"
+    l.h2:firewall "stateful"
+    local w = ns.why(l.h1, l.h2, 7, { timeout = 0.2 })
+    assert.same({ "failed", "filter", "h2", "nslua_stateful" }, { w.verdict, w.code, w.where, w.prediction.finding.table })
+    assert.same({ "nslua_stateful", "input", w.prediction.finding.handle }, { w.probe.rule.table, w.probe.rule.chain, w.probe.rule.handle })
+    assert.is_true(ns.eventually(function() -- the kernel takes it away a moment after its process has ended
+      return #l.h2.nftables:tables() == 1
+    end, 10))
+    local r = l.h2:run { "sh", "-c", (w.fix:match "^in h2: (nft delete rule [^,]*)") }
+    assert(r.ok, r.stderr)
+    assert.is_true(ns.why(l.h1, l.h2, 7).ok)
+  end)
+end)
+
+describe("nslua why", function()
+  it("draws it, and says by its status whether it is reached", function()
+    local l = helper.held(ns.lab(TEXT, { name = ("why%d"):format(math.random(1, 1 << 30)) }))
+    l.h2:serve "echo"
+    local name = l.name
+    local out, ok = helper.sh(("build/bin/nslua why lab:%s/h1 lab:%s/h2:7"):format(name, name))
+    assert(ok, out)
+    assert.matches("* r1\n", out, 1, true)
+    assert.matches("probe: reached", out, 1, true)
+    local _, _, status = helper.sh(("build/bin/nslua why -n lab:%s/h1 %s:8"):format(name, l.h2:address_of()))
+    assert.equal(1, status)
+    local json = cjson.decode((helper.sh(("build/bin/nslua why -nj lab:%s/h1 %s:8"):format(name, l.h2:address_of()))))
+    assert.same({ "refused", "no_listener", 8 }, { json.verdict, json.code, json.port })
+    out, _, status = helper.sh "build/bin/nslua why"
+    assert.is_true(status ~= 0 and out:find("FROM TO:PORT", 1, true) ~= nil, out)
   end)
 end)

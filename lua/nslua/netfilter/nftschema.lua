@@ -132,6 +132,19 @@ set("elements", "SET_ELEM_LIST_", [[
   2   SET            set            strz
   3   ELEMENTS       elements       list(nest(element),1)
 ]])
+set("trace", "TRACE_", [[
+  1   TABLE            table        strz
+  2   CHAIN            chain        strz
+  3   RULE_HANDLE      rule_handle  be64
+  4   TYPE             trace_type   be32
+  5   VERDICT          verdict      nest(verdict)
+  6   ID               id           u32
+  10  IIF              iif_index    be32
+  12  OIF              oif_index    be32
+  14  MARK             mark         be32
+  15  NFPROTO          nfproto      be32
+  16  POLICY           policy       be32:enum(policy)
+]])
 
 -- Expressions, by name; what is not here is its attributes as bytes.
 local expressions = {
@@ -165,7 +178,7 @@ for name, e in pairs(expressions) do
 end
 book:kind("expression", "*", "bin")
 
-for _, name in ipairs { "table", "chain", "rule", "set", "elements" } do
+for _, name in ipairs { "table", "chain", "rule", "set", "elements", "trace" } do
   book:message(name, { head = "nfgenmsg", attrs = name })
 end
 

@@ -37,7 +37,7 @@ local OVERHEAD = { inet = { tcp = 60, udp = 28, icmp = 84 }, inet6 = { tcp = 80,
 ---@field error string?       what the sender is told: "ECONNREFUSED", "ETIMEDOUT", ...
 ---@field direction "forward"|"back"|nil  on which way it ends
 ---@field prediction nslua.why.Prediction
----@field probe table?        what really came of it: { ok, error, elapsed, last, seen, notes }
+---@field probe table?        what really came of it: { ok, error, elapsed, seen = { "leaves h1:eth0", ... }, last, rule, notes }
 ---@field disagree string?    where prediction and probe are not of one mind
 local Why = { __name = "nslua.Why" }
 local methods = {}
@@ -112,7 +112,8 @@ local function finish(self)
 end
 
 ---Why one namespace reaches another, or does not: the way of a packet is walked in the tables of each namespace on it (rule and route, filters and
----NAT, neighbour, veth, bridge, socket, and back), then a real one is sent. `from` and `to` are what ns.netns.open takes, handles,
+---NAT, neighbour, veth, bridge, socket, and back), then a real one is sent and followed: packet sockets on its way, the
+---trace of filters, and what the kernel says it dropped, where this process may ask. `from` and `to` are what ns.netns.open takes, handles,
 ---containers, nodes of a lab; `to` may be an address or a name as `from` knows it.
 ---@param from any
 ---@param to any

@@ -1,5 +1,6 @@
 -- The real packet: what becomes of it, and whether that is what was predicted.
 
+local follow = require "nslua.inspect.why.follow"
 local tcp = require "nslua.inspect.tcp"
 local udp = require "nslua.inspect.udp"
 local ping = require "nslua.inspect.ping"
@@ -21,20 +22,26 @@ local function send(self, origin, t, options, timeout)
   end
   local fn = self.proto == "tcp" and tcp.tcp or udp.udp
   local r = fn(handle, address, self.port, { timeout = timeout, send = self.proto == "udp" and ("x"):rep(payload or 1) or nil })
-  return { ok = r.ok, elapsed = r.elapsed, error = r.error, icmp = r.icmp, by = r.from }
+  return { ok = r.ok, elapsed = r.elapsed, error = r.error, icmp = r.icmp, by = r.from, sport = r.sport }
 end
 
 ---Send a packet.
 ---@param self nslua.Why
 ---@param origin nslua.why.Space
 ---@param t nslua.Target
----@param options { size: integer?, timeout: number|string? }
+---@param options { size: integer?, timeout: number|string?, spaces: nslua.why.Spaces }
 ---@return table probe
 function M.run(self, origin, t, options)
   local p = self.prediction
   local lost = p.verdict == "failed" and p.error == "ETIMEDOUT" -- it would come at once, or not at all
   local timeout = options.timeout and units.duration(options.timeout, "why: timeout") or lost and 1 or 5
-  return send(self, origin, t, options, timeout)
+  local followed <close> = follow.begin(self, options.spaces, { dport = p.dport })
+  followed:now()
+  local out = send(self, origin, t, options, timeout)
+  self.probe_ok = out.ok
+  local found = followed:finish(self, out.sport)
+  out.seen, out.notes, out.last, out.last_direction, out.rule = found.seen, found.notes, found.last, found.last_direction, found.rule
+  return out
 end
 
 ---Let the probe decide, and say so where it does not agree.

@@ -19,7 +19,14 @@ end
 
 -- The address that a question comes from.
 local function asking(space, link, packet, ip)
-  if space:has_address(packet.src) then
+  local held = space:has_address(packet.src)
+  if packet.family == "inet6" then -- its own on that device, else the link-local one
+    local lladdr
+    for _, row in ipairs(space:addresses()) do
+      lladdr = row.family == "inet6" and row.dev_index == link.index and row.scope == "link" and row.address:match "^[^/]+" or lladdr
+    end
+    return held and held.dev_index == link.index and packet.src or lladdr or packet.src
+  elseif held then
     return packet.src
   end
   local row = try(space.handle.route.lookup, space.handle.route, { ip, oif = link.name })
@@ -29,6 +36,15 @@ end
 local function group_of(ip)
   local bytes = core.inet.bytes(ip)
   return ("33:33:ff:%02x:%02x:%02x"):format(bytes:byte(14, 16)), core.inet.text(core.inet.bytes "ff02::1:ff00:0":sub(1, 13) .. bytes:sub(14))
+end
+
+-- What filters say of a message of neighbour discovery (135 solicitation, 136 advertisement) that leaves by a link, or has come in by it.
+local function filtered(ctx, space, link, leaves, kind, src, dst)
+  local packet = { family = "inet6", proto = "icmp6", icmp_type = kind, src = src, dst = dst, size = 72, mark = 0 }
+  if leaves then
+    return ctx:hook(space, "output", packet, nil, link) or ctx:hook(space, "postrouting", packet, nil, link)
+  end
+  return ctx:hook(space, "prerouting", packet, link) or ctx:hook(space, "input", packet, link)
 end
 
 -- Whether an end of the link answers for the address; else why not.
@@ -41,8 +57,7 @@ local function answers(ctx, at, ip, from, family)
           return false, ("%s has the address, but it is %s"):format(space.label, row.dadfailed and "dadfailed: another one had it" or "tentative")
         end
         local _, group = group_of(ip)
-        local finding = ctx:hook(space, "input", { family = "inet6", proto = "icmp6", icmp_type = 135, src = from, dst = group, size = 72 }, link)
-          or ctx:hook(space, "output", { family = "inet6", proto = "icmp6", icmp_type = 136, src = ip, dst = from, size = 72 }, nil, link)
+        local finding = filtered(ctx, space, link, false, 135, from, group) or filtered(ctx, space, link, true, 136, ip, from)
         return not finding, finding and ("%s does not answer: %s"):format(space.label, finding.why), finding
       end
     end
@@ -106,8 +121,9 @@ function M.address(ctx, space, link, ip, packet)
   local from = asking(space, link, packet, ip) or "0.0.0.0"
   if six then
     local _, group = group_of(ip)
-    local finding = ctx:hook(space, "output", { family = "inet6", proto = "icmp6", icmp_type = 135, src = from, dst = group, size = 72 }, nil, link)
+    local finding = filtered(ctx, space, link, true, 135, from, group)
     if finding then
+      finding.errno, finding.after = nil, "EHOSTUNREACH"
       finding.why = ("its question for %s is dropped: %s"):format(ip, finding.why)
       return nil, finding
     end
@@ -131,8 +147,7 @@ function M.address(ctx, space, link, ip, packet)
     local back = segment.send(ctx, at.space, at.link, { src = at.link.address,
       dst = known and known.state == "permanent" and known.lladdr or link.address, size = six and 72 or 28 })
     for _, there in ipairs(back.ends) do
-      if there.link == link and (not six or not ctx:hook(space, "input", { family = "inet6", proto = "icmp6", icmp_type = 136, src = ip, dst = from,
-        size = 72 }, link)) then
+      if there.link == link and (not six or not filtered(ctx, space, link, false, 136, ip, from)) then
         if lladdr and lladdr ~= at.link.address then
           ctx:doubt(space, ("several on %s answer for %s: %s and %s"):format(link.name, ip, lladdr, at.link.address))
         end
@@ -146,6 +161,12 @@ function M.address(ctx, space, link, ip, packet)
   end
   if not lladdr then
     return nil, unanswered(ctx, space, link, ip, out, reasons)
+  end
+  for _, at in ipairs(found) do -- who is asked learns who asks
+    local known = entry_of(at.space, at.link, from)
+    if not (known and known.state == "permanent") then
+      table.insert(at.space:neighbours(), 1, { dst = from, dev_index = at.link.index, lladdr = link.address, state = "stale" })
+    end
   end
   return step(lladdr, six and "by neighbour discovery" or "by ARP")
 end

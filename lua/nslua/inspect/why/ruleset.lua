@@ -35,14 +35,16 @@ local function read(space)
     set.legacy = legacy[1] and table.concat(legacy, ", ")
     return set
   end
-  local dormant = {}
+  local dormant, age = {}, {}
   for _, row in ipairs(tables) do
+    age[row.family .. " " .. row.name] = row.handle
     dormant[row.family .. " " .. row.name] = row.flags and row.flags.dormant or nil
   end
   for _, row in ipairs(quiet(nft.chains, nft)) do
     local chain = { family = row.family, table = row.table, name = row.name, hook = row.hook, type = row.type, priority = row.priority,
       policy = row.policy, rules = {}, handle = row.handle }
     local key = row.family .. " " .. row.table
+    chain.age = age[key] or 0
     set.chains[key .. " " .. row.name] = chain
     if row.hook and not dormant[key] then
       set.hooks[row.hook] = set.hooks[row.hook] or {}
@@ -52,7 +54,8 @@ local function read(space)
   end
   for _, list in pairs(set.hooks) do
     table.sort(list, function(a, b)
-      return a.priority < b.priority or a.priority == b.priority and a.handle < b.handle
+      -- of one priority, the one that was made last is asked first
+      return a.priority < b.priority or a.priority == b.priority and (a.age > b.age or a.age == b.age and a.handle > b.handle)
     end)
   end
   for _, row in ipairs(quiet(nft.rules, nft)) do
@@ -138,10 +141,12 @@ local function translate(hook, p, c)
   end
   local dst = hook == "prerouting" or hook == "output"
   if p.about then -- the packet in an ICMP error is translated too, and the address that it goes to
+    local a = p.about
+    if not a.reply and a.src == c.reply.dst and a.dst == c.reply.src and a.sport == c.reply.dport and a.dport == c.reply.sport then
+      a.src, a.dst, a.sport, a.dport = c.orig.src, c.orig.dst, c.orig.sport, c.orig.dport
+    end
     if dst and c.snat and p.dst == c.reply.dst then
       p.dst = c.orig.src
-    elseif dst and c.dnat and p.dst == c.reply.src then
-      p.dst = c.orig.dst
     end
   elseif p.reply and is(c.reply, { proto = p.proto, src = c.reply.src, dst = p.dst, sport = c.reply.sport, dport = p.dport }) and dst then
     p.dst, p.dport = c.orig.src, c.orig.sport

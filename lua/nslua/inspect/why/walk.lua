@@ -71,7 +71,7 @@ local function send(ctx, space, packet, route, iif)
     local found
     lladdr, found = resolve.address(ctx, space, link, route.via or packet.dst, packet)
     if not lladdr then
-      found.icmp = iif and found.after and (packet.family == "inet" and { 3, 1 } or { 1, 3 }) or nil
+      found.icmp = found.after and (packet.family == "inet" and { 3, 1 } or { 1, 3 }) or nil
       stop(found)
     end
     ctx:step(found)
@@ -184,15 +184,13 @@ local errnos = {
 }
 
 -- Whether what ICMP says of a packet comes back; the error that the sender gets of it.
-local function told(ctx, finding, packet, origin, src, sport)
+local function told(ctx, finding, packet, origin, sent)
   local family = packet.family
   local at = finding.space
   local errno = errnos[family][table.concat(finding.icmp, ",")]
-  if at == origin then
-    return errno
-  end
   local icmp = { family = family, proto = family == "inet" and "icmp" or "icmp6", icmp_type = finding.icmp[1], icmp_code = finding.icmp[2],
-    dst = packet.src, size = 576 > packet.size and packet.size + 36 or 576, mark = 0, about = packet }
+    dst = packet.src, size = 576 > packet.size and packet.size + 36 or 576, mark = 0,
+    about = { proto = packet.proto, src = packet.src, dst = packet.dst, sport = packet.sport, dport = packet.dport } }
   local mine = M.context(ctx.spaces)
   mine.connections = ctx.connections
   local there = M.walk(mine, at, icmp)
@@ -202,7 +200,9 @@ local function told(ctx, finding, packet, origin, src, sport)
       ctx.doubts[#ctx.doubts + 1] = text
     end
   end
-  return there == origin and icmp.dst == src and sport and errno or nil
+  local about = icmp.about -- whose socket it is for
+  local ours = about.src == sent.src and about.dst == sent.dst and about.sport == sent.sport and about.dport == sent.dport
+  return there == origin and ours and errno or nil
 end
 
 local function listens(space, packet)
@@ -265,7 +265,7 @@ function M.predict(ctx, origin, packet)
   local function fail(what, direction)
     out.verdict, out.finding, out.direction = "failed", what, direction
     if direction == "forward" and what.icmp then
-      out.error = told(ctx, what, packet, origin, src, sport or true) or "ETIMEDOUT"
+      out.error = told(ctx, what, packet, origin, { src = src, dst = dst, sport = sport, dport = dport }) or "ETIMEDOUT"
     elseif direction == "forward" and what.space == origin then
       local denied = what.errno == "local" and (packet.proto == "tcp" and "ETIMEDOUT" or "EPERM") -- TCP sends it again, and again
       out.error = denied or what.errno or what.after or "ETIMEDOUT"
