@@ -80,9 +80,10 @@ describe("lab:expect of packets", function()
     assert.matches("dropped by the kernel of this machine meanwhile:\n", text)
     local found
     for _, drop in ipairs(e.drops) do
-      found = found or drop.reason == "NO_SOCKET" and drop.protocol == 0x800 and drop
+      -- other programs of the machine have drops too
+      found = found or drop.reason == "NO_SOCKET" and drop.protocol == 0x800 and drop.place:find("udp", 1, true) ~= nil
     end
-    assert.matches("udp", found.place)
+    assert.is_true(found, text)
   end)
 
   it("is misuse where it says nothing, or what is not there", function()
