@@ -122,10 +122,12 @@ function M.draw(map, options)
       space.holder and ("held by pid %d %s"):format(space.holder, (space.holder_command or ""):match "^%S*":match "[^/]*$"),
       space.error), form.dot))
   end
+  local brief = false -- the block before is one line
   for _, space in ipairs(plan.blocks) do
     if lines[1] then
       put ""
     end
+    local start = #lines
     head(space)
     for _, each in ipairs(space.links) do
       each.space = space.inode
@@ -154,6 +156,16 @@ function M.draw(map, options)
     end
     for _, each in ipairs(space.links) do
       each.space = nil
+    end
+    local whole = #lines == start + 2 and not space.host and lines[start + 1] .. form.dot .. lines[start + 2]:gsub("^ +", "")
+    if whole and plain.width(whole) <= columns then
+      lines[start + 1], lines[start + 2] = whole, nil
+      if brief then
+        table.remove(lines, start)
+      end
+      brief = true
+    else
+      brief = false
     end
   end
   if plan.alone[1] then
