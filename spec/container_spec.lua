@@ -66,6 +66,23 @@ describe("container.find", function()
     end)
   end
 
+  it("without cgroups, as often without root: by what the runtime says of its process", function()
+    local p = helper.held(ns.spawn { "sleep", "600" })
+    local start = tonumber((helper.sh(("cut -d' ' -f22 /proc/%d/stat"):format(p.pid))))
+    docker(A, "web", p.pid)
+    podman { { id = B, name = "box", pid = p.pid } }
+    assert.matches("web .* is not running: pid %d+, which it had, is another process now", (refused("web", "ESRCH")))
+    local runc = '{"init_process_pid":%d,"init_process_start":%d}'
+    write("/run/docker/runtime-runc/moby/" .. A .. "/state.json", runc:format(p.pid, start))
+    write("/run/crun/" .. B .. "/status", ('{"pid":%d,"process-start-time":%d}'):format(p.pid, start))
+    assert.equal(p.pid, find("web").pid)
+    assert.equal(p.pid, find("podman:box").pid)
+    for _, text in ipairs { runc:format(p.pid, start - 1), runc:format(p.pid + 1, start), "{}", "no JSON" } do
+      write("/run/docker/runtime-runc/moby/" .. A .. "/state.json", text)
+      refused("web", "ESRCH")
+    end
+  end)
+
   it("podman: those of --rm, and of every storage driver", function()
     local pid, id = process(A)
     if not id then

@@ -191,7 +191,7 @@ describe("a Docker container", function()
     finally(function()
       h.sh("kill -CONT " .. daemon.pid)
       docker "unpause hosty"
-      docker "rm -f web helper hosty never"
+      docker "rm -f web helper hosty never watcher"
     end)
     -- the program with the daemon's files where they are by default, in a mount namespace of its own
     local function nslua(words)
@@ -232,6 +232,9 @@ describe("a Docker container", function()
     h.sh("kill -CONT " .. daemon.pid)
     assert.equal("box one\n", (nslua [[enter -a web /bin/busybox sh -c 'echo $(busybox hostname) $A']]))
     assert.equal("hello\n", (nslua "enter -t web cat /proc/1/root/www/index.html"))
+    check "run -d --name watcher --pid host busybox /bin/busybox sleep 600"
+    assert.equal("hello\nhello\n", (nslua "enter -t web sh -c 'cat $CONTAINER_ROOT/www/index.html'") .. (nslua
+      "enter -t watcher sh -c 'cat $CONTAINER_ROOT/www/index.html'"))
     local _, status, message = nslua "enter -a web"
     assert.equal(125, status)
     assert.matches("docker web has no /bin/sh; name a program it has, or take the host's with %-%-tools", message)

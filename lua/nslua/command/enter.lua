@@ -14,7 +14,7 @@ local declaration = options.declare {
   summary = "Run a program, or a shell, in a container's network: the program is the host's.",
   { "a", "all", help = "in all its namespaces, with its root and its environment: the program is the container's" },
   { "t", "tools", help = "the host's programs and files, in all its namespaces but that of mounts: /proc is the container's,\n"
-    .. "its files are below /proc/1/root ($CONTAINER_ROOT)" },
+    .. "its files are below $CONTAINER_ROOT: /proc/1/root, or /proc/PID/root where it is not the first of its processes" },
   { "e", "env", arg = "name=value", many = true, help = "set a variable" },
   { "w", "workdir", arg = "dir", help = "the working directory" },
   notes = "The status is the program's; 127 where it is not there, 126 where it cannot be run, 125 where the container could not be entered.",
@@ -82,6 +82,12 @@ local function all(handle, o, plan)
   return finish(result)
 end
 
+-- Its number where it is: not 1 in the pid namespace of the host, or of another container.
+local function inner_pid(pid)
+  local status = core.foreign.read("/", ("/proc/%d/status"):format(pid), 1 << 16)
+  return math.tointeger(tonumber((status or ""):match "\nNSpid:[^\n]-(%d+)\n")) or 1
+end
+
 local function tools(handle, o, plan)
   local pid = rawget(handle, "pid")
   if not pid then
@@ -92,7 +98,7 @@ local function tools(handle, o, plan)
     join[t] = t == "net" and handle or rawget(handle, "pidfd") and { pidfd = handle.pidfd } or pid
   end
   plan.join, plan.mount_proc, plan.cwd = join, true, o.workdir
-  plan.env.CONTAINER_ROOT = "/proc/1/root"
+  plan.env.CONTAINER_ROOT = ("/proc/%d/root"):format(inner_pid(pid))
   if not plan[1] then
     return handle:shell(plan)
   end

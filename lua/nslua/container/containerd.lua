@@ -1,5 +1,6 @@
 -- Containers of containerd, whoever asked it for them (ctr, nerdctl, Kubernetes): a folder each, by namespace (of containerd's own kind) and id.
 
+local runc = require "nslua.container.runc"
 local state = require "nslua.container.state"
 
 local M = {}
@@ -38,6 +39,9 @@ function M.list(files, _, known)
         local pid = not told and files:pid(path .. "/init.pid") or nil
         local entry = not told and { engine = "containerd", container = id, names = { namespace .. "/" .. id }, pid = pid, state = pid and "running"
           or "created", namespace = namespace, labels = {} } or nil
+        if entry then
+          entry.started = runc.started(files, { "/run/containerd/runc/" .. namespace }, id)
+        end
         if entry and namespace ~= "moby" then -- docker says more of its own
           describe(files, entry, path, namespace)
         end

@@ -1,18 +1,19 @@
 -- Containers of docker: one config.v2.json each, which the daemon keeps up to date.
 
+local runc = require "nslua.container.runc"
 local state = require "nslua.container.state"
 
 local M = {}
 
 -- Folders the daemon may keep its data in, root's and users'.
 local function places(files)
-  local out = { { "/var/lib/docker" } }
+  local out = { { "/var/lib/docker", run = "/run" } }
   local daemon = files:json "/etc/docker/daemon.json"
   if daemon and type(daemon["data-root"]) == "string" then
-    out[#out + 1] = { daemon["data-root"] }
+    out[#out + 1] = { daemon["data-root"], run = "/run" }
   end
   for _, user in ipairs(state.users(files)) do
-    out[#out + 1] = user.data and { user.data .. "/docker", user.uid } or nil
+    out[#out + 1] = user.data and { user.data .. "/docker", user.uid, run = user.run } or nil
   end
   return out
 end
@@ -47,6 +48,7 @@ function M.list(files, word)
       if config then
         local entry = M.entry(id, config)
         entry.uid = place[2]
+        entry.started = place.run and runc.started(files, { place.run .. "/docker/runtime-runc/moby" }, id) or nil
         entry.mode = function()
           return state.text((files:json(("%s/containers/%s/hostconfig.json"):format(place[1], id)) or {}).NetworkMode)
         end

@@ -33,7 +33,8 @@ local function is_its(entry, text)
       return true
     end
   end
-  return false
+  local pid, start = (entry.started or function() end)()
+  return start ~= nil and pid == entry.pid and cgroups.started(pid) == start
 end
 
 ---@param entry nslua.container.Entry  with a pid

@@ -21,6 +21,7 @@ local M = {}
 ---@field names string[]
 ---@field pid? integer         of its first process; nil where it has none
 ---@field start? integer       when that was started, in clock ticks since boot
+---@field started? fun(): integer?, integer?  what its runtime says: its pid, and when that was started; asked where no cgroup tells
 ---@field cgroups? string[]    words that its cgroup has one of; default: the id
 ---@field state string
 ---@field image? string

@@ -1,15 +1,17 @@
 -- Containers of podman and of CRI-O, which share a storage: their names in its containers.json, the pid of each in a file that conmon writes.
 
+local runc = require "nslua.container.runc"
 local state = require "nslua.container.state"
 
 local M = {}
 
 -- Where storage and run time state are, for root and for users.
 local function places(files)
-  local out = { { graph = "/var/lib/containers/storage", run = "/run/containers/storage" } }
+  local out = { { graph = "/var/lib/containers/storage", run = "/run/containers/storage", runtime = "/run" } }
   for _, user in ipairs(state.users(files)) do
     if user.data and user.run then
-      out[#out + 1] = { graph = user.data .. "/containers/storage", run = user.run .. "/containers", uid = user.uid }
+      out[#out + 1] = { graph = user.data .. "/containers/storage", run = user.run .. "/containers", runtime = user.run,
+        uid = user.uid }
     end
   end
   return out
@@ -52,6 +54,7 @@ local function entry_of(files, place, folder, said)
   end
   local entry = { engine = "podman", container = said.id, names = names, pid = pid, state = pid and "running" or "exited", uid = place.uid,
     image = state.text(about["image-name"]), created = state.text(said.created), labels = {} }
+  entry.started = runc.started(files, { place.runtime .. "/crun", place.runtime .. "/runc" }, said.id)
   if about["pod-name"] or about["pod-id"] then -- of CRI-O; podman's own say no such thing
     crio(files, entry, data)
   end

@@ -18,6 +18,23 @@ end
 
 local engines = { { "runc", runc }, { "crun", crun } } -- in this order: of two that have one id it is runc's
 
+---Which process an engine's runtime says it started, where the engine gave it no cgroup of its own: without root it often may not.
+---@param files nslua.container.Files
+---@param folders string[]  of the runtime's, one for each container
+---@param id string
+---@return fun(): integer?, integer?  pid, and when that was started
+function M.started(files, folders, id)
+  return function()
+    for _, folder in ipairs(folders) do
+      local path = folder .. "/" .. id
+      local entry = files:exists(path .. "/state.json") and runc(files, path, id) or files:exists(path .. "/status") and crun(files, path, id)
+      if entry then
+        return entry.pid, entry.start
+      end
+    end
+  end
+end
+
 ---@param files nslua.container.Files
 ---@return nslua.container.Entry[]
 function M.list(files)

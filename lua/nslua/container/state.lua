@@ -38,6 +38,12 @@ function Files:read(path)
   return text
 end
 
+---@param path string
+---@return boolean
+function Files:exists(path)
+  return core.file.stat(self.root .. path) ~= nil
+end
+
 ---Names in a directory, sorted; none where it cannot be read.
 ---@param path string
 ---@return string[]
