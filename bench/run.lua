@@ -121,6 +121,7 @@ local rows = {
   { work = "200 veth pairs deleted by group | one by one", budget = 40, faster = true, pairs = 2, nslua = lua("veths-delete", 200),
     floor = lua("veths-delete-singly", 200) },
   -- both lose most of what goes by: no file takes it. The first is for each gigabyte in the file; of the second a second is every packet
+  { work = "ns.why between two on a bridge | 100 x ip", budget = 1, needs = "ip", nslua = lua("why", 3), floor = lua("ip-inside", 3) },
   { work = "capture at full rate, CPU | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua cpu 5", 1 },
     floor = { HOST .. " bench/capture.lua tcpdump cpu 5", 1 } },
   { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua lost 5", 1 },

@@ -318,6 +318,31 @@ works["lab-ping-each"] = function(count)
   end)
 end
 
+-- Two containers on one bridge, why one reaches the other; and what a look at them by ip(8) costs, 100 of it.
+local function pair_on_bridge(fn)
+  local lab <close> = ns.lab "h1 -- (sw) -- h2"
+  lab.h2:serve "echo"
+  return timed(function()
+    fn(lab)
+  end)
+end
+
+works.why = function(rounds)
+  return pair_on_bridge(function(lab)
+    for _ = 1, rounds do
+      assert(ns.why(lab.h1, lab.h2, 7).ok)
+    end
+  end)
+end
+
+works["ip-inside"] = function(rounds)
+  return pair_on_bridge(function(lab)
+    for i = 1, rounds * 100 do
+      assert(lab[i % 2 == 1 and "h1" or "h2"]:run({ "ip", "route" }).ok)
+    end
+  end)
+end
+
 local name, rounds = arg[1], tonumber(arg[2])
 if not works[name] or not rounds then
   io.stderr:write("usage: nslua bench/works.lua WORK ROUNDS [ARGS]\n")

@@ -127,6 +127,13 @@ describe("examples:", function()
     has(out, "new\taddress\th2\teth0\t192.0.2.7/24\n")
   end)
 
+  example("30-why", function(out)
+    has(out, "the router does not forward:\tr1 does not forward: net.ipv4.conf.eth0.forwarding is 0\n")
+    has(out, "\tmended in r1 by:\tip route delete blackhole ")
+    has(out, "\tmended in sw by:\tip link set db up\n")
+    has(out, "and back: db, r1, web\nprobe: reached")
+  end)
+
   example("03-enter", function(out)
     has(out, "host name inside: web\n")
     assert.truthy(out:find "ip %-br addr: lo +UNKNOWN +127%.0%.0%.1/8 ::1/128")
