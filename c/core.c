@@ -139,6 +139,7 @@ static const struct {
 	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },
 	{ "foreign", nslua_open_foreign },
+	{ "xtables", nslua_open_xtables },
 	{ "owners", nslua_open_owners },
 	{ "socktext", nslua_open_socktext },
 	{ "cgroups", nslua_open_cgroups },

@@ -57,6 +57,7 @@ int nslua_open_limits(lua_State *L);    /* limits.c */
 void nslua_limits_restore(void);        /* in a child: the limit of open files that this process began with */
 int nslua_open_tun(lua_State *L);
 int nslua_open_foreign(lua_State *L);   /* foreign.c */
+int nslua_open_xtables(lua_State *L);   /* xtables.c */
 int nslua_open_owners(lua_State *L);    /* owners.c */
 int nslua_open_socktext(lua_State *L);  /* socktext.c */
 int nslua_open_cgroups(lua_State *L);   /* cgroups.c */

@@ -31,6 +31,7 @@ local upper = {
   doctor = "nslua.inspect.doctor",
   journal = "nslua.inspect.record",
   map = "nslua.inspect.map",
+  look = "nslua.inspect.look",
 }
 
 -- key -> module, function of it
@@ -98,6 +99,14 @@ for _, name in ipairs { "ping", "tcp", "udp", "trace", "path_mtu", "resolve", "h
     handed[name] = ns.probe.methods[name]
     return handed[name](...)
   end
+end
+
+handed.look = function(...)
+  if _VERSION < "Lua 5.4" then
+    error(("look needs Lua 5.4, this is %s"):format(_VERSION), 2)
+  end
+  handed.look = ns.look.methods.look
+  return handed.look(...)
 end
 
 handed.capture = function(...)

@@ -5,8 +5,10 @@ local state = require "nslua.container.state"
 
 local M = {}
 
--- Folders the daemon may keep its data in, root's and users'.
-local function places(files)
+---Folders the daemon may keep its data in, root's and users'.
+---@param files nslua.container.Files
+---@return { [1]: string, [2]: integer? }[]  path, and uid of the user
+function M.places(files)
   local out = { { "/var/lib/docker", run = "/run" } }
   local daemon = files:json "/etc/docker/daemon.json"
   if daemon and type(daemon["data-root"]) == "string" then
@@ -41,7 +43,7 @@ end
 ---@return nslua.container.Entry[]
 function M.list(files, word)
   local out = {}
-  for _, place in ipairs(places(files)) do
+  for _, place in ipairs(M.places(files)) do
     for _, id in ipairs(files:list(place[1] .. "/containers")) do
       local by_id = word and id:sub(1, #word) == word
       local config = files:json(("%s/containers/%s/config.v2.json"):format(place[1], id), not by_id and word or nil, KEYS)

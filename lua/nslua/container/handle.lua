@@ -82,6 +82,14 @@ function methods:etc_file(name)
   return core.foreign.read(self.root, "/etc/" .. name, MOST) or ""
 end
 
+---Ports of the machine that lead into it, as its engine wrote them down: docker, and what uses CNI. What the machine's rules say is in
+---`look{ "published" }`.
+---@return { proto: string, port: integer, host_port: integer, host_address: string? }[]  by port of the host; no address: every one
+function methods:published()
+  local files = require("nslua.container.state").files(rawget(self, "files_root"))
+  return require("nslua.container.published").of(files, self.engine, self.container)
+end
+
 -- The host's programs see its files of names, as they are when a first one starts: what they ask for is what it would get.
 for _, verb in ipairs { "run", "spawn", "exec", "output", "fork", "shell" } do
   methods[verb] = function(self, plan, ...)

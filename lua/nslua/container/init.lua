@@ -78,7 +78,7 @@ local function raise(errno, name, message, more)
 end
 
 -- What was found, as a handle.
-local function opened(entry, pidfd)
+local function opened(entry, pidfd, files)
   local ok, handle = pcall(namespace.open, pidfd, "net", "container.find")
   if not ok then
     pidfd:close()
@@ -87,18 +87,19 @@ local function opened(entry, pidfd)
   local root = procfs.dir(entry.pid) .. "/root"
   local current <close> = netns.current()
   return handles.of(handle, { engine = entry.engine, container = entry.container, container_name = name_of(entry), pid = entry.pid, pidfd = pidfd,
-    root = root, image = entry.image, pod = entry.pod, label = entry.engine .. " " .. name_of(entry), host_network = current.inode == handle.inode })
+    root = root, image = entry.image, pod = entry.pod, files_root = files.root, label = entry.engine .. " " .. name_of(entry),
+    host_network = current.inode == handle.inode })
 end
 
 -- The process behind the number in a state file, if it still is the container's.
-local function hold(name, entry)
+local function hold(name, entry, files)
   local what = describe(entry)
   local pidfd, why, errno
   if entry.pid then
     pidfd, why, errno = held.pidfd(entry)
   end
   if pidfd then
-    return opened(entry, pidfd)
+    return opened(entry, pidfd, files)
   elseif errno and errno ~= core.errno.ESRCH then
     errors.check("container.find", { detail = what }, nil, why, errno)
   elseif why == "another" then
@@ -229,7 +230,7 @@ function M.find(name, options)
     found = found[1] and found or ask(files, engines, word)
   end
   if #found == 1 then
-    return hold(name, found[1])
+    return hold(name, found[1], files)
   end
   local candidates = {}
   for i, entry in ipairs(found) do

@@ -168,6 +168,10 @@ local expressions = {
   log = { "LOG_", "1 GROUP group be16 \n 2 PREFIX prefix strz \n 3 SNAPLEN snaplen be32 \n 4 QTHRESHOLD qthreshold be16\n"
     .. "5 LEVEL level be32 \n 6 FLAGS flags be32" },
   quota = { "QUOTA_", "1 BYTES bytes be64 \n 2 FLAGS flags be32 \n 4 CONSUMED consumed be64" },
+  fib = { "FIB_", "1 DREG dreg be32 \n 2 RESULT result be32 \n 3 FLAGS flags be32" },
+  queue = { "QUEUE_", "1 NUM num be16 \n 2 TOTAL total be16 \n 3 FLAGS flags be16" },
+  match = { "MATCH_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin" }, -- of iptables-nft
+  target = { "TARGET_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin" },
   objref = { "OBJREF_", "1 IMM_TYPE imm_type be32 \n 2 IMM_NAME imm_name strz \n 3 SET_SREG set_sreg be32 \n 4 SET_NAME set_name strz" },
 }
 for name, e in pairs(expressions) do
