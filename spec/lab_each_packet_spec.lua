@@ -239,6 +239,46 @@ describe("link:each_packet", function()
     assert.equal(0, #l.h1.nftables:tables())
   end)
 
+  it("raises it as the lab closes, where nobody asked, but not over another error", function()
+    for _, other in ipairs { false, "another" } do
+      local ok, e = pcall(function()
+        local l <close> = ns.lab "h1 -- h2"
+        l:link("h1", "h2"):each_packet(function(p)
+          if p.icmp then error "no pings here" end
+        end)
+        l.h1:ping("h2", { family = "inet" })
+        if other then error(other, 0) end
+      end)
+      assert.is_false(ok)
+      assert.truthy(tostring(e):find(other or "no pings here", 1, true), tostring(e))
+    end
+  end)
+
+  it("is the script's, not that of copies of it; works in a lab that another process built; is in the way of a move", function()
+    local l, link = lab()
+    link:each_packet(function(p)
+      if p.icmp then p:emit(p.from) end
+    end)
+    local f <close> = ns.fork(function()
+      link:each_packet(nil)
+      local again <close> = ns.lab.open(l.name)
+      again:link("h2", "h1"):each_packet(nil)
+      return again.h1:ping("h2", { family = "inet" }).received
+    end)
+    assert.equal(1, f:result(20))
+    assert.same({ "h1", "h2" }, link:emitted())
+    assert.truthy(message(link.move, link, "h1"):find("link:each_packet(nil) first", 1, true))
+    link:each_packet(nil)
+    local other = helper.held(ns.lab.open(l.name))
+    local there = other:link("h1", "h2")
+    there:each_packet(function(p)
+      if p.icmp then p:drop() end
+    end)
+    assert.equal(0, l.h1:ping("h2", { family = "inet", timeout = 0.1 }).received)
+    there:each_packet(nil)
+    assert.equal(1, l.h1:ping("h2", { family = "inet" }).received)
+  end)
+
   it("takes nothing back from the function, and nothing but a function", function()
     local l, link = lab()
     local each = link:each_packet(function(p)

@@ -230,17 +230,18 @@ end
 ---Take it down: programs end, namespaces are the kernel's to free. A lab that is kept, and one of another process (ns.lab.open), lives on: only
 ---what this process holds of it is closed. Idempotent.
 ---@return true
-function methods:close()
+function methods:close(err)
   if rawget(self, "closed") then
     return true
   end
   captures.finish(self)
   self.closed = true
-  for each in pairs(self.packet_functions) do
-    pcall(each.close, each, true)
-  end
   local fine, failed = pcall(services.close_all, self)
   failed = not fine and failed
+  for each in pairs(self.packet_functions) do
+    local ok, e = pcall(each.close, each, err) -- raises what its function raised, if nobody was told
+    failed = failed or not ok and e
+  end
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
   end

@@ -110,6 +110,9 @@ end
 ---@param options? nslua.lab.MoveOptions
 ---@return nslua.lab.Link
 function Link:move(to, options)
+  if rawget(self, "each") then
+    errors.misuse("link.move: a function sees the packets of %s: link:each_packet(nil) first", tostring(self))
+  end
   require("nslua.lab.move").move(self, to, options)
   return self
 end

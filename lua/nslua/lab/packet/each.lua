@@ -203,8 +203,9 @@ function Each:close(err)
   if self.closed then
     return true
   end
+  local mine = self.process.child and self.process.child:mine() -- else it is that of the process this one was forked from
   local ok, failed
-  if self.process:running() and self.process.pid then
+  if mine and self.process:running() then
     ok, failed = pcall(ask, self, "each_packet.close", "q")
   end
   self.closed = true
@@ -212,6 +213,10 @@ function Each:close(err)
     self.link.each = nil
   end
   self.process:close()
+  if not mine then
+    close_all(self.fds)
+    return true
+  end
   clear(self)
   if ok and failed and not self.told and err == nil then
     raise_failed(self, "link.each_packet", failed)
