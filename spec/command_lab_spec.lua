@@ -50,6 +50,23 @@ exit
     end
   end)
 
+  it("knows what may stand where the cursor is", function()
+    local ns = require "nslua"
+    local complete = require "nslua.command.lab.complete".complete
+    local built <close> = ns.lab "h1 -- r1 -- (s1) -- h2\n(s2) -- r1"
+    local nodes = rawget(built, "node")
+    local env = setmetatable({ lab = built, ns = ns }, { __index = nodes, __keys = { nodes } })
+    for text, wanted in pairs { ["h"] = "h1 h2 help", ["link "] = "h1 h2 r1 s1 s2", ["link r1 "] = "h1 s1 s2",
+      ["link r1 h1 c"] = "correlation corrupt",
+      ["link r1 h1 delay 20ms l"] = "limit loss", ["move "] = "h2 r1", ["move h2 "] = "s1", ["move h2 s1 "] = "s2", ["move h2 s1 s2 "] = "keep",
+      ["pingall "] = "4 6", ["h1 ping h"] = "h1 h2", ["h1:pat"] = "h1:path_mtu", ["lab:ping_"] = "lab:ping_all", ["h1.rou"] = "h1.route",
+      ["x = ns.cont"] = "ns.container", ["print(h1:pat"] = "", ["nothing.x"] = "", ["h1:rou"] = "" } do
+      local from = #text:match "^(.-)%S*$" + 1
+      assert.equal(wanted, table.concat(complete(built, env, text, from, #text + 1), " "), text)
+    end
+    assert.is_truthy((" " .. table.concat(complete(built, env, "h1 slee", 4, 8), " ") .. " "):find " sleep ")
+  end)
+
   it("shows of several links between two which is down", function()
     local out, ok = lab("-e 'h1 -- r1\nh1 -- r1'", 'lab:link("h1", "r1", 2):down()\nlinks\n')
     assert(ok, out)

@@ -83,6 +83,14 @@ describe("probes of many targets", function()
     local d = row[1]:resolve({ "a", { "b", type = "AAAA" } }, { server = "10.0.1.2", timeout = 5 })
     assert.same({ "ECONNREFUSED", "ECONNREFUSED" }, { d[1].error, d[2].error })
     assert.same({}, row[1]:tcp {})
+    local many, refused = {}, 0
+    for i = 1, 700 do -- more than are asked at the same time
+      many[i] = { i % 2 == 0 and "10.0.1.2" or "fd00:1::2", 1000 + i }
+    end
+    for i, r in ipairs(row[1]:tcp(many, { timeout = 30 })) do
+      refused = refused + ((r.error == "ECONNREFUSED" and r.dport == 1000 + i) and 1 or 0)
+    end
+    assert.equal(700, refused)
   end)
 
   it("say at the caller's line what is wrong with a list", function()

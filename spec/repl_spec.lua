@@ -156,6 +156,41 @@ for name, env in pairs { ["with readline"] = {}, ["without readline"] = without 
   end)
 end
 
+it("completes names of Lua, and at a lab's prompt nodes and the words of commands", function()
+  if not has_readline() then
+    pending "the readline module is not installed"
+  end
+  local s = session {}
+  s.see "> "
+  s.type "ns.cont\t.fi\t == ns.container.find\n"
+  s.see "true\r\n"
+  s.see "> "
+  s.type "\4"
+  s.finish()
+  local env = { HOME = folder, TERM = "dumb", INPUTRC = "/dev/null" }
+  local can = select(2, helper.sh((helper.is_root() and "" or "unshare -Ur ") .. "unshare -n true"))
+  if not can then
+    return
+  end
+  local p = ns.spawn { bin, "lab", "-q", "-e", "h1 -- r1 -- (s1) -- h2", pty = true, cwd = folder, env = env }
+  local function see(text)
+    local seen = ""
+    while not seen:find(text, 1, true) do
+      seen = seen .. assert(p.pty:read(1, 10), seen)
+    end
+  end
+  see "lab> "
+  p.pty:write "link h1 \tdo\t\n" -- its only neighbour
+  see "link h1:eth0 -- r1:eth0"
+  see "lab> "
+  p.pty:write "h1:addr\t()\n"
+  see "10.0.1.1"
+  see "lab> "
+  p.pty:write "exit\n"
+  assert(p:wait(10))
+  p:close()
+end)
+
 it("keeps a history where readline is there", function()
   if not has_readline() then
     pending "the readline module is not installed"

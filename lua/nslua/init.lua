@@ -62,6 +62,7 @@ local upper_functions = {
 ns.clock = core.fd.clock
 
 setmetatable(ns, {
+  __keys = { modules, upper, functions, upper_functions }, -- for completion
   __index = function(t, key)
     local value
     if modules[key] then

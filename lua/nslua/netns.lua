@@ -45,6 +45,7 @@ function Netns:__tostring()
   return ("netns %s%s"):format(self:describe(), rawget(self, "fd") and "" or " (closed)")
 end
 
+Netns.__keys = { methods, require "nslua.handed", collections } -- for completion
 namespace.class("net", Netns)
 
 ---fn(handle) of whatever `open` takes; what was opened for it is closed after.

@@ -70,29 +70,21 @@ function M.run(jobs, each)
       coroutine.close(one.co) -- and its socket
     end
   end })
-  local function step(...)
-    local over, value = go(waiting, ...)
+  local running = 0
+  local function step(index, ...)
+    local over, value = go(waiting, index, ...)
     if over then
-      local index = ...
+      running = running - 1
       out[index] = value
       if each then
         each(index, value)
       end
     end
   end
-  local running = 0
-  local function count()
-    running = 0
-    for _ in pairs(waiting) do
-      running = running + 1
-    end
-    return running
-  end
-  while begun < #jobs or count() > 0 do
+  while begun < #jobs or running > 0 do
     while begun < #jobs and running < WINDOW do
-      begun = begun + 1
+      begun, running = begun + 1, running + 1
       step(begun, start(jobs[begun]))
-      count()
     end
     if running > 0 then
       for _, found in ipairs(ready(waiting)) do

@@ -41,6 +41,10 @@ M.methods = methods
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
   single_packets = true }
 
+function Lab:__keys()
+  return { methods, rawget(self, "node") }
+end
+
 function Lab:__index(key)
   local method = methods[key]
   if method or optional[key] then

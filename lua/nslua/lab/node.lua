@@ -20,6 +20,7 @@ Node.__name = "nslua.lab.Node"
 
 local methods = {}
 M.methods = methods
+Node.__keys = { methods, table.unpack(netns.Netns.__keys) }
 
 function Node:__index(key)
   local value = methods[key]

@@ -5,6 +5,7 @@
 
 local core = require "nslua.core"
 local host = require "nslua.host"
+local names = require "nslua.command.cli.names"
 
 local M = {}
 
@@ -36,11 +37,11 @@ local function editing_reader(readline, complete)
   local home = host.getenv "HOME"
   readline.set_options { keeplines = 1000, histfile = home and home .. "/.nslua_history" or "", completion = true }
   readline.set_readline_name "nslua"
-  if complete then
-    readline.set_complete_function(function(text, from, to)
-      return complete(text, from, to)
-    end)
-  end
+  readline.set_complete_function(function(text, from, to)
+    local ok, list, after = pcall(complete, text, from, to)
+    readline.set_completion_append_character(ok and after or "")
+    return ok and list or {}
+  end)
   local open
   local function reset()
     if open then
@@ -116,7 +117,7 @@ end
 ---@field prompt? string
 ---@field env? table                         globals of what is typed
 ---@field line? fun(text: string): boolean?  takes a line before it is Lua: true where it was its own, false to end
----@field complete? fun(text: string, from: integer, to: integer): string[]
+---@field complete? fun(text: string, from: integer, to: integer): string[], string?  and what follows the only one
 
 ---Read and run lines until the end of input.
 ---@param options? nslua.Interactive
@@ -124,7 +125,10 @@ end
 function M.run(options)
   options = options or {}
   local env = options.env or _G
-  local reader <close> = setmetatable(make_reader(options.complete), { __close = function(r) r.finish() end })
+  local complete = options.complete or function(text, from, to)
+    return names.complete(env, text:sub(from, to))
+  end
+  local reader <close> = setmetatable(make_reader(complete), { __close = function(r) r.finish() end })
   local buffer = ""
   local reading
   host.loop(function(interrupted)

@@ -1,5 +1,6 @@
 -- The prompt of a lab: what mininet's users type (`h1 ping h2`, `pingall`, `link h1 r1 down`), and Lua for all else.
 
+local completion = require "nslua.command.lab.complete"
 local interactive = require "nslua.command.cli.interactive"
 local nslua = require "nslua"
 
@@ -155,29 +156,6 @@ function M.line(lab, text)
   return nil
 end
 
----Words that may stand where the cursor is.
----@param lab nslua.Lab
----@param text string
----@return string[]
-function M.complete(lab, text)
-  local out = {}
-  local function add(word)
-    if word:sub(1, #text) == text then
-      out[#out + 1] = word
-    end
-  end
-  for _, node in ipairs(lab.nodes) do
-    add(node.node_name)
-  end
-  for word in pairs(verbs) do
-    add(word)
-  end
-  add "exit"
-  add "quit"
-  table.sort(out)
-  return out
-end
-
 ---Read lines until the end.
 ---@param lab nslua.Lab
 ---@return integer status
@@ -188,11 +166,11 @@ function M.run(lab)
       return node
     end
     return _G[key]
-  end })
+  end, __keys = { rawget(lab, "node"), _G } })
   return interactive.run { prompt = "lab> ", env = env, line = function(text)
     return M.line(lab, text)
-  end, complete = function(text)
-    return M.complete(lab, text)
+  end, complete = function(text, from, to)
+    return completion.complete(lab, env, text, from, to)
   end }
 end
 
