@@ -83,7 +83,7 @@ M.faults = {
     if node == t.to and dst == one then
       return nil
     end
-    node.route:add { dst, type = kind, metric = dst == net and 1 or nil }
+    node.route:replace { dst, type = kind, metric = dst == net and 1 or nil }
     return ("%s %s on %s"):format(kind, dst, node.label)
   end,
   function(lab, rng, t) -- a rule
@@ -186,7 +186,7 @@ M.faults = {
     local _, net = prefix_of(t)
     local node = pick(rng, { a, b })
     via = node == a and via or a:address_of(b, t.family)
-    node.route:add { net, via = via, metric = 1 }
+    node.route:replace { net, via = via, metric = 1 }
     return ("%s via %s on %s"):format(net, via, node.label)
   end,
 }

@@ -114,7 +114,9 @@ describe("predictions", function()
       assert.is_truthy(l)
       -- what is predicted to be lost is not waited for: should it come after all, it comes at once
       local ok, e = really(t, w.error == "ETIMEDOUT" and 0.1 or 10)
-      if #w.prediction.doubts == 0 and (ok ~= w.ok or e ~= w.error) then
+      -- a link that has just lost its carrier forgets who was asked for, and what waited: then nobody is told
+      local untold = w.code == "neighbour" and e == "ETIMEDOUT"
+      if #w.prediction.doubts == 0 and (ok ~= w.ok or e ~= w.error and not untold) then
         wrong[#wrong + 1] = ("seed %d (%s): %s\nkernel: %s %s\n%s"):format(seed, t.shape, table.concat(faults, "; "), tostring(ok), tostring(e),
           tostring(w))
       end
