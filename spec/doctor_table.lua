@@ -25,6 +25,9 @@ M.cases = {
     lab.h1.route:replace { lab.h2:address_of "r1" .. "/32", via = lab.r1.plan.interfaces[3].inet, dev = to.dev, src = from }
   end },
   { check = "mtu_black_hole", lab = "h1 -- r1 -- h2", at = "r1", ask = "h2", nft = true },
+  { check = "blackhole_route", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "duplicate_mac", lab = "h1 -- (sw) -- h2", at = "h1" },
+  { check = "forward_drop", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", nft = true },
   { check = "icmp_blocked", lab = "h1 -- r1 -- h2", at = "h1", nft = true },
 }
 

@@ -124,7 +124,7 @@ describe("examples:", function()
   example("29-map", function(out)
     assert.truthy(out:find "\nlab:%d+/sw.-\n  sw bridge\n  ├─ h2 ── lab:%d+/h2 eth0 ")
     has(out, "change\tlink\th1\teth0\tup = false\n")
-    has(out, "new\taddress\th2\teth0\t192.0.2.7/24\n")
+    has(out, "new\taddress\th2\teth0\t192.0.2.7/24")
   end)
 
   example("30-why", function(out)

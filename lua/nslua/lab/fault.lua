@@ -103,6 +103,46 @@ M.known = {
       firewall.clear(node, "block_frag_needed")
     end
   end },
+  blackhole_route = { why = "a route throws away what is for a neighbour's network", run = function(node)
+    local at = first_device(node)
+    local host = node.lab.node[at.peer]
+    local far = at.segment and at.segment.members or {}
+    for _, member in ipairs(far) do
+      if member.node ~= node.node_name and member.inet then
+        host = node.lab.node[member.node]
+      end
+    end
+    local ip
+    for _, interface in ipairs(host and host.plan.interfaces or {}) do
+      ip = interface.inet or ip -- the last one: beyond a router
+    end
+    local dst = (ip or errors.misuse("lab.fault: nobody with an IPv4 address is beside %s", node.node_name)) .. "/32"
+    node.route:add { dst, type = "blackhole" }
+    return function()
+      node.route:delete({ dst, type = "blackhole" }, { absent = "ok" })
+    end
+  end },
+  duplicate_mac = { why = "two have one link-layer address", here = true, run = function(node)
+    local at = first_device(node)
+    for _, member in ipairs(at.segment and at.segment.members or {}) do
+      local other = member.node ~= node.node_name and node.lab.node[member.node]
+      if other and member.inet then
+        local old = node.link:get(at.dev).address
+        node.link:change(at.dev, { address = other.link:get(member.dev).address })
+        return function()
+          node.link:change(at.dev, { address = old })
+        end
+      end
+    end
+    errors.misuse("lab.fault: nobody else is on the link of %s", node.node_name)
+  end },
+  forward_drop = { why = "a router drops what no rule of its firewall accepts", run = function(node)
+    local rules = "table inet nslua_forward_drop\ndelete table inet nslua_forward_drop\n"
+    firewall.load(node, "lab.fault", rules .. "table inet nslua_forward_drop { chain forward { type filter hook forward priority filter; policy drop; }; }\n")
+    return function()
+      firewall.load(node, "lab.fault", rules)
+    end
+  end },
   icmp_blocked = { why = "echo requests are dropped", run = function(node)
     firewall.firewall(node, "block_icmp")
     return function()
