@@ -138,7 +138,8 @@ M.known = {
   end },
   forward_drop = { why = "a router drops what no rule of its firewall accepts", run = function(node)
     local rules = "table inet nslua_forward_drop\ndelete table inet nslua_forward_drop\n"
-    firewall.load(node, "lab.fault", rules .. "table inet nslua_forward_drop { chain forward { type filter hook forward priority filter; policy drop; }; }\n")
+    firewall.load(node, "lab.fault", rules
+      .. "table inet nslua_forward_drop { chain forward { type filter hook forward priority filter; policy drop; }; }\n")
     return function()
       firewall.load(node, "lab.fault", rules)
     end
