@@ -9,12 +9,25 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <unistd.h>
 #include "nslua.h"
 
-/* foreign.read(root, path, most) -> text, whether there is more.  A regular file below the directory `root` (an fd of mode "path", or a path): no
- * symlink leads out of it, no FIFO or device is waited for, and at most `most` bytes are read.  openat2(2) */
+/* Whether the kernel makes a file up as it is read: what is read there may be gone for others then, as of /proc/kmsg. */
+static int is_made_up(int fd)
+{
+	struct statfs s;
+
+	if (fstatfs(fd, &s) < 0)
+		return -1;
+	return s.f_type == PROC_SUPER_MAGIC || s.f_type == SYSFS_MAGIC || s.f_type == TRACEFS_MAGIC || s.f_type == DEBUGFS_MAGIC;
+}
+
+/* foreign.read(root, path, most [, stored]) -> text, whether there is more.  A regular file below the directory `root` (an fd of mode "path", or a
+ * path): no symlink leads out of it, no FIFO or device is waited for, and at most `most` bytes are read.  `stored`: none of procfs and its like.
+ * openat2(2) */
 static int foreign_read(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 2);
@@ -27,6 +40,7 @@ static int foreign_read(lua_State *L)
 	char *to;
 	int dir;
 
+	lua_settop(L, 4);
 	if (lua_type(L, 1) == LUA_TSTRING) {
 		root = nslua_newfd(L);
 		root->fd = open(lua_tostring(L, 1), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -42,9 +56,10 @@ static int foreign_read(lua_State *L)
 	}
 	if (file->fd < 0 || fstat(file->fd, &st) < 0)
 		return nslua_fail(L, path);
-	errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st.st_mode) || (lua_toboolean(L, 4) && is_made_up(file->fd))) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
 		return nslua_fail(L, path);
+	}
 	if (st.st_size > 0 && (size_t)st.st_size < most) /* files of /proc have no size */
 		most = (size_t)st.st_size;
 	to = lua_newuserdatauv(L, most + 1, 0); /* one more tells whether there is more */

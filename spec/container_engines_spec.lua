@@ -217,6 +217,13 @@ describe("containers", function()
       assert.same({ 100, true }, { #text, more })
       text, more = read(jail, "/etc/name", 6)
       assert.same({ "inner\n", false }, { text, more })
+      for _, path in ipairs { "/proc/sys/net/ipv4/ip_default_ttl", "/sys/class/net/lo/mtu" } do
+        assert.is_string((read("/", path, 99)))
+        local none, _, errno = read("/", path, 99, true)
+        assert.is_nil(none)
+        assert.equal(require "nslua.core".errno.EINVAL, errno)
+      end
+      assert.equal("inner\n", (read(jail, "/etc/name", 99, true)))
       local endless, rest = read("/", "/proc/self/pagemap", 999) -- one more is asked for, and it gives words of 8
       assert.same({ 999, true }, { #endless, rest })
     end)

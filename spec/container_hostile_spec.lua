@@ -168,7 +168,8 @@ describe("a hostile container", function()
     for what, command in pairs {
       absolute = link(dir .. "/secret"), relative = link(up .. dir:sub(2) .. "/secret"), passwd = link "/etc/passwd",
       shadow = link(up .. "etc/shadow"), magic = link "/proc/self/root/etc/passwd", other = link(("/proc/1/root%s/secret"):format(dir)),
-      cwd = link("/proc/self/cwd" .. dir .. "/secret"), descriptor = link "/proc/self/fd/0", endless = link "/proc/self/pagemap",
+      cwd = link("/proc/self/cwd" .. dir .. "/secret"), descriptor = link "/proc/self/fd/0",
+      endless = link "/proc/self/pagemap", log = link "/proc/kmsg",
       loop = link "F", fifo = "mkfifo F", giant = "truncate -s 5G F", folder = "mkdir F", lines = "yes '127.0.0.1 a' | head -c 3000000 > F",
       unreadable = "echo 127.0.0.1 a >F; chmod 0 F",
     } do

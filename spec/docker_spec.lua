@@ -144,6 +144,38 @@ describe("a Docker container", function()
     assert.truthy(outer.up)
   end)
 
+  it("probes others from inside, by names of its hosts file and of containers", function()
+    local db = start("db", "", "httpd -f -p 80 -h /www")
+    listening(db, 80)
+    local address = check "inspect -f '{{.NetworkSettings.IPAddress}}' db"
+    start("web", "--add-host store:" .. address, "httpd -f -p 80 -h /www")
+    finally(function()
+      docker "rm -f web db"
+    end)
+    local function nslua(words)
+      local script = ([[mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/docker && mount --bind %s/data /var/lib/docker && exec %s/%s %s]]):format(dir,
+        h.sh "pwd", HOST, words)
+      local r = ns.run{ "sh", "-c", script, join = { mount = daemon.pid }, unshare = "mount", propagation = "private", cwd = "/", timeout = 60 }
+      assert.equal("", r.stderr)
+      return r.stdout, r.status
+    end
+    local plain = address:gsub("%.", "%%.")
+    local out, status = nslua("ping -c1 -W5 web store docker:db " .. address)
+    assert.equal(0, status, out)
+    assert.matches("\nstore +" .. plain .. " +1 +1 +0%%", out)
+    assert.matches("\ndocker:db +" .. plain .. " +1 +1 +0%%", out)
+    out, status = nslua "http -b docker:web http://store/index.html"
+    assert.same({ "hello\n", 0 }, { out, status })
+    out, status = nslua "tcp web store:80,81 docker:db:80"
+    assert.equal(1, status)
+    assert.matches("store +" .. plain .. " +80 +open", out)
+    assert.matches("store +" .. plain .. " +81 +refused", out)
+    assert.matches("docker:db +" .. plain .. " +80 +open", out)
+    out, status = nslua "resolve web store"
+    assert.equal(0, status)
+    assert.matches("store +A +" .. plain .. " +hosts file", out)
+  end)
+
   it("is found by its name, with the daemon stopped, and entered with its own programs or the host's", function()
     local pid = start("web", "--hostname box -e A=one", "httpd -f -p 80 -h /www")
     local id = check "inspect -f '{{.Id}}' web"

@@ -75,11 +75,12 @@ function methods:read_file(path, most)
   return text, more
 end
 
----What its resolver reads: /etc/hosts or /etc/resolv.conf; nothing where it has none.
+---What its resolver reads: /etc/hosts or /etc/resolv.conf; nothing where it has none, or where that is none that is stored: to read /proc/kmsg
+---takes from it.
 ---@param name "hosts"|"resolv.conf"
 ---@return string
 function methods:etc_file(name)
-  return core.foreign.read(self.root, "/etc/" .. name, MOST) or ""
+  return core.foreign.read(self.root, "/etc/" .. name, MOST, true) or ""
 end
 
 ---Ports of the machine that lead into it, as its engine wrote them down: docker, and what uses CNI. What the machine's rules say is in
