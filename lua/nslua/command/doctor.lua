@@ -23,11 +23,9 @@ local declaration = options.declare {
   { "j", "json", help = "print JSON" },
   { "q", "quick", help = "send nothing: only look at what can be read" },
   { "c", "check", arg = "name", many = true, help = "this check alone; may be said again" },
-  { "p", "port", arg = "port", help = "a port that is not reached: who listens, what stands before it" },
   { "l", "list", help = "list the checks" },
   { "e", "explain", arg = "name", help = "tell what a check looks for and why" },
-  examples = { { "nslua doctor web", "what is wrong with a container's network" }, { "nslua doctor --quick all || alert", "for a script" },
-    { "nslua doctor --port 8080 web", "why a port is not reached" } },
+  examples = { { "nslua doctor web", "what is wrong with a container's network" }, { "nslua doctor --quick all || alert", "for a script" } },
 }
 
 -- Words of an explanation, in lines that fit a terminal.
@@ -142,14 +140,13 @@ return function(args)
     elseif o.explain then
       return explain(o.explain)
     end
-    local port = o.port and (math.tointeger(tonumber(o.port)) or errors.misuse("--port: %s is no port", o.port))
     local opened = {}
     local _ <close> = setmetatable({}, { __close = function()
       for _, each in ipairs(opened) do
         each:close()
       end
     end })
-    local found = ns.doctor(targets(o, opened), { quick = o.quick, port = port, checks = o.check })
+    local found = ns.doctor(targets(o, opened), { quick = o.quick, checks = o.check })
     if o.json then
       io.write(schema.json(plain(found)), "\n")
     else

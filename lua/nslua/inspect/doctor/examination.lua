@@ -7,14 +7,13 @@ local M = {}
 
 ---@class nslua.doctor.Examination
 ---@field quick boolean
----@field port integer?
 local Examination = {}
 Examination.__index = Examination
 
----@param options { quick: boolean?, port: integer? }
+---@param options { quick: boolean? }
 ---@return nslua.doctor.Examination
 function M.new(options)
-  return setmetatable({ quick = options.quick or false, port = options.port, spaces = spaces.new(), snapshots = {}, findings = {}, unseen = {} },
+  return setmetatable({ quick = options.quick or false, spaces = spaces.new(), snapshots = {}, findings = {}, unseen = {} },
     Examination)
 end
 

@@ -15,7 +15,6 @@ local M = {}
 ---@field run fun(target: nslua.doctor.Snapshot, report: nslua.doctor.Report)
 
 ---@class nslua.doctor.Report  what a check tells to
----@field port integer?  that is asked about
 ---@field found fun(self: nslua.doctor.Report, finding: table)  `problem`, `evidence` (a text or a list), `fix`, `sure`; `at`: the snapshot it is of
 
 ---@class nslua.Finding
@@ -136,7 +135,6 @@ end
 ---@class nslua.DoctorOptions
 ---@field quick? boolean   nothing is sent: what can be read is looked at
 ---@field checks? string[] these alone
----@field port? integer    that is asked about: who listens there, what stands before it
 
 ---Find out what is wrong with a network: the findings, the most likely cause first; none where all is well. The namespaces that the target's
 ---links lead to are looked at too, as far as this process may: the bridge of a container is its host's, and so is what forwards for it.
@@ -145,7 +143,7 @@ end
 ---@return nslua.Finding[] findings  `unseen` is a list of what could not be looked at
 function M.doctor(target, options)
   options = options or {}
-  check.options("doctor", options, { quick = "boolean", checks = "table", port = "1-65535" })
+  check.options("doctor", options, { quick = "boolean", checks = "table" })
   local wanted, known = nil, {}
   local checks = M.checks()
   for _, each in ipairs(checks) do

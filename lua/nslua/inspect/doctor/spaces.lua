@@ -86,7 +86,7 @@ function Spaces:census()
           self.owned[#self.owned + 1] = handle
           handle.pid = rawget(handle, "pid") or row.pid
           local command = row.command and row.command:match "^%S*":match "[^/]*$"
-          handle.label = rawget(handle, "name") or row.pid and ("pid %d (%s)"):format(row.pid, (command or "?"):gsub("[%c\127-\159]", "?")) or nil
+          handle.label = rawget(handle, "name") or row.pid and ("pid %d (%s)"):format(row.pid, (command or "?"):gsub("[%c\127]", "?")) or nil
           add(self, handle)
           break
         elseif ok then

@@ -1,4 +1,4 @@
--- What a namespace counts: /proc/net/snmp, netstat, snmp6, softnet_stat, stat/nf_conntrack, and its links.
+-- What a namespace counts: /proc/net/snmp, netstat, snmp6, stat/nf_conntrack, and its links.
 
 local M = {}
 
