@@ -74,7 +74,7 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     local page = show(box)
     local line = ('tcp  127%%.0%%.0%%.1:8080 +users:%%(%%("python3",pid=%d,fd=%%d+%%)%%)  its queue is full: 2 of 1'):format(p.pid)
     assert.is_truthy(page:find(line), page)
-    assert.is_truthy(page:find("besides: 4 tcp ESTAB", 1, true), page)
+    assert.is_truthy(page:find("besides: 4 tcp established", 1, true), page)
   end)
 
   it("follows a veth to the bridge that it is a port of", function()
@@ -90,6 +90,74 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     local out, _, status = helper.sh(HOST .. " show nslua-no-such-one")
     assert.equal(1, status)
     assert.matches("nslua%-no%-such%-one", out)
+  end)
+
+  it("tells the rules around that lead to it, its own, and what is tracked; or the sections that are asked for", function()
+    local machine, box = build()
+    if not helper.has "nft" or machine:run({ "nft", "list", "ruleset" }).status ~= 0 then
+      return pending "no nft here"
+    end
+    machine:output { "nft", "table ip t { chain c { type nat hook prerouting priority dstnat; tcp dport 8080 counter dnat to 10.5.0.2:80; }; }" }
+    box:output { "nft", "table inet own { chain i { type filter hook input priority 0; policy drop; ct state established counter accept; }; }" }
+    -- who looks has both open: a process of another user namespace may be hidden
+    local seen = box:look()
+    assert.equal("dnat", (seen.nat[1] or {}).kind)
+    local r = box:run { HOST, "show", ".", "firewall", "routes" }
+    assert.equal("", r.stderr)
+    for _, text in ipairs { "FIREWALL\n  inet own i (hook input, policy drop)", "ct state established", "0 packets, 0 B", "ROUTES\n" } do
+      assert.is_truthy(r.stdout:find(text, 1, true), text .. " is not in " .. r.stdout)
+    end
+    assert.is_nil(r.stdout:find("NEIGHBOURS", 1, true))
+    if helper.is_root() then
+      local p = helper.held(ns.spawn { "sleep", "600", join = { net = box } })
+      local page = machine:output { HOST, "show", ("pid:%d"):format(p.pid), "published", "nat" }
+      assert.is_truthy(page:find("PUBLISHED PORTS\n  tcp  *:8080 to 10.5.0.2:80   by a rule of this namespace   0 packets, 0 B", 1, true), page)
+      assert.is_truthy(page:find("ip t c: tcp dport 8080 dnat to 10.5.0.2:80", 1, true), page)
+    end
+    r = box:run { HOST, "show", ".", "fierwall" }
+    assert.equal(1, r.status)
+    assert.matches("did you mean 'firewall'", r.stderr)
+    local j = dkjson.decode(box:output { HOST, "show", "-j", "-s", "10ms", ".", "counters" })
+    assert.is_table(j.growth)
+    assert.is_nil(j.links)
+  end)
+
+  it("is drawn again with rates by nslua watch", function()
+    local machine, box = build()
+    machine.address:add { "10.5.0.1/24", dev = "br0" }
+    machine.link:change("br0", { address = "02:00:00:00:00:01" }) -- as box's neighbour entry has it
+    local p = helper.held(box:spawn { HOST, "watch", "-n", "50ms", "-j", stdout = "pipe" })
+    local rate, seen
+    for _ = 1, 200 do -- until a look has one of these pings in it
+      box:ping("10.5.0.1", { count = 1, timeout = 0.1 })
+      seen = dkjson.decode(assert(p.stdout:read("l", 10)))
+      for _, link in ipairs(seen.links) do
+        rate = link.name == "eth0" and link.rates.tx_packets > 0 and link.rates.tx_packets or rate
+      end
+      if rate then
+        break
+      end
+    end
+    assert.is_true(rate > 0)
+    assert.equal(box.inode, seen.netns)
+    p:kill "INT"
+    assert.is_truthy(p:wait(10))
+    local text = box:output { HOST, "watch", "-c", "2", "-n", "0.01" }
+    local _, times = text:gsub("LINK +STATE", "")
+    assert.equal(2, times)
+    assert.matches("TCP: no sockets", text)
+    for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-n x"] = "interval" } do
+      local out, _, status = helper.sh(HOST .. " watch " .. words)
+      assert.equal(1, status)
+      assert.is_truthy(out:find(message, 1, true), out)
+    end
+    if helper.is_root() then
+      local q = helper.held(ns.spawn { "sleep", "600", join = { net = box } })
+      local w = helper.held(ns.spawn { HOST, "watch", "-n", "20ms", "-j", ("pid:%d"):format(q.pid), stdout = "pipe" })
+      assert.is_truthy(w.stdout:read("l", 10)) -- a namespace without its process goes on
+      w:kill "INT"
+      w:wait(10)
+    end
   end)
 
   it("shows no name that a terminal would obey", function()

@@ -120,6 +120,7 @@ describe("a hostile container", function()
     local status = {}
     for _, words in ipairs {
       { "containers", "-a" }, { "containers", "-aj" }, { "containers", "-q" }, { "show", EVIL }, { "show", "-j", EVIL },
+      { "watch", "-c1", "-n.01", EVIL },
       { "sockets", "-apemoi", EVIL },
       { "sockets", "-apj", EVIL }, { "sockets", "-s", EVIL }, { "link", "list", "-n", EVIL }, { "link", "list", "--json", "-n", EVIL },
       { "address", "list", "-n", EVIL }, { "route", "list", "-n", EVIL }, { "neighbour", "list", "-n", EVIL }, { "rule", "list", "-n", EVIL },
@@ -199,8 +200,9 @@ describe("a hostile container", function()
       return text:find "%) Z" ~= nil
     end, 30))
     for _, words in ipairs {
-      { "show", EVIL }, { "sockets", EVIL }, { "link", "list", "-n", EVIL }, { "address", "list", "-n", EVIL }, { "route", "list", "-n", EVIL },
-      { "neighbour", "list", "-n", EVIL }, { "ping", EVIL, "127.0.0.1" }, { "tcp", EVIL, "127.0.0.1:1" }, { "udp", EVIL, "127.0.0.1:1" },
+      { "show", EVIL }, { "watch", EVIL }, { "sockets", EVIL }, { "link", "list", "-n", EVIL },
+      { "address", "list", "-n", EVIL }, { "route", "list", "-n", EVIL }, { "neighbour", "list", "-n", EVIL },
+      { "ping", EVIL, "127.0.0.1" }, { "tcp", EVIL, "127.0.0.1:1" }, { "udp", EVIL, "127.0.0.1:1" },
       { "resolve", EVIL, "a" }, { "http", EVIL, "http://127.0.0.1/" }, { "trace", EVIL, "127.0.0.1" }, { "path-mtu", EVIL, "127.0.0.1" },
       { "capture", EVIL }, { "enter", EVIL, "true" }, { "enter", "-a", EVIL, "true" }, { "enter", "-t", EVIL, "true" },
       { "nsenter", "-t", EVIL, "-n", "true" }, { "ping", "-c1", ".", EVIL },

@@ -8,7 +8,8 @@ local M = {}
 local ROOT, MOST = "/proc/sys/net", 65536
 
 -- What says of itself what it is, not what was set.
-local measured = { ["net.netfilter.nf_conntrack_count"] = true, ["net.ipv4.tcp_fastopen_key"] = true }
+local measured = { ["net.netfilter.nf_conntrack_count"] = true, ["net.ipv4.tcp_fastopen_key"] = true, ["net.ipv4.tcp_ehash_entries"] = true,
+  ["net.ipv4.udp_hash_entries"] = true }
 
 -- All files below net/, with their texts: in a process that is inside, so that each is one open and read.
 local function walk()
