@@ -68,12 +68,16 @@ describe("nslua show", function()
     local p = box:spawn { "python3", "-c", [[
 import socket, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", 8080)); s.listen(1)
+t = socket.create_server(("::", 8081), family=socket.AF_INET6, dualstack_ipv6=True)
+v = socket.create_server(("::1", 8082), family=socket.AF_INET6)
 c = [socket.create_connection(("127.0.0.1", 8080)) for i in range(2)]
 print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     assert.equal("ready", p.stdout:read "l")
     local page = show(box)
     local line = ('tcp  127%%.0%%.0%%.1:8080 +users:%%(%%("python3",pid=%d,fd=%%d+%%)%%)  its queue is full: 2 of 1'):format(p.pid)
     assert.is_truthy(page:find(line), page)
+    assert.is_truthy(page:find "\n  tcp  %*:8081 +users", page)
+    assert.is_truthy(page:find "\n  tcp  %[::1%]:8082 +users", page)
     assert.is_truthy(page:find("besides: 4 tcp established", 1, true), page)
   end)
 

@@ -84,7 +84,7 @@ end
 
 -- As ss(8) writes it: "*:80" of both families.
 local function bound(each)
-  local address, port = sockets.ends(each)
+  local address, port = sockets.ends(setmetatable({ dst = "::", dport = 0 }, { __index = each })) -- who listens has no other end
   return address .. ":" .. port
 end
 
