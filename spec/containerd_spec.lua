@@ -116,7 +116,7 @@ describe("containerd", function()
       assert.equal("of the container", (nslua "enter -t web cat /proc/1/root/etc/motd"))
       local by = {}
       for _, row in ipairs(dkjson.decode((nslua "containers -j"))) do
-        by[row.names[1]] = row
+        by[row.names[1] or ""] = row -- others may have no name
       end
       local web, helper, hosty = by[name .. "/web"], by[name .. "/helper"], by[name .. "/hosty"]
       assert.same({ "containerd", "running", pid, { name .. "/helper" } }, { web.engine, web.state, web.pid, web.shares })
