@@ -3,8 +3,8 @@
 -- about the program, its commands, floor 2, the tree or the examples.
 
 local elsewhere = { host = true, signals = true, repl = true, floors = true, rockspec = true, examples = true, docs = true,
-  apidoc = true, article = true, readme = true, docs_schemas = true, docker = true, podman = true, bench = true, doctor = true, map = true,
-  why = true, record = true }
+  apidoc = true, article = true, readme = true, docs_schemas = true, docs_containers = true, docker = true, podman = true, bench = true,
+  doctor = true, map = true, why = true, record = true }
 
 local p = assert(io.popen "ls spec/*_spec.lua spec/portable/*_spec.lua 2>/dev/null")
 for file in p:read("a"):gmatch "[^\n]+" do
