@@ -12,6 +12,7 @@ table inet t {
     tcp dport 22 counter accept comment "hello"
     ip saddr @s jump d
     fib saddr type local drop
+    tcp option maxseg exists accept
   }
   chain d {
     tcp dport { 80, 443 } log prefix "x" reject
@@ -63,7 +64,7 @@ describe("nftables", function()
         end
       end
     end
-    assert.same({ table = 1, chain = 2, rule = 5, set = 1 }, n)
+    assert.same({ table = 1, chain = 2, rule = 6, set = 1 }, n)
   end)
 
   it("names the expressions of rules, and keeps what it does not know", function()
@@ -82,7 +83,12 @@ describe("nftables", function()
     local last = a.nftables:rules({ table = "t", chain = "d" })[2]
     assert.equal("return", last.expressions[1].data.data.verdict.code)
     assert.equal("fib", rules[3].expressions[1].name)
-    assert.is_string(rules[3].expressions[1].data)
+    assert.same({ 3, 1 }, { rules[3].expressions[1].data.result, rules[3].expressions[1].data.flags }) -- NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_SADDR
+    local unknown
+    for _, expression in ipairs(rules[4].expressions) do
+      unknown = expression.name == "exthdr" and expression.data or unknown
+    end
+    assert.is_string(unknown)
   end)
 
   it("reads the elements of a set", function()

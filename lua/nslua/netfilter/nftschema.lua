@@ -13,8 +13,8 @@ local function enum(name, prefix, values)
   book:enum(name, { header = header, prefix = prefix }, values)
 end
 
-local function set(name, prefix, text)
-  book:set(name, { header = header, prefix = "NFTA_" .. prefix }, text)
+local function set(name, prefix, text, from)
+  book:set(name, { header = from or header, prefix = "NFTA_" .. prefix }, text)
 end
 
 book:flags("table_flag", { header = header, prefix = "NFT_TABLE_F_", c = { persist = "+NFT_TABLE_F_PERSIST" } },
@@ -146,6 +146,8 @@ set("trace", "TRACE_", [[
   16  POLICY           policy       be32:enum(policy)
 ]])
 
+local compat = "linux/netfilter/nf_tables_compat.h"
+
 -- Expressions, by name; what is not here is its attributes as bytes.
 local expressions = {
   immediate = { "IMMEDIATE_", "1 DREG dreg be32 \n 2 DATA data nest(data)" },
@@ -170,13 +172,14 @@ local expressions = {
   quota = { "QUOTA_", "1 BYTES bytes be64 \n 2 FLAGS flags be32 \n 4 CONSUMED consumed be64" },
   fib = { "FIB_", "1 DREG dreg be32 \n 2 RESULT result be32 \n 3 FLAGS flags be32" },
   queue = { "QUEUE_", "1 NUM num be16 \n 2 TOTAL total be16 \n 3 FLAGS flags be16" },
-  match = { "MATCH_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin" }, -- of iptables-nft
-  target = { "TARGET_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin" },
+  -- of iptables-nft
+  match = { "MATCH_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin", compat },
+  target = { "TARGET_", "1 NAME name strz \n 2 REV revision be32 \n 3 INFO info bin", compat },
   objref = { "OBJREF_", "1 IMM_TYPE imm_type be32 \n 2 IMM_NAME imm_name strz \n 3 SET_SREG set_sreg be32 \n 4 SET_NAME set_name strz" },
 }
 for name, e in pairs(expressions) do
   if e[2] then
-    set("expression_" .. name, e[1], e[2])
+    set("expression_" .. name, e[1], e[2], e[3])
   end
   book:kind("expression", name, e[2] and "nest(expression_" .. name .. ")" or "nest(counters)")
 end
