@@ -71,6 +71,24 @@ function M.fds()
   return out
 end
 
+---Wait until a process has become that program: its arguments are there last.
+---@param pid integer
+---@param program string
+function M.becomes(pid, program)
+  for _ = 1, 1000 do
+    local f = io.open(("/proc/%d/cmdline"):format(pid))
+    local words = f and f:read "*a" or ""
+    if f then
+      f:close()
+    end
+    if words:sub(1, #program) == program then
+      return
+    end
+    require("nslua").wait({}, 0.01)
+  end
+  error(("%d has not become %s"):format(pid, program))
+end
+
 ---How many fds below 1024 are open.
 ---@return integer
 function M.fd_count()

@@ -430,6 +430,15 @@ describe("a packet", function()
     assert.equal(0xfffc, (string.unpack(">I2", packet.finish(s), 51)))
   end)
 
+  it("keeps the one or the other of the two checksums that are zero", function()
+    for _, zero in ipairs { "\0\0", "\255\255" } do
+      local frame = layout.put(frames[2], 51, zero)
+      frame = layout.mend(frame, frame) -- the header's
+      assert.equal(zero, frame:sub(51, 52))
+      assert.equal(frame, layout.mend(frame, frame))
+    end
+  end)
+
   it("goes out as it is told where its bytes are set", function()
     local p, s = packet.new(frames[2], "a", "b", 1, print)
     p.bytes = frames[4]

@@ -27,14 +27,8 @@ local function other(options)
     end
     p:close()
   end)
-  for _ = 1, pid and 1000 or 0 do -- until sh has become sleep
-    local f = assert(io.open(("/proc/%d/comm"):format(pid)))
-    local comm = f:read "*l"
-    f:close()
-    if comm == "sleep" then
-      break
-    end
-    ns.wait({}, 0.01)
+  if pid then
+    helper.becomes(pid, "sleep")
   end
   return pid
 end

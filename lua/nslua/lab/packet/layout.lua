@@ -142,7 +142,8 @@ function M.mend(old, bytes)
     return bytes -- it has none
   end
   local now = ~fold((~was & 0xffff) + sum(bytes, l) + (~sum(old, before) & 0xffff)) & 0xffff
-  return put(bytes, field, string.pack(">I2", now == 0 and l.transport == "udp" and 0xffff or now))
+  -- both are zero: of UDP 0 says that there is none, and what the kernel completes has the other for TCP too
+  return put(bytes, field, string.pack(">I2", now == 0 and (l.transport == "udp" or was == 0xffff) and 0xffff or now))
 end
 
 return M
