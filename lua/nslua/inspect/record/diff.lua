@@ -61,21 +61,6 @@ function Diff:text()
 end
 Diff.__tostring = Diff.text
 
-local function changed(what, before, after, same)
-  local one, other = objects.fields(what, before), objects.fields(what, after)
-  local given = not same and objects.given[what] or {}
-  local out
-  for _, pair in ipairs { { one, other }, { other, one } } do
-    for key in pairs(pair[1]) do
-      if one[key] ~= other[key] and not given[key] then
-        out = out or {}
-        out[key] = { before = one[key], after = other[key] }
-      end
-    end
-  end
-  return out
-end
-
 -- The objects of one kind in one namespace. What is found by a surer key is not looked for by the next.
 local function compare(out, what, before, after, about, same)
   local left, right = {}, {}
@@ -115,7 +100,7 @@ local function compare(out, what, before, after, about, same)
   end
   for j = 1, #after do
     local pair = pairs_of[j]
-    local fields = pair and changed(what, pair[1], pair[2], same)
+    local fields = pair and objects.changed(what, pair[1], pair[2], not same)
     if fields then
       change("changed", pair[1], pair[2], fields)
     elseif right[j] and not objects.implied(what, right[j]) then

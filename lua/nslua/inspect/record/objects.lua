@@ -110,6 +110,13 @@ M.identity = {
   end,
 }
 
+---What of IPv4 routes a replace takes the place of, whatever way the old one had: ip-route(8).
+---@param o table
+---@return string
+function M.route_group(o)
+  return join(o.family, o.dst, o.table, o.tos, o.metric)
+end
+
 -- By what two states of an object are found, from the surest to the least: what is left over on both sides goes on to the next.
 local matches = {
   link = { function(o)
@@ -126,9 +133,7 @@ local matches = {
   end },
   route = { function(o)
     return join(o.family, o.type, o.dst, o.table, o.tos, o.metric, o.via, o.dev)
-  end, function(o)
-    return join(o.family, o.dst, o.table, o.tos, o.metric)
-  end, function(o)
+  end, M.route_group, function(o)
     return join(o.family, o.dst, o.table)
   end },
   rule = { function(o)
@@ -152,8 +157,29 @@ function M.matches(what, same_namespace)
   return not same_namespace and foreign[what] or matches[what]
 end
 
----Fields that say nothing where two namespaces are compared: numbers and hardware addresses that the kernel gave.
-M.given = { link = { index = true, address = true, link_netnsid = true, netns_inode = true } }
+-- Fields that say nothing where two namespaces are compared: numbers and hardware addresses that the kernel gave.
+local given = { link = { index = true, address = true, link_netnsid = true, netns_inode = true } }
+
+---What is different between two states of an object; nil: nothing.
+---@param what string
+---@param before table
+---@param after table
+---@param elsewhere? boolean  they are of two namespaces: what the kernel gave is no difference
+---@return table<string, { before: any, after: any }>?
+function M.changed(what, before, after, elsewhere)
+  local one, other = M.fields(what, before), M.fields(what, after)
+  local ignored = elsewhere and given[what] or {}
+  local out
+  for _, fields in ipairs { one, other } do
+    for key in pairs(fields) do
+      if one[key] ~= other[key] and not ignored[key] then
+        out = out or {}
+        out[key] = { before = one[key], after = other[key] }
+      end
+    end
+  end
+  return out
+end
 
 ---What follows from something else, and is not told: routes that an address has made, the usual rules, multicast's neighbours.
 ---@param what string

@@ -51,7 +51,7 @@ end
 local function space_of(self, e)
   local space = self.spaces[e.inode]
   if not space then
-    space = { netns = e.netns, inode = e.inode, objects = {} }
+    space = { netns = e.netns, inode = e.inode, objects = {}, groups = {} }
     for _, what in ipairs(self.wanted) do
       space.objects[what] = {}
     end
@@ -62,7 +62,14 @@ local function space_of(self, e)
 end
 
 local function keep(space, what, object, is_there)
-  space.objects[what][objects.identity[what](object)] = is_there and object or nil
+  local key = objects.identity[what](object)
+  space.objects[what][key] = is_there and object or nil
+  if what == "route" and object.family == "inet" then
+    local group = objects.route_group(object)
+    local of = space.groups[group] or {}
+    of[key] = is_there or nil
+    space.groups[group] = next(of) and of
+  end
 end
 
 -- The kernel says nothing of IPv4 routes that go with a link, an address or by a replace: they are looked for.
@@ -110,29 +117,15 @@ local function plain(row)
   return object
 end
 
-local function same_fields(what, one, other)
-  local a, b = objects.fields(what, one), objects.fields(what, other)
-  for key, value in pairs(a) do
-    if b[key] ~= value then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
--- What may take routes away without a word.
-local function takes_routes(e, object, before)
+-- What may take routes away without a word: a new one of IPv4, where there was another of its group.
+local function takes_routes(space, e, object, before)
   if e.what == "link" then
     return e.action == "delete" or before and before.up and not object.up or before and before.carrier and not object.carrier
   elseif e.what == "address" then
     return e.action == "delete"
   end
-  return e.what == "route" and e.action == "new" and object.family == "inet" or e.what == "nexthop"
+  local group = e.what == "route" and e.action == "new" and space.groups[objects.route_group(object)]
+  return group and next(group, next(group)) ~= nil
 end
 
 -- Connections are told of by another protocol, a socket in each namespace; where the kernel has it not, nothing is tracked either.
@@ -170,7 +163,7 @@ local function connections(self, space)
       if e.action == "destroy" and before then
         object = before -- the last event says less
       end
-      if not (before and e.action == "update" and same_fields("conntrack", before, object)) then
+      if not (before and e.action == "update" and not objects.changed("conntrack", before, object)) then
         tell(self, space, e.action == "destroy" and "delete" or "new", "conntrack", object)
       end
     end
@@ -198,15 +191,16 @@ local function take(self, e)
     for what, list in pairs(space.objects) do
       space.objects[what] = what == "conntrack" and list or {}
     end
+    space.groups = {}
     tell(self, space, "overrun")
   else
     local object = plain(e.object)
     local before = space.objects[e.what][objects.identity[e.what](object)]
     keep(space, e.what, object, e.action ~= "delete")
-    if e.action ~= "new" or not before or not same_fields(e.what, before, object) then
+    if e.action ~= "new" or not before or objects.changed(e.what, before, object) then
       tell(self, space, e.action, e.what, object)
     end
-    if e.action ~= "existing" and takes_routes(e, object, before) then
+    if e.action ~= "existing" and takes_routes(space, e, object, before) then
       space.look = true
     end
     track(self, space)
