@@ -395,6 +395,7 @@ build = {
     ["nslua.netfilter.schema"] = "lua/nslua/netfilter/schema.lua",
     ["nslua.netlink"] = "lua/nslua/netlink.lua",
     ["nslua.netns"] = "lua/nslua/netns.lua",
+    ["nslua.netrow"] = "lua/nslua/netrow.lua",
     ["nslua.owned"] = "lua/nslua/owned.lua",
     ["nslua.owners"] = "lua/nslua/owners.lua",
     ["nslua.plan"] = "lua/nslua/plan.lua",

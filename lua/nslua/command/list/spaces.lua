@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local ls = require "nslua.command.ls.columns"
+local netrow = require "nslua.netrow"
 local ns = require "nslua"
 
 local M = {}
@@ -31,20 +32,10 @@ end
 ---@param space nslua.list.Space
 ---@return nslua.Netns?
 function M.enter(space)
-  local row = space.row
-  if not row then
+  if not space.row then
     return ns.netns.current()
   end
-  for _, target in ipairs { row.pid or false, row.paths[1] or false, row.id and ("id:%d"):format(row.id) or false } do
-    if target then
-      local ok, handle = pcall(ns.netns.open, target)
-      if ok and handle.inode == row.inode then
-        return handle
-      elseif ok then
-        handle:close() -- the process has moved
-      end
-    end
-  end
+  return netrow.open(space.row)
 end
 
 ---Every one that can be found. None is open: there may be more than this process may have files.

@@ -1,7 +1,7 @@
 -- The namespaces that an examination may look into: those this process has open, this process's own, then the rest of the machine.
 
-local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
+local netrow = require "nslua.netrow"
 local netns = require "nslua.netns"
 
 local M = {}
@@ -77,23 +77,13 @@ function Spaces:census()
   local before = #self.all
   for _, row in ipairs(namespace.list { type = "net", fds = false, sockets = false }) do
     if not self.by_inode[row.inode] and #self.owned < MOST then
-      for _, target in ipairs { row.pid or false, row.paths[1] or false } do
-        local ok, handle = nil, nil
-        if target then
-          ok, handle = pcall(netns.open, target)
-        end
-        if ok and handle.inode == row.inode then
-          self.owned[#self.owned + 1] = handle
-          handle.pid = rawget(handle, "pid") or row.pid
-          local command = row.command and row.command:match "^%S*":match "[^/]*$"
-          handle.label = rawget(handle, "name") or row.pid and ("pid %d (%s)"):format(row.pid, (command or "?"):gsub("[%c\127]", "?")) or nil
-          add(self, handle)
-          break
-        elseif ok then
-          handle:close()
-        elseif handle and not errors.is(handle) then
-          error(handle, 0)
-        end
+      local handle = netrow.open(row)
+      if handle then
+        self.owned[#self.owned + 1] = handle
+        handle.pid = rawget(handle, "pid") or row.pid
+        local command = row.command and row.command:match "^%S*":match "[^/]*$"
+        handle.label = rawget(handle, "name") or row.pid and ("pid %d (%s)"):format(row.pid, (command or "?"):gsub("[%c\127]", "?")) or nil
+        add(self, handle)
       end
     end
   end

@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local namespace = require "nslua.namespace"
+local netrow = require "nslua.netrow"
 local ns = require "nslua"
 
 local M = {}
@@ -26,17 +27,6 @@ local function title(row, inode, here, names)
     return ("pid %d (%s)"):format(row.pid, (row.command or "?"):match "^%S*":match "[^/]*$")
   end
   return row.paths[1] or ("net:[%d]"):format(inode)
-end
-
-local function enter(row)
-  for _, target in ipairs { row.pid or false, row.paths[1] or false, row.id and ("id:%d"):format(row.id) or false } do
-    local ok, handle = pcall(ns.netns.open, target or nil)
-    if ok and handle.inode == row.inode then
-      return handle
-    elseif ok then
-      handle:close() -- the process has moved
-    end
-  end
 end
 
 local Around = {}
@@ -81,7 +71,7 @@ local function find(self, handle, wanted)
       names.named[row.inode or 0] = row.name
     end
     for _, row in ipairs(ns.namespace.list { type = "net", fds = quick == 2, sockets = quick == 2 }) do
-      local other = next(wanted) and row.inode ~= here and row.inode ~= handle.inode and enter(row)
+      local other = next(wanted) and row.inode ~= here and row.inode ~= handle.inode and netrow.open(row)
       if other then
         take(other, title(row, row.inode, here, names))
       end

@@ -4,6 +4,7 @@ local container = require "nslua.container"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
+local netrow = require "nslua.netrow"
 local netns = require "nslua.netns"
 
 local M = {}
@@ -175,18 +176,11 @@ local function candidates(self, everywhere)
     self.here = netns.current()
     self.owned[#self.owned + 1] = self.here
     for _, row in ipairs(namespace.list { type = "net" }) do
-      for _, target in ipairs { row.pid or false, row.paths and row.paths[1] or false, row.id and ("id:%d"):format(row.id) or false } do
-        local ok, handle
-        if target and not seen[row.inode] then
-          ok, handle = pcall(netns.open, target)
-        end
-        if ok and handle.inode == row.inode then
-          seen[row.inode] = true
-          out[#out + 1] = handle
-          self.owned[#self.owned + 1] = handle
-        elseif ok then
-          handle:close() -- the process has moved
-        end
+      local handle = not seen[row.inode] and netrow.open(row)
+      if handle then
+        seen[row.inode] = true
+        out[#out + 1] = handle
+        self.owned[#self.owned + 1] = handle
       end
     end
   end
