@@ -220,6 +220,7 @@ build = {
     ["nslua.draw.layoutnet"] = "lua/nslua/draw/layoutnet.lua",
     ["nslua.draw.plain"] = "lua/nslua/draw/plain.lua",
     ["nslua.draw.stress"] = "lua/nslua/draw/stress.lua",
+    ["nslua.draw.svg"] = "lua/nslua/draw/svg.lua",
     ["nslua.error"] = "lua/nslua/error.lua",
     ["nslua.eventually"] = "lua/nslua/eventually.lua",
     ["nslua.exec"] = "lua/nslua/exec.lua",

@@ -1,4 +1,4 @@
--- What drawings of networks share: where boxes, lines and labels stand, and text that may be shown.
+-- What drawings of networks share: where boxes, lines and labels stand, text that may be shown, and pictures in SVG.
 
 local parts = {
   layout = function()
@@ -6,6 +6,9 @@ local parts = {
   end,
   plain = function()
     return require "nslua.draw.plain"
+  end,
+  svg = function()
+    return require "nslua.draw.svg"
   end,
 }
 

@@ -1,29 +1,16 @@
 -- A lab as SVG: one file, readable in light and dark.
 
 local layout = require("nslua.draw").layout
-local plain = require("nslua.draw").plain
+local svg = require("nslua.draw").svg
 local text = require "nslua.lab.text"
 
 local M = {}
 
-local MARGIN = 24                       -- around the picture, in pixels
 local NAME, SMALL = 8.4, 6.7            -- the widest that a letter usually is, in either size
 local LINE, HEAD, PAD = 14, 30, 12      -- heights of a small line and of a name; beside a text
 local MOST = 5                          -- addresses of a node that are shown
 
-local function escape(s)
-  return (plain.text(s):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
-end
-
--- Without variables: not every viewer of SVG knows them.
-local function style(c)
-  return ([[
-.paper { fill: $paper }
-text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
-.name { font-weight: 600 }
-.small { font-size: 11px; fill: $soft }
-.plate { fill: $paper }
-.link { stroke: $line; stroke-width: 1.6px; fill: none }
+local styles = svg.styles([[
 .impaired { stroke-width: 2.6px }
 .down { stroke: $bad; stroke-dasharray: 5 4 }
 .bad { fill: $bad }
@@ -32,13 +19,7 @@ text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
 .switch { fill: $switch }
 .node { stroke: $line; stroke-width: 1.2px }
 .there { stroke-dasharray: 4 3 }
-]]):gsub("%$(%a+)", c)
-end
-local light = style { ink = "#1d2733", soft = "#4d5c6b", line = "#8795a5", paper = "#ffffff", host = "#e3f0fb", router = "#e0f2e3",
-  switch = "#f9eed9", bad = "#c0392b" }
-local dark = style { ink = "#e8edf2", soft = "#b3bfca", line = "#7b8a99", paper = "#151b21", host = "#1d3a52", router = "#1f4428",
-  switch = "#4a3b1b", bad = "#ff7b6b" }
-local styles = light .. "@media (prefers-color-scheme: dark) {\n" .. dark .. "}\n"
+]], { host = "#e3f0fb", router = "#e0f2e3", switch = "#f9eed9" }, { host = "#1d3a52", router = "#1f4428", switch = "#4a3b1b" })
 
 local function width(lines, each)
   local most = 0
@@ -105,13 +86,7 @@ function M.draw(topology, options)
     labels[i] = lines[1] and { w = width(lines, SMALL) + 6, h = #lines * LINE + 2 } or nil
   end
   local parts, w, h = layout.of(topology, boxes, labels)
-  w, h = w + 2 * MARGIN, h + 2 * MARGIN
-  local out = { ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">'):format(w, h, w, h),
-    "<title>" .. escape(options.title or "network of a lab") .. "</title>", "<style>" .. styles .. "</style>",
-    ('<rect class="paper" width="%.0f" height="%.0f"/>'):format(w, h), ('<g transform="translate(%d %d)">'):format(MARGIN, MARGIN) }
-  local function add(format, ...)
-    out[#out + 1] = format:format(...)
-  end
+  local out, add = svg.open(w, h, options.title or "network of a lab", styles)
   for _, part in ipairs(parts) do
     add('<g transform="translate(%.1f %.1f)">', part.dx, part.dy)
     for i in ipairs(topology.links) do
@@ -129,20 +104,19 @@ function M.draw(topology, options)
     end
     for k, line in ipairs(lines) do
       local class = k == #lines and options.down and options.down[i] and "small bad" or "small"
-      add('<text class="%s" x="%.1f" y="%.1f">%s</text>', class, label.x, label.y + 4 + (k - (#lines + 1) / 2) * LINE, escape(line))
+      add('<text class="%s" x="%.1f" y="%.1f">%s</text>', class, label.x, label.y + 4 + (k - (#lines + 1) / 2) * LINE, svg.escape(line))
     end
   end
   for _, node in ipairs(topology.nodes) do
     local box, lines = boxes[node.name], lines_of[node.name]
     local top = box.y - box.h / 2
     add("%s", shape(node.kind, box, (node.container or node.bridge) and " there" or "")) -- what is not the lab's own has a broken line
-    add('<text class="name" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD / 2 + 4.5, escape(node.name))
+    add('<text class="name" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD / 2 + 4.5, svg.escape(node.name))
     for k, line in ipairs(lines) do
-      add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD + (k - 1) * LINE + 5, escape(line))
+      add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, top + HEAD + (k - 1) * LINE + 5, svg.escape(line))
     end
   end
-  out[#out + 1] = "</g>\n</svg>\n"
-  return table.concat(out, "\n")
+  return svg.close(out)
 end
 
 return M

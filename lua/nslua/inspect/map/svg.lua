@@ -5,9 +5,8 @@ local draw = require "nslua.draw"
 
 local M = {}
 
-local layout, plain = draw.layout, draw.plain
+local layout, plain, svg = draw.layout, draw.plain, draw.svg
 
-local MARGIN = 24                  -- around the picture, in pixels
 local NAME, SMALL = 8.2, 6.5       -- the widest that a letter usually is, in either size
 local LINE, HEAD, PAD = 14, 28, 12
 local MOST = 6                     -- lines of a namespace
@@ -15,18 +14,7 @@ local MANY = 7                     -- leaves of one bridge that are drawn as a p
 local LONG = 40                    -- letters of a name
 local WIDE = 1.7                   -- a panel is that much wider than high
 
-local function escape(s)
-  return (plain.text(s):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
-end
-
-local function style(c)
-  return ([[
-.paper { fill: $paper }
-text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
-.name { font-weight: 600 }
-.small { font-size: 11px; fill: $soft }
-.plate { fill: $paper }
-.link { stroke: $line; stroke-width: 1.6px; fill: none }
+local styles = svg.styles([[
 .tunnel { stroke-dasharray: 2 4 }
 .down { stroke: $bad; stroke-dasharray: 5 4 }
 .box { stroke: $line; stroke-width: 1.2px }
@@ -36,13 +24,8 @@ text { font: 13px system-ui, sans-serif; fill: $ink; text-anchor: middle }
 .lab { fill: $lab }
 .namespace { fill: $space }
 .bridge { fill: $bridge }
-]]):gsub("%$(%a+)", c)
-end
-local light = style { ink = "#1d2733", soft = "#4d5c6b", line = "#8795a5", paper = "#ffffff", host = "#e6e1f5", container = "#e3f0fb",
-  lab = "#e0f2e3", space = "#f1f3f5", bridge = "#f9eed9", bad = "#c0392b" }
-local dark = style { ink = "#e8edf2", soft = "#b3bfca", line = "#7b8a99", paper = "#151b21", host = "#352a55", container = "#1d3a52", lab = "#1f4428",
-  space = "#2a323a", bridge = "#4a3b1b", bad = "#ff7b6b" }
-local styles = light .. "@media (prefers-color-scheme: dark) {\n" .. dark .. "}\n"
+]], { host = "#e6e1f5", container = "#e3f0fb", lab = "#e0f2e3", space = "#f1f3f5", bridge = "#f9eed9" },
+  { host = "#352a55", container = "#1d3a52", lab = "#1f4428", space = "#2a323a", bridge = "#4a3b1b" })
 
 local function short(text)
   return plain.clip(plain.text(text), LONG, "…")
@@ -71,9 +54,9 @@ end
 local function text_box(add, kind, title, lines, x, y, w, h, round)
   add('<rect class="box %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%d"/>', kind, x, y, w, h, round)
   local top = y + (lines[1] and 0 or (h - HEAD) / 2)
-  add('<text class="name" x="%.1f" y="%.1f">%s</text>', x + w / 2, top + 18.5, escape(title))
+  add('<text class="name" x="%.1f" y="%.1f">%s</text>', x + w / 2, top + 18.5, svg.escape(title))
   for k, line in ipairs(lines) do
-    add('<text class="small" x="%.1f" y="%.1f">%s</text>', x + w / 2, top + HEAD + (k - 1) * LINE + 7, escape(line))
+    add('<text class="small" x="%.1f" y="%.1f">%s</text>', x + w / 2, top + HEAD + (k - 1) * LINE + 7, svg.escape(line))
   end
 end
 
@@ -159,13 +142,7 @@ function M.draw(map, options)
     labels[i] = link.label and { w = plain.width(link.label) * SMALL + 6, h = LINE + 2 } or nil
   end
   local parts, w, h = layout.of(graph, boxes, labels)
-  w, h = w + 2 * MARGIN, h + 2 * MARGIN
-  local out = { ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">'):format(w, h, w, h),
-    "<title>" .. escape(options.title or "network namespaces of a machine") .. "</title>", "<style>" .. styles .. "</style>",
-    ('<rect class="paper" width="%.0f" height="%.0f"/>'):format(w, h), ('<g transform="translate(%d %d)">'):format(MARGIN, MARGIN) }
-  local function add(format, ...)
-    out[#out + 1] = format:format(...)
-  end
+  local out, add = svg.open(w, h, options.title or "network namespaces of a machine", styles)
   for _, part in ipairs(parts) do
     add('<g transform="translate(%.1f %.1f)">', part.dx, part.dy)
     for i, link in ipairs(graph.links) do
@@ -180,7 +157,7 @@ function M.draw(map, options)
     local label = labels[i]
     if label and label.x then
       add('<rect class="plate" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="3"/>', label.x - label.w / 2, label.y - label.h / 2, label.w, label.h)
-      add('<text class="small" x="%.1f" y="%.1f">%s</text>', label.x, label.y + 4, escape(link.label))
+      add('<text class="small" x="%.1f" y="%.1f">%s</text>', label.x, label.y + 4, svg.escape(link.label))
     end
   end
   for _, node in ipairs(graph.nodes) do
@@ -190,7 +167,7 @@ function M.draw(map, options)
       local p = node.panel
       add('<rect class="plate" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>', x, y, box.w, box.h)
       add('<rect class="panel" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6"/>', x, y, box.w, box.h)
-      add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, y + LINE, escape(p.heading))
+      add('<text class="small" x="%.1f" y="%.1f">%s</text>', box.x, y + LINE, svg.escape(p.heading))
       for i, cell in ipairs(p.cells) do
         local column, row = (i - 1) % p.across, (i - 1) // p.across
         text_box(add, cell.kind, cell.title, { cell.line }, x + 6 + column * (p.cell_w + 6), y + LINE + 8 + row * (p.cell_h + 6), p.cell_w,
@@ -200,8 +177,7 @@ function M.draw(map, options)
       text_box(add, node.kind, node.heading, node.shown, x, y, box.w, box.h, node.kind == "bridge" and 14 or 4)
     end
   end
-  out[#out + 1] = "</g>\n</svg>\n"
-  return table.concat(out, "\n")
+  return svg.close(out)
 end
 
 return M

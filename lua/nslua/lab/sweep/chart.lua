@@ -3,7 +3,6 @@
 local axes = require "nslua.lab.sweep.axis"
 local check = require "nslua.check"
 local errors = require "nslua.error"
-local plain = require("nslua.draw").plain
 
 local M = {}
 
@@ -22,9 +21,7 @@ local function columns(text)
   return utf8.len(text) or #text
 end
 
-local function escape(s)
-  return (plain.text(s):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&apos;" }))
-end
+local escape = require("nslua.draw").svg.escape
 
 local function style(dark)
   local out = { ([[
