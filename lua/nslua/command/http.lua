@@ -77,11 +77,9 @@ return function(args)
     end
     local timeout = run.number(o, "timeout", 0, 86400) or 5
     local plan = { method = o.request, headers = fields(o), body = o.data, timeout = timeout, from = o.from }
-    local targets = {}
-    for i = 2, #o do
-      targets[#targets + 1] = { target = o[i], host = o.address or host_of(o[i]) }
-    end
-    local jobs = run.jobs(sources, targets, where.families(o))
+    local jobs = run.jobs(sources, run.targets(o, function(url)
+      return o.address or host_of(url)
+    end), where.families(o))
     local function state(r)
       return r.status and ("%d %s"):format(r.status, r.reason or "") or "no answer"
     end
@@ -90,18 +88,12 @@ return function(args)
       return not r and "not asked" or r.error and why.of(job.source.handle, r, timeout) or ""
     end
     run.all(jobs, o, function(job)
-      local own = { address = job.address }
-      for key, value in pairs(plan) do
-        own[key] = value
-      end
-      return job.source.handle:http(job.target, own)
+      return job.source.handle:http(job.target, run.with(plan, { address = job.address }))
     end, function(job)
       return not (o.body or o.include) and ("%s: %s %s%s"):format(run.title(job, #sources > 1), run.safe(state(job.result)),
-        run.ms(job.result.elapsed), reason(job) ~= "" and ": " .. run.safe(reason(job)) or "") or nil
+        run.ms(job.result.elapsed), run.because(reason(job))) or nil
     end)
-    if o.json then
-      run.json(jobs)
-    elseif o.body or o.include then
+    if (o.body or o.include) and not o.json then
       for _, job in ipairs(jobs) do
         print_answer(job, o)
         local text = reason(job)
@@ -111,10 +103,7 @@ return function(args)
         end
       end
     else
-      if run.live(o) then
-        io.write "\n"
-      end
-      run.table("http", jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "STATUS" }, { name = "BYTES", right = true },
+      run.print("http", o, jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "STATUS" }, { name = "BYTES", right = true },
         { name = "CONNECT", right = true }, { name = "TIME", right = true }, { name = "LEADS TO" }, { name = "WHY" } }, function(job)
         local r = job.result or {}
         return { STATUS = state(r), BYTES = r.status and ("%d"):format(#r.body) or "", CONNECT = run.ms(r.connect), TIME = run.ms(r.elapsed),

@@ -36,11 +36,7 @@ return function(args)
     end
     local plan = { timeout = run.number(o, "timeout", 0, 86400), max = run.integer(o, "max", 68, 65535), proto = o.udp and "udp" or nil,
       from = o.from }
-    local targets = {}
-    for i = 2, #o do
-      targets[#targets + 1] = { target = o[i], host = o[i] }
-    end
-    local jobs = run.jobs(sources, targets, where.families(o))
+    local jobs = run.jobs(sources, run.targets(o), where.families(o))
     local function reason(job)
       local r = job.result
       return not r and "not asked" or r.mtu and limited(r) or why.of(job.source.handle, r) or ""
@@ -49,18 +45,11 @@ return function(args)
       return job.source.handle:path_mtu(job.address, plan)
     end, function(job)
       return ("%s: %s%s"):format(run.title(job, #sources > 1), job.result.mtu and ("%d bytes"):format(job.result.mtu) or "nothing gets through",
-        reason(job) ~= "" and ": " .. run.safe(reason(job)) or "")
+        run.because(reason(job)))
     end)
-    if o.json then
-      run.json(jobs)
-    else
-      if run.live(o) then
-        io.write "\n"
-      end
-      run.table("path-mtu", jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "MTU", right = true }, { name = "WHY" } }, function(job)
-        return { MTU = job.result and job.result.mtu and ("%d"):format(job.result.mtu) or "", WHY = reason(job) }
-      end)
-    end
+    run.print("path-mtu", o, jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "MTU", right = true }, { name = "WHY" } }, function(job)
+      return { MTU = job.result and job.result.mtu and ("%d"):format(job.result.mtu) or "", WHY = reason(job) }
+    end)
     return run.status(jobs, function(r)
       return r.mtu and not r.black_hole
     end)

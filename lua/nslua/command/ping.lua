@@ -65,17 +65,10 @@ return function(args)
     local plan = { count = count == 0 and 4194304 or count, interval = run.number(o, "interval", 0, 86400),
       timeout = run.number(o, "timeout", 0, 86400), size = run.integer(o, "size", 0, 65507), ttl = run.integer(o, "ttl", 1, 255),
       dont_fragment = o["dont-fragment"] and true or nil, from = o.from }
-    local targets = {}
-    for i = 2, #o do
-      targets[#targets + 1] = { target = o[i], host = o[i] }
-    end
-    local jobs = run.jobs(sources, targets, where.families(o))
+    local jobs = run.jobs(sources, run.targets(o), where.families(o))
     local live = run.live(o)
     local interrupted = run.all(jobs, o, function(job)
-      local own = {}
-      for key, value in pairs(plan) do
-        own[key] = value
-      end
+      local own = run.with(plan, {})
       job.replies, job.errors, job.over, job.duplicates = {}, {}, 0, 0
       function own.each(e)
         local list = e.rtt and job.replies or e.error and job.errors

@@ -92,10 +92,6 @@ return function(args)
     end
     local jobs = run.jobs(sources, targets, { false })
     run.all(jobs, o, function(job)
-      local own = { type = job.type }
-      for key, given in pairs(plan) do
-        own[key] = given
-      end
       local wanted = not o.server and (job.type == "A" and 4 or job.type == "AAAA" and 16)
       for _, address in ipairs(wanted and etc.hosts(job.source.handle, job.target) or {}) do
         if #core.inet.bytes(address) == wanted then
@@ -106,7 +102,7 @@ return function(args)
       if job.hosts then -- nobody is asked then
         return { ok = true, answers = {}, addresses = job.hosts, hosts = true, name = job.target, elapsed = 0 }
       end
-      return job.source.handle:resolve(job.target, own)
+      return job.source.handle:resolve(job.target, run.with(plan, { type = job.type }))
     end, function(job)
       local line = lines_of(job)[1]
       return ("%s %s: %s"):format(run.title(job, #sources > 1), job.type, run.safe(line.WHY or line.VALUE))

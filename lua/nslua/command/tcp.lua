@@ -50,22 +50,16 @@ return function(args)
       return job.source.handle:tcp(job.address, job.port, { timeout = timeout, send = send, receive = receive, from = o.from })
     end, function(job)
       return not (o.open and not job.result.connected) and ("%s: %s %s%s"):format(run.title(job, #sources > 1), state(job),
-        run.ms(job.result.elapsed), reason(job) ~= "" and ": " .. run.safe(reason(job)) or "") or nil
+        run.ms(job.result.elapsed), run.because(reason(job))) or nil
     end)
-    if o.json then
-      run.json(text.open_only(jobs, o))
-    else
-      if run.live(o) then
-        io.write "\n"
-      end
-      run.table("tcp", text.open_only(jobs, o), { { name = "TARGET" }, { name = "ADDRESS" }, { name = "PORT", right = true }, { name = "STATE" },
-        { name = "TIME", right = true }, { name = "RTT", right = true }, { name = receive and "SAID" or "WHY" } }, function(job)
-        return { TARGET = job.host, PORT = ("%d"):format(job.port), STATE = state(job), TIME = run.ms(job.result and job.result.elapsed),
-          RTT = run.ms(job.result and job.result.rtt), [receive and "SAID" or "WHY"] = reason(job) }
-      end)
-    end
+    local shown = text.open_only(jobs, o)
+    run.print("tcp", o, shown, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "PORT", right = true }, { name = "STATE" },
+      { name = "TIME", right = true }, { name = "RTT", right = true }, { name = receive and "SAID" or "WHY" } }, function(job)
+      return { TARGET = job.host, PORT = ("%d"):format(job.port), STATE = state(job), TIME = run.ms(job.result and job.result.elapsed),
+        RTT = run.ms(job.result and job.result.rtt), [receive and "SAID" or "WHY"] = reason(job) }
+    end)
     if o.open then
-      return text.open_only(jobs, o)[1] and 0 or 1
+      return shown[1] and 0 or 1
     end
     return run.status(jobs, function(r)
       return r.ok

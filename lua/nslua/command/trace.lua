@@ -66,16 +66,9 @@ return function(args)
     end
     local plan = { timeout = run.number(o, "timeout", 0, 86400), max = run.integer(o, "max", 1, 255),
       probes = run.integer(o, "probes", 1, 32), proto = o.icmp and "icmp" or nil, size = run.integer(o, "size", 28, 65535), from = o.from }
-    local targets = {}
-    for i = 2, #o do
-      targets[#targets + 1] = { target = o[i], host = o[i] }
-    end
-    local jobs = run.jobs(sources, targets, where.families(o))
+    local jobs = run.jobs(sources, run.targets(o), where.families(o))
     run.all(jobs, o, function(job)
-      local own = {}
-      for key, value in pairs(plan) do
-        own[key] = value
-      end
+      local own = run.with(plan, {})
       if own.size and job.address:find ":" then
         own.size = math.max(own.size, 48)
       end

@@ -50,21 +50,14 @@ return function(args)
       return job.source.handle:udp(job.address, job.port, plan)
     end, function(job)
       return ("%s: %s %s%s"):format(run.title(job, #sources > 1), state(job), job.result.reply and run.ms(job.result.elapsed) or "",
-        reason(job) ~= "" and ": " .. run.safe(reason(job)) or "")
+        run.because(reason(job)))
     end)
-    if o.json then
-      run.json(jobs)
-    else
-      if run.live(o) then
-        io.write "\n"
-      end
-      run.table("udp", jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "PORT", right = true }, { name = "STATE" },
-        { name = "TIME", right = true }, { name = "ANSWER" } }, function(job)
-        return { TARGET = job.host, PORT = ("%d"):format(job.port), STATE = state(job),
-          TIME = job.result and job.result.reply and run.ms(job.result.elapsed) or "",
-          ANSWER = reason(job) }
-      end)
-    end
+    run.print("udp", o, jobs, { { name = "TARGET" }, { name = "ADDRESS" }, { name = "PORT", right = true }, { name = "STATE" },
+      { name = "TIME", right = true }, { name = "ANSWER" } }, function(job)
+      return { TARGET = job.host, PORT = ("%d"):format(job.port), STATE = state(job),
+        TIME = job.result and job.result.reply and run.ms(job.result.elapsed) or "",
+        ANSWER = reason(job) }
+    end)
     return run.status(jobs, function(r)
       return r.ok
     end)

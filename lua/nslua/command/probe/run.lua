@@ -112,6 +112,36 @@ function M.jobs(sources, targets, families)
   return out
 end
 
+---The jobs' fields for each target of the command's words.
+---@param o table
+---@param host_of? fun(word: string): string  the host in it, where the word is more
+---@return table[]
+function M.targets(o, host_of)
+  local out = {}
+  for i = 2, #o do
+    out[#out + 1] = { target = o[i], host = host_of and host_of(o[i]) or o[i] }
+  end
+  return out
+end
+
+---The plan of all jobs, with what is one's own.
+---@param plan table
+---@param own table  taken as it is
+---@return table own
+function M.with(plan, own)
+  for key, value in pairs(plan) do
+    own[key] = value
+  end
+  return own
+end
+
+---Why, behind what a line says; nothing where there is no reason.
+---@param reason string
+---@return string
+function M.because(reason)
+  return reason ~= "" and ": " .. M.safe(reason) or ""
+end
+
 ---What a job is called: "10.0.0.2", "db (10.0.0.3)", with where it is from where there are several.
 ---@param job nslua.probe.Job
 ---@param several boolean
@@ -228,6 +258,20 @@ function M.table(name, jobs, heads, row)
       io.write(("%s is no name that %s knows; this is the address of %s\n"):format(M.safe(job.host), M.safe(job.source.name), M.safe(job.container)))
     end
   end
+end
+
+---Print what came: as JSON, or a table, behind an empty line where results were told as they came.
+---@param name string
+---@param o table
+---@param jobs nslua.probe.Job[]
+---@param heads nslua.cli.Column[]
+---@param row fun(job: nslua.probe.Job): table
+function M.print(name, o, jobs, heads, row)
+  if o.json then
+    return M.json(jobs)
+  end
+  io.write(M.live(o) and "\n" or "")
+  M.table(name, jobs, heads, row)
 end
 
 ---@param jobs nslua.probe.Job[]
