@@ -32,6 +32,7 @@ build = {
         "c/child.c",
         "c/class.c",
         "c/clone.c",
+        "c/copy.c",
         "c/core.c",
         "c/credentials.c",
         "c/datagram.c",

@@ -95,8 +95,6 @@ void census_process(struct census *c, int proc, pid_t pid);
 
 /* pair.c: the processes of c->pids, by two processes where that is faster. */
 void census_processes(struct census *c, int proc);
-/* A copy of this process would be where this one is: not the first of a new pid namespace, which ends with it, or of a time namespace. */
-bool census_may_copy(void);
 /* merge.c; before: the census when the two went apart. */
 void census_send(const struct census *c, const struct census *before, int to);
 bool census_receive(struct census *came, const struct census *before, int from); /* false: it did not all come */

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cgroups.c - the cgroups of all processes at once, read by a child while the caller reads something else.  The child is a copy of this process
- * without an exit signal, as in pair.c: a thread would have unshare(2) and setns(2) fail later.  Where it does not come to its end, the caller
- * reads them itself.
+ * cgroups.c - the cgroups of all processes at once, read by a copy of this process while the caller reads something else.  Where that does not
+ * come to its end, the caller reads them itself.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "census.h"
+#include "nslua.h"
 
 #define WALK "nslua.cgroups"
 #define MOST 16384 /* bytes of a text; what is longer is cut */
@@ -96,45 +91,28 @@ static void write_all(int to, const char *p, size_t n)
 }
 
 /* The child: no malloc, for another thread of the host may have held its lock. */
-static void tell(const struct walk *w, int to, pid_t parent)
+static void tell(void *arg, int to)
 {
+	const struct walk *w = arg;
 	char buf[sizeof(struct head) + MOST];
 	const struct head end = { 0, 0 };
-	int dir = dirfd(w->proc);
 	size_t n;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	nslua_close_except((unsigned int)(dir < to ? dir : to), (unsigned int)(dir < to ? to : dir)); /* the host may close some meanwhile */
 	while ((n = next(w->proc, buf)) > 0)
 		write_all(to, buf, n);
 	write_all(to, (const char *)&end, sizeof(end));
-	_exit(0);
 }
 
 static void start(struct walk *w)
 {
-	int ends[2];
-	sigset_t all, old;
-	pid_t pid;
+	pid_t pid = nslua_may_copy() ? nslua_copy(tell, w, dirfd(w->proc), &w->from) : -1;
 
-	if (!census_may_copy() || pipe2(ends, O_CLOEXEC) < 0)
-		return;
-	fcntl(ends[1], F_SETPIPE_SZ, 1 << 20); /* it may go on to its end while we do something else */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* the host's handlers are not for the copy */
-	pid = (pid_t)syscall(SYS_clone, 0, 0, 0, 0, 0);
-	if (pid == 0)
-		tell(w, ends[1], w->maker);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	close(ends[1]);
 	if (pid < 0) {
-		close(ends[0]);
+		w->from = -1;
 		return;
 	}
 	w->child = pid;
-	w->from = ends[0];
+	fcntl(w->from, F_SETPIPE_SZ, 1 << 20); /* it may go on to its end while we do something else */
 }
 
 /* Whether all came. */

@@ -137,7 +137,7 @@ static int open_there(int mntns, const char *path)
 	sigset_t all, old;
 	pid_t pid;
 
-	if (!census_may_copy())
+	if (!nslua_may_copy())
 		return -1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

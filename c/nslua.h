@@ -3,6 +3,7 @@
 #ifndef NSLUA_H
 #define NSLUA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "compat.h"
@@ -24,6 +25,14 @@ struct nslua_fd *nslua_newfd(lua_State *L);
 int nslua_checkfd(lua_State *L, int arg);
 /* Closes every fd but these two, in a child: servant.c. */
 void nslua_close_except(unsigned int lo, unsigned int hi);
+
+/* copy.c.  A copy of this process would be where this one is: not the first of a new pid namespace, which ends with it, or of a time namespace. */
+bool nslua_may_copy(void);
+/*
+ * A copy of this process does work(arg, to) and ends, with us if need be; of its fds it has `keep` and `to`, what it writes there comes from *from.
+ * Its pid, to be waited for with __WALL; or -1.
+ */
+pid_t nslua_copy(void (*work)(void *arg, int to), void *arg, int keep, int *from);
 
 /*
  * vfork.c: fn(arg) in a child that shares memory, on a stack that ends at `top`; this thread sleeps until it has ended or is another program.

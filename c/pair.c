@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pair.c - two processes share the walk of /proc.  The second is a copy of this one without an exit signal: nobody else's wait() or SIGCHLD
- * handler sees it, and the host has no thread more, after which unshare(2) and setns(2) would fail.  What it finds comes back through a pipe,
- * whole or not at all: where it does not come, this process looks at the second's share itself.
+ * pair.c - two processes share the walk of /proc.  What the second, a copy of this one, finds comes back through a pipe, whole or not at all:
+ * where it does not come, this process looks at the second's share itself.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "census.h"
@@ -46,62 +42,24 @@ static bool one_cpu(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) < 2;
 }
 
-static bool same(int dir, const char *a, const char *b)
+struct share {
+	struct census *c;
+	int proc;
+	owner *blocks;
+	size_t n;
+};
+
+static void second(void *arg, int to)
 {
-	char x[64], y[64];
-	ssize_t n = readlinkat(dir, a, x, sizeof(x)), m = readlinkat(dir, b, y, sizeof(y));
+	const struct share *s = arg;
+	struct census *c = s->c, before = *c;
 
-	/* Neither: a kernel without the type. */
-	return n == m && (n < 0 || !memcmp(x, y, (size_t)n));
-}
-
-bool census_may_copy(void)
-{
-	int dir = open("/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	bool here = dir >= 0 && same(dir, "pid", "pid_for_children") && same(dir, "time", "time_for_children");
-
-	if (dir >= 0)
-		close(dir);
-	return here;
-}
-
-static void second(struct census *c, int proc, owner *blocks, size_t n, int to, pid_t parent)
-{
-	struct census before = *c;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	nslua_close_except((unsigned int)proc, (unsigned int)to); /* the host may close some meanwhile */
 	c->unreadable = 0;
 	for (size_t i = 0; i < c->count; i++)
 		c->ns[i].nprocs = 0;
-	walk(c, proc, blocks, n, SECOND);
+	walk(c, s->proc, s->blocks, s->n, SECOND);
 	if (!c->failed)
 		census_send(c, &before, to);
-	_exit(0);
-}
-
-/* The pid of the second process, or -1. */
-static pid_t start(struct census *c, int proc, owner *blocks, size_t n, int *from)
-{
-	int ends[2];
-	sigset_t all, old;
-	pid_t parent = getpid(), pid;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -1;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* the host's handlers are not for the copy */
-	pid = (pid_t)syscall(SYS_clone, 0, 0, 0, 0, 0);
-	if (pid == 0)
-		second(c, proc, blocks, n, ends[1], parent);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	close(ends[1]);
-	*from = ends[0];
-	if (pid < 0)
-		close(ends[0]);
-	return pid;
 }
 
 /* What the second did not tell is looked for again, apart, and comes in as what it tells does. */
@@ -133,14 +91,14 @@ void census_processes(struct census *c, int proc)
 	int from = -1;
 
 	c->walkers = 1;
-	if (c->pid_count > PAIR_FROM && !one_cpu() && census_may_copy())
+	if (c->pid_count > PAIR_FROM && !one_cpu() && nslua_may_copy())
 		blocks = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (blocks == MAP_FAILED) {
 		for (size_t i = 0; i < c->pid_count; i++)
 			census_process(c, proc, c->pids[i]);
 		return;
 	}
-	pid = start(c, proc, blocks, n, &from);
+	pid = nslua_copy(second, &(struct share){ c, proc, blocks, n }, proc, &from);
 	walk(c, proc, blocks, n, FIRST);
 	if (pid > 0) {
 		if (census_receive(&came, &before, from))
