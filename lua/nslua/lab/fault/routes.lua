@@ -1,0 +1,47 @@
+-- Faults of routes and of what a host does with a packet that is not for it.
+
+local errors = require "nslua.error"
+local ways = require "nslua.lab.fault.ways"
+
+---@type table<string, nslua.lab.fault.Known>
+return {
+  no_default_route = { why = "a host has no way out", run = function(node)
+    local kept = {}
+    for _, family in ipairs { "inet", "inet6" } do
+      for _, row in ipairs(node.route:list { "default", family = family }) do
+        kept[#kept + 1] = row:decode()
+        node.route:delete(row)
+      end
+    end
+    return function()
+      for _, row in ipairs(kept) do
+        node.route:ensure { "default", via = row.via, dev = row.dev, family = row.family }
+      end
+    end
+  end },
+  blackhole_route = { why = "a route throws away what is for a neighbour's network", run = function(node)
+    local at = ways.first_device(node)
+    local host = node.lab.node[at.peer]
+    local far = at.segment and at.segment.members or {}
+    for _, member in ipairs(far) do
+      if member.node ~= node.node_name and member.inet then
+        host = node.lab.node[member.node]
+      end
+    end
+    local ip
+    for _, interface in ipairs(host and host.plan.interfaces or {}) do
+      ip = interface.inet or ip -- the last one: beyond a router
+    end
+    local dst = (ip or errors.misuse("lab.fault: nobody with an IPv4 address is beside %s", node.node_name)) .. "/32"
+    node.route:add { dst, type = "blackhole" }
+    return function()
+      node.route:delete({ dst, type = "blackhole" }, { absent = "ok" })
+    end
+  end },
+  no_forwarding = { why = "a router does not forward", run = function(node)
+    return ways.all { ways.sysctl(node, "net.ipv4.ip_forward", 0), ways.sysctl(node, "net.ipv6.conf.all.forwarding", 0) }
+  end },
+  rp_filter = { why = "packets that do not come the way their answer would go are dropped", run = function(node)
+    return ways.sysctl(node, "net.ipv4.conf.all.rp_filter", 1)
+  end },
+}

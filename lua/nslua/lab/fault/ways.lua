@@ -1,0 +1,38 @@
+-- What faults are made of: settings that are set back, several that are undone in turn.
+
+local errors = require "nslua.error"
+
+local M = {}
+
+---Set a sysctl.
+---@param node nslua.lab.Node
+---@param name string
+---@param value string|integer
+---@return fun() undo
+function M.sysctl(node, name, value)
+  local old = node:sysctl(name)
+  node:sysctl(name, value)
+  return function()
+    node:sysctl(name, old)
+  end
+end
+
+---Undo all of a list, the last first.
+---@param list (fun())[]
+---@return fun() undo
+function M.all(list)
+  return function()
+    for i = #list, 1, -1 do
+      list[i]()
+    end
+  end
+end
+
+---The first interface of a node, as it was planned.
+---@param node nslua.lab.Node
+---@return table interface
+function M.first_device(node)
+  return node.plan.interfaces[1] or errors.misuse("lab.fault: %s has no interface", node.node_name)
+end
+
+return M
