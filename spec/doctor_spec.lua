@@ -25,7 +25,7 @@ describe("the doctor", function()
   end
 
   for _, case in ipairs(truth.cases) do
-    it("names " .. (case.fault or case.check) .. " first, and its command mends it", function()
+    it("names " .. (case.title or case.fault or case.check) .. " first, and its command mends it", function()
       local cannot = truth.cannot(ns, case)
       if cannot then
         return pending(cannot)
@@ -85,12 +85,14 @@ describe("the doctor", function()
     assert.equal("no_forwarding", findings[1].check)
     assert.equal("r1", findings[1].place)
     for _, words in ipairs { { "--check", "rpfilter", "did you mean 'rp_filter'?" }, { "nowhere", "nowhere" },
-      { "--explain", "linkdown", "did you mean 'link_down'?" } } do
+      { "--explain", "linkdown", "did you mean 'link_down'?" }, { "--port", "80x", "a list of such expected" } } do
       local text = table.remove(words)
       r = lab.h1:run { HOST, "doctor", table.unpack(words) }
       assert.equal(2, r.status)
       assert.is_truthy(r.stderr:find(text, 1, true), r.stderr)
     end
+    r = lab.h2:run { HOST, "doctor", "-p", "80", "-p", "53/udp", "-c", "not_listening" }
+    assert.is_truthy(r.stdout:find "nothing listens on tcp port 80.*nothing listens on udp port 53", r.stdout)
     r = ns.run { HOST, "doctor", "--explain", "rp_filter" }
     assert.is_true(r.status == 0 and r.stdout:find "drops, without a word" ~= nil)
     r = ns.run { HOST, "doctor", "--list" }

@@ -10,11 +10,14 @@ local M = {}
 ---@field ask? string          the node that is asked about (default: the same)
 ---@field before? fun(lab)     what must be there before it is broken, and is healthy
 ---@field after? fun(lab)      what happens once it is
+---@field options? nslua.DoctorOptions  of what is asked
+---@field by_hand? fun(lab, finding)  what is done besides, or where no command mends it: a program is started again
+---@field title? string        where several cases have one fault
 ---@field nft? boolean         needs nft(8) and nf_tables
 
 ---@type doctor.Case[]
 M.cases = {}
-for _, group in ipairs { (require "spec.doctor_cases.paths") } do
+for _, group in ipairs { require "spec.doctor_cases.paths", (require "spec.doctor_cases.services") } do
   table.move(group, 1, #group, #M.cases + 1, M.cases)
 end
 
@@ -30,26 +33,33 @@ function M.run(ns, case)
     case.before(lab)
   end
   local asked = lab.node[case.ask or case.at]
-  local out = { before = ns.doctor(asked), steps = {} }
+  local out = { before = ns.doctor(asked, case.options), steps = {} }
   local fault <close> = lab:fault(case.fault or case.check, case.at)
   if case.after then
     case.after(lab)
   end
-  local found = ns.doctor(asked)
+  local found = ns.doctor(asked, case.options)
   out.first = found[1]
   for _ = 1, MOST do
     local one = found[1]
-    if not one or not one.fix then
+    if not one or not one.fix and not case.by_hand then
       break
     end
-    out.steps[#out.steps + 1] = one.fix
-    local words = { "sh", "-c", one.fix, timeout = 10 }
-    local r = one.outside and ns.run(words) or one.handle:run(words)
-    if not r.ok then
-      out.failed = ("%s: %s"):format(one.fix, r.stderr)
-      break
+    if one.fix then
+      out.steps[#out.steps + 1] = one.fix
+      local words = { "sh", "-c", one.fix, timeout = 10 }
+      local r = one.outside and ns.run(words) or one.handle:run(words)
+      if not r.ok then
+        out.failed = ("%s: %s"):format(one.fix, r.stderr)
+        break
+      end
+    else
+      out.steps[#out.steps + 1] = "by hand: " .. one.problem
     end
-    found = ns.doctor(asked)
+    if case.by_hand then
+      case.by_hand(lab, one)
+    end
+    found = ns.doctor(asked, case.options)
   end
   out.left = found
   fault:mend()

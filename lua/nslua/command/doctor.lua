@@ -22,10 +22,12 @@ local declaration = options.declare {
   summary = "Find what is wrong with a network, and how it is mended.",
   { "j", "json", help = "print JSON" },
   { "q", "quick", help = "send nothing: only look at what can be read" },
+  { "p", "port", arg = "port", many = true, help = "something should listen on it: 80, 53/udp; may be said again" },
   { "c", "check", arg = "name", many = true, help = "this check alone; may be said again" },
   { "l", "list", help = "list the checks" },
   { "e", "explain", arg = "name", help = "tell what a check looks for and why" },
-  examples = { { "nslua doctor web", "what is wrong with a container's network" }, { "nslua doctor --quick all || alert", "for a script" } },
+  examples = { { "nslua doctor web", "what is wrong with a container's network" }, { "nslua doctor -p 80 web", "and whether it listens on port 80" },
+    { "nslua doctor --quick all || alert", "for a script" } },
 }
 
 -- Words of an explanation, in lines that fit a terminal.
@@ -146,7 +148,7 @@ return function(args)
         each:close()
       end
     end })
-    local found = ns.doctor(targets(o, opened), { quick = o.quick, checks = o.check })
+    local found = ns.doctor(targets(o, opened), { quick = o.quick, checks = o.check, port = o.port })
     if o.json then
       io.write(schema.json(plain(found)), "\n")
     else

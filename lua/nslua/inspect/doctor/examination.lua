@@ -7,14 +7,15 @@ local M = {}
 
 ---@class nslua.doctor.Examination
 ---@field quick boolean
+---@field ports { proto: "tcp"|"udp", port: integer }[]  that something should listen on
 local Examination = {}
 Examination.__index = Examination
 
----@param options { quick: boolean? }
+---@param options { quick: boolean?, ports: table? }
 ---@return nslua.doctor.Examination
 function M.new(options)
-  return setmetatable({ quick = options.quick or false, spaces = spaces.new(), snapshots = {}, findings = {}, unseen = {} },
-    Examination)
+  return setmetatable({ quick = options.quick or false, ports = options.ports or {}, spaces = spaces.new(), snapshots = {}, findings = {},
+    unseen = {} }, Examination)
 end
 
 ---The snapshot of a namespace, the same for all who ask.

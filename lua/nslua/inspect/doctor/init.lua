@@ -4,6 +4,7 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local examination = require "nslua.inspect.doctor.examination"
+local expected = require "nslua.inspect.doctor.expected"
 local netns = require "nslua.netns"
 
 local M = {}
@@ -24,6 +25,7 @@ local M = {}
 ---@field why string
 ---@field fix string?         the command that mends it, for a shell in `place`; nil where no command does
 ---@field command string?     the same, as it is typed from here
+---@field outside boolean?    `fix` is for a shell here, not in `place`: it names processes, or files of this machine
 ---@field place string        the namespace it is wrong in
 ---@field target string       the one that was asked about
 ---@field sure number         0 to 1
@@ -43,7 +45,9 @@ local built_in = {
   require "nslua.inspect.doctor.checks.forward_drop",
   require "nslua.inspect.doctor.checks.rp_filter",
   require "nslua.inspect.doctor.checks.mtu_black_hole",
-  (require "nslua.inspect.doctor.checks.icmp_blocked"),
+  require "nslua.inspect.doctor.checks.icmp_blocked",
+  require "nslua.inspect.doctor.checks.loopback_only",
+  (require "nslua.inspect.doctor.checks.not_listening"),
 }
 
 -- Folders of the user's own.
@@ -110,7 +114,7 @@ end
 
 -- What one check says of one namespace.
 local function run(exam, one, target, order)
-  local report = { port = exam.port }
+  local report = {}
   function report.found(_, finding)
     local at = finding.at or target
     local evidence = type(finding.evidence) == "table" and finding.evidence or { finding.evidence }
@@ -118,7 +122,7 @@ local function run(exam, one, target, order)
     if not exam.findings[key] then
       local row = { check = one.name, problem = finding.problem, evidence = evidence, why = one.why, fix = finding.fix, place = at.title,
         target = target.title, sure = finding.sure or 0.5, handle = at.handle,
-        command = finding.fix and (finding.here and finding.fix or command_of(finding.fix, at.enter)) }
+        outside = finding.here, command = finding.fix and (finding.here and finding.fix or command_of(finding.fix, at.enter)) }
       exam.findings[key] = row
       exam.findings[#exam.findings + 1] = { row, order }
     end
@@ -135,6 +139,7 @@ end
 ---@class nslua.DoctorOptions
 ---@field quick? boolean   nothing is sent: what can be read is looked at
 ---@field checks? string[] these alone
+---@field port? integer|string|table  that the target should listen on: 80, "53/udp", or a list of such
 
 ---Find out what is wrong with a network: the findings, the most likely cause first; none where all is well. The namespaces that the target's
 ---links lead to are looked at too, as far as this process may: the bridge of a container is its host's, and so is what forwards for it.
@@ -143,7 +148,8 @@ end
 ---@return nslua.Finding[] findings  `unseen` is a list of what could not be looked at
 function M.doctor(target, options)
   options = options or {}
-  check.options("doctor", options, { quick = "boolean", checks = "table" })
+  check.options("doctor", options, { quick = "boolean", checks = "table", port = "integer|string|table" })
+  local ports = expected.ports(options.port or {}) or errors.misuse("doctor: port: 80, \"53/udp\" or a list of such expected")
   local wanted, known = nil, {}
   local checks = M.checks()
   for _, each in ipairs(checks) do
@@ -153,7 +159,7 @@ function M.doctor(target, options)
     wanted = wanted or {}
     wanted[name] = known[name] or errors.misuse("doctor: %s", check.unknown("check", name, known))
   end
-  local exam <close> = examination.new(options)
+  local exam <close> = examination.new { quick = options.quick, ports = ports }
   local opened = {}
   local handles = {}
   if type(target) == "table" and rawget(target, "nodes") then

@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local etc = require "nslua.inspect.etc"
+local expected = require "nslua.inspect.doctor.expected"
 local rules = require "nslua.inspect.doctor.rules"
 
 local M = {}
@@ -19,6 +20,7 @@ local M = {}
 ---@field netconf table              `netconf.inet.eth0`, `.inet.all`, `.inet6...`: forwarding, rp_filter
 ---@field counters table<string, integer>  "TcpExt.ListenOverflows", of /proc/net/snmp, snmp6, netstat
 ---@field sockets nslua.Socket[]     TCP and UDP
+---@field expected nslua.doctor.Expected[]  ports that something should listen on
 ---@field nft nslua.doctor.Ruleset   chains with their rules, decoded as far as checks need
 ---@field resolv nslua.ResolvConf
 ---@field ends nslua.doctor.End[]    the far ends of its veths that can be looked at
@@ -112,6 +114,22 @@ end
 
 function lazy:sockets()
   return self.handle.sockets:list { family = { "inet", "inet6" }, proto = { "tcp", "udp" }, state = "all" }
+end
+
+-- Without what takes the kernel's time: of a busy namespace these are few.
+function lazy:listeners()
+  local out = {}
+  for _, row in ipairs(self.handle.sockets:list({ family = { "inet", "inet6" }, proto = { "tcp", "udp" }, state = { "listen", "closed" } },
+    { brief = true })) do
+    if row.proto == "tcp" and row.state == "listen" or row.proto == "udp" and row.dport == 0 then
+      out[#out + 1] = row
+    end
+  end
+  return out
+end
+
+function lazy:expected()
+  return expected.of(self)
 end
 
 function lazy:nft()
@@ -321,13 +339,7 @@ end
 ---Sockets that listen: TCP in that state, UDP without a peer.
 ---@return nslua.Socket[]
 function methods:listening()
-  local out = {}
-  for _, row in ipairs(self.sockets) do
-    if row.proto == "tcp" and row.state == "listen" or row.proto == "udp" and row.dport == 0 then
-      out[#out + 1] = row
-    end
-  end
-  return out
+  return self.listeners
 end
 
 ---Whether an address is within a prefix.

@@ -18,7 +18,8 @@ for _, group in ipairs {
   require "nslua.lab.fault.addresses",
   require "nslua.lab.fault.devices",
   require "nslua.lab.fault.filters",
-  (require "nslua.lab.fault.routes"),
+  require "nslua.lab.fault.routes",
+  (require "nslua.lab.fault.services"),
 } do
   for name, known in pairs(group) do
     M.known[name] = known
