@@ -91,6 +91,21 @@ describe("a lab's", function()
     assert.is_true(reaches("h1", "h2", { size = 1400 }))
   end)
 
+  it("faults of services keep h1 from what h2 serves until they are mended", function()
+    lab = ns.lab "h1 -- h2"
+    lab.h2:serve "http"
+    for name, code in pairs { not_listening = "ECONNREFUSED", loopback_only = "ECONNREFUSED", v6_only = "ECONNREFUSED",
+      accept_queue = "ETIMEDOUT" } do
+      local fault <close> = lab:fault(name, "h2")
+      local r = lab.h1:tcp("h2", 80, { timeout = "300ms", family = "inet" })
+      assert.equal(code, r.error, name)
+      fault:mend()
+      assert.is_true(lab.h1:tcp("h2", 80).ok, name)
+    end
+    local _ <close> = lab:fault("port_exhaustion", "h1")
+    assert.equal("port_exhaustion", ns.doctor(lab.h1, { quick = true })[1].check)
+  end)
+
   it("NAT of a home hides who is inside, and lets nobody in", function()
     needs_nft()
     lab = ns.lab "h1 -- r1 -- h2"
@@ -122,6 +137,7 @@ describe("a lab's", function()
     for _, case in ipairs {
       { function() lab:fault("rpfilter", "r1") end, "did you mean 'rp_filter'?" },
       { function() lab:fault("rp_filter", "r2") end, "unknown node 'r2'" },
+      { function() lab:fault("not_listening", "h1") end, "h1 serves nothing" },
       { function() lab.r1:nat("hom", { out = "h2" }) end, "did you mean 'home'?" },
       { function() lab.r1:nat("home", { out = "h3" }) end, "unknown device or neighbour 'h3'" },
       { function() lab.r1:nat("home") end, "out is needed" },

@@ -1,12 +1,35 @@
 -- Cases of the doctor: programs and their sockets, and what names are asked of.
 
-local function http(lab)
-  lab.h2:serve("http")
+local function serves(name)
+  return function(lab)
+    lab.h2:serve(name)
+  end
+end
+
+-- Wait until nothing waits for a program any more.
+local function drained(proto)
+  return function(lab)
+    require("nslua").eventually(function()
+      for _, row in ipairs(lab.h2.sockets:list { proto = proto, state = proto == "tcp" and "listen" or nil }) do
+        if row.recv_queue > 0 then
+          return false
+        end
+      end
+      return true
+    end, 20)
+  end
 end
 
 ---@type doctor.Case[]
 return {
-  { check = "not_listening", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = http, by_hand = http },
-  { check = "loopback_only", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = http, nft = true },
-  { check = "not_listening", fault = "wrong_port", lab = "h1 -- r1 -- h2", at = "r1", ask = "h2", before = http, nft = true },
+  { check = "not_listening", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = serves "http" },
+  { check = "loopback_only", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", nft = true },
+  { check = "loopback_only", fault = "v6_only", lab = "h1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = function(lab)
+    lab.h2.services.http:restart():wait_ready()
+  end },
+  { check = "not_listening", fault = "wrong_port", lab = "h1 -- r1 -- h2", at = "r1", ask = "h2", before = serves "http", nft = true },
+  { check = "accept_queue", lab = "h1 -- h2", at = "h2", before = serves "http", by_hand = drained "tcp" },
+  { check = "syn_queue", lab = "h1 -- h2", at = "h2", before = serves "http", nft = true },
+  { check = "port_exhaustion", lab = "h1 -- h2", at = "h2" },
+  { check = "socket_drops", lab = "h1 -- h2", at = "h2", before = serves "echo", by_hand = drained "udp" },
 }

@@ -208,19 +208,7 @@ function M.open_ports(target, proto)
   return out
 end
 
----Who has a socket open: "nginx (pid 812)"; nil where it cannot be told.
----@param space nslua.doctor.Snapshot
----@param row nslua.Socket
----@return string?
----@return nslua.Owner?
-function M.program(space, row)
-  local owners = space.examination.owners or space.handle.sockets:owners()
-  space.examination.owners = owners
-  local owner = owners[row.inode] and owners[row.inode][1]
-  return owner and ("%s (pid %d)"):format(owner.command, owner.pid) or nil, owner
-end
-
----"80" , "53/udp", { 80, "53/udp" } as ports.
+---80, "53/udp", { 80, "53/udp" } as ports.
 ---@param value any
 ---@return { proto: "tcp"|"udp", port: integer }[]?  nil: it is none of these
 function M.ports(value)

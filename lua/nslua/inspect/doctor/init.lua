@@ -46,6 +46,10 @@ local built_in = {
   require "nslua.inspect.doctor.checks.rp_filter",
   require "nslua.inspect.doctor.checks.mtu_black_hole",
   require "nslua.inspect.doctor.checks.icmp_blocked",
+  require "nslua.inspect.doctor.checks.accept_queue",
+  require "nslua.inspect.doctor.checks.syn_queue",
+  require "nslua.inspect.doctor.checks.port_exhaustion",
+  require "nslua.inspect.doctor.checks.socket_drops",
   require "nslua.inspect.doctor.checks.loopback_only",
   (require "nslua.inspect.doctor.checks.not_listening"),
 }

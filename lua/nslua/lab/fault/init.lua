@@ -19,7 +19,8 @@ for _, group in ipairs {
   require "nslua.lab.fault.devices",
   require "nslua.lab.fault.filters",
   require "nslua.lab.fault.routes",
-  (require "nslua.lab.fault.services"),
+  require "nslua.lab.fault.services",
+  (require "nslua.lab.fault.sockets"),
 } do
   for name, known in pairs(group) do
     M.known[name] = known

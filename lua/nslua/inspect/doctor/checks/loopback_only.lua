@@ -1,6 +1,7 @@
 -- A port is listened on, but not where those come from who want it.
 
 local expected = require "nslua.inspect.doctor.expected"
+local programs = require "nslua.inspect.doctor.programs"
 
 -- What comes from outside is led to the loopback address, since a command cannot tell a program where to listen.
 local function led(target, want, row)
@@ -25,7 +26,7 @@ return {
     for _, want in ipairs(target.expected) do
       local what, row = expected.wrong(target, want)
       if what == "loopback" or what == "v6only" or what == "address" then
-        local program = expected.program(target, row)
+        local program = programs.of(target, row)
         local evidence = { want.evidence, ("the socket is bound to %s port %d%s%s (sock_diag)"):format(row.src, row.sport,
           what == "v6only" and ", IPv6 only" or "", program and " by " .. program or "") }
         local problem, fix = ("what listens on %s port %d hears no packet from outside"):format(want.proto, want.port), nil

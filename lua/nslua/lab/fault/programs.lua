@@ -1,0 +1,102 @@
+-- What faults do with the services of nodes: serve in another way, stop, fill their queues.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local inside = require "nslua.inside"
+local netns = require "nslua.netns"
+
+local M = {}
+
+local packet = core.packet
+local NONBLOCK = 0x800 -- SOCK_NONBLOCK, socket(2)
+local domains = { [4] = 2, [16] = 10 }
+
+---The service that a node serves: of several, the first by name that has a port.
+---@param node nslua.lab.Node
+---@return string name
+---@return nslua.lab.Service service
+function M.served(node)
+  local names = {}
+  for name, service in pairs(rawget(node, "services") or {}) do
+    names[#names + 1] = service.port and not service.closed and name or nil
+  end
+  table.sort(names)
+  local name = names[1] or errors.misuse('lab.fault: %s serves nothing: node:serve("http") first', node.node_name)
+  return name, node.services[name]
+end
+
+---Serve it in another way.
+---@param node nslua.lab.Node
+---@param change fun(name: string, options: table): nslua.lab.Service?  it stands in for the service
+---@return fun() undo  whatever serves then, it is served as it was
+function M.serve_otherwise(node, change)
+  local name, service = M.served(node)
+  local options, changed = service.options, {}
+  for key, value in pairs(options) do
+    changed[key] = value
+  end
+  service:close()
+  node.services[name] = change(name, changed) or service
+  return function()
+    node.services[name]:close()
+    node:serve(name, options)
+  end
+end
+
+---A program that accepts what comes to a port, and says nothing. Its socket is its own: it is made anew where it is started again.
+---@param node nslua.lab.Node
+---@param port integer
+---@param address string
+---@param backlog integer
+---@return nslua.lab.Service
+function M.acceptor(node, port, address, backlog)
+  local ip = core.inet.bytes(address)
+  local service = node:service { function()
+    local here = netns.current()
+    local fd = inside.raw_socket(here, domains[#ip], 1, 0)
+    assert(packet.set(fd, "reuseaddr", 1))
+    assert(packet.bind(fd, ip, port))
+    assert(packet.listen(fd, backlog))
+    while true do
+      local client = packet.accept(fd)
+      if client then
+        client:close()
+      end
+    end
+  end, name = "acceptor", ready = { tcp = port }, restart = "always" }
+  service.port, service.options = port, {}
+  return service:wait_ready()
+end
+
+---Begin connections, and keep them.
+---@param node nslua.lab.Node
+---@param to string       address
+---@param port integer
+---@param count integer   at most
+---@return nslua.fd[] fds
+---@return string? code   of the one that failed
+function M.connect(node, to, port, count)
+  local ip, out = core.inet.bytes(to), {}
+  for i = 1, count do
+    local fd = inside.raw_socket(node, domains[#ip], 1 + NONBLOCK, 0)
+    local ok, _, errno = packet.connect(fd, ip, port)
+    if not ok and errno ~= core.errno.EINPROGRESS then
+      fd:close()
+      return out, core.errno[errno]
+    end
+    out[i] = fd
+  end
+  return out
+end
+
+---@param fds nslua.fd[]
+---@return fun()
+function M.closer(fds)
+  return function()
+    for _, fd in ipairs(fds) do
+      fd:close()
+    end
+  end
+end
+
+return M
