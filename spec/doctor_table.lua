@@ -17,7 +17,11 @@ local M = {}
 
 ---@type doctor.Case[]
 M.cases = {}
-for _, group in ipairs { require "spec.doctor_cases.paths", (require "spec.doctor_cases.services") } do
+for _, group in ipairs {
+  require "spec.doctor_cases.hosts",
+  require "spec.doctor_cases.paths",
+  (require "spec.doctor_cases.services"),
+} do
   table.move(group, 1, #group, #M.cases + 1, M.cases)
 end
 

@@ -36,6 +36,9 @@ local M = {}
 local built_in = {
   require "nslua.inspect.doctor.checks.link_down",
   require "nslua.inspect.doctor.checks.loopback_down",
+  require "nslua.inspect.doctor.checks.bridge_port",
+  require "nslua.inspect.doctor.checks.wrong_bridge",
+  require "nslua.inspect.doctor.checks.stale_veth",
   require "nslua.inspect.doctor.checks.duplicate_address",
   require "nslua.inspect.doctor.checks.duplicate_mac",
   require "nslua.inspect.doctor.checks.wrong_neighbour",

@@ -17,6 +17,8 @@ local M = {}
 ---@field routes nslua.Route[]       of all tables
 ---@field rules nslua.Rule[]
 ---@field neighbours nslua.Neighbour[]
+---@field fdb nslua.Fdb[]           forwarding tables of its bridges
+---@field qdiscs nslua.Qdisc[]       with `stats`
 ---@field netconf table              `netconf.inet.eth0`, `.inet.all`, `.inet6...`: forwarding, rp_filter
 ---@field counters table<string, integer>  "TcpExt.ListenOverflows", of /proc/net/snmp, snmp6, netstat
 ---@field sockets nslua.Socket[]     TCP and UDP
@@ -73,6 +75,14 @@ end
 
 function lazy:neighbours()
   return self.handle.neighbour:list()
+end
+
+function lazy:fdb()
+  return self.handle.fdb:list()
+end
+
+function lazy:qdiscs()
+  return self.handle.qdisc:list()
 end
 
 function lazy:netconf()

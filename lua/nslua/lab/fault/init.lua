@@ -16,6 +16,7 @@ local M = {}
 M.known = {}
 for _, group in ipairs {
   require "nslua.lab.fault.addresses",
+  require "nslua.lab.fault.bridges",
   require "nslua.lab.fault.devices",
   require "nslua.lab.fault.filters",
   require "nslua.lab.fault.routes",
