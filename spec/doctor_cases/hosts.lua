@@ -9,4 +9,16 @@ return {
   { check = "wrong_bridge", fault = "no_bridge", lab = "h1 -- (sw) -- h2", at = "h1" },
   { check = "wrong_bridge", lab = "h1 -- (sw) -- h2", at = "h1" },
   { check = "stale_veth", lab = "h1 -- (sw) -- h2", at = "sw" },
+  { check = "gateway_missing", fault = "gateway_address", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
+  { check = "gateway_missing", fault = "gateway_address", title = "gateway_address of a bridge", lab = "h1 -- (sw) -- h2", at = "sw", ask = "h1",
+    before = function(lab)
+      lab.node.sw.address:add { "10.0.1.254/24", dev = "sw" }
+      lab.h1.route:add { "default", via = "10.0.1.254", dev = "eth0" }
+    end },
+  { check = "gateway_missing", fault = "gateway_off_link", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "rule_rejects", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "arp_silent", fault = "arp_off", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
+  { check = "arp_silent", fault = "arp_ignore", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
+  { check = "neighbour_silent", fault = "arp_rule", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", nft = true },
+  { check = "neighbour_silent", fault = "arp_lost", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", nft = true },
 }

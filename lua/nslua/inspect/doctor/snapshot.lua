@@ -171,6 +171,18 @@ function lazy:around()
   return out
 end
 
+---Whether what was read so far tells already, and surely, what is wrong here: then a probe would only see what follows from it.
+---@return boolean
+function methods:explained()
+  for _, each in ipairs(self.examination.findings) do
+    local row = each[1]
+    if row.sure >= 0.9 and (row.target == self.title or row.handle == self.handle) then
+      return true
+    end
+  end
+  return false
+end
+
 ---A file below /proc/net or /proc/sys/net; "" where it is not there.
 ---@param path string
 ---@return string
@@ -241,6 +253,30 @@ function methods:segment(link)
   end
   visit(self, link)
   return out
+end
+
+---Whether all that hears what a link sends can be seen: veths and bridges alone, where nobody else answers for others (proxy ARP, programs).
+---@param link nslua.Link
+---@return boolean
+function methods:closed(link)
+  for _, each in ipairs(self:segment(link)) do
+    local space, row = each.space, each.link
+    if row.kind ~= "veth" and row.kind ~= "bridge" or row.kind == "veth" and not space:far(row) or (row.xdp or {}).prog_id
+      or space:sysctl(("net.ipv4.conf.%s.proxy_arp"):format((row.name:gsub("%.", "/")))) == "1" then
+      return false
+    end
+    for _, other in ipairs(space.links) do
+      if other.link_index == row.index and other.kind ~= "veth" and not other.link_netnsid then
+        return false
+      end
+    end
+    for _, qdisc in ipairs(space.qdiscs) do
+      if qdisc.dev_index == row.index and (qdisc.kind == "clsact" or qdisc.kind == "ingress") then
+        return false
+      end
+    end
+  end
+  return true
 end
 
 ---Addresses of a link, without those of the link itself (fe80::).
@@ -334,10 +370,11 @@ end
 
 ---The route the kernel would take; nil and why where there is none.
 ---@param ip string
+---@param from? string  an address of its own
 ---@return nslua.Route? row
 ---@return string? code  "ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL"
-function methods:lookup(ip)
-  local ok, row = pcall(self.handle.route.lookup, self.handle.route, { ip })
+function methods:lookup(ip, from)
+  local ok, row = pcall(self.handle.route.lookup, self.handle.route, { ip, from = from })
   if ok then
     return row
   elseif not errors.is(row) then

@@ -31,4 +31,27 @@ return {
     end
     return ways.all(list)
   end },
+  gateway_address = { why = "a router or a bridge has lost its address", here = true, run = function(node)
+    local dev = node.plan.bridge or ways.first_device(node).dev
+    local kept = {}
+    for _, row in ipairs(node.address:list { dev = dev, family = "inet" }) do
+      kept[#kept + 1] = row.address
+      node.address:delete(row)
+    end
+    return function()
+      for _, address in ipairs(kept) do
+        node.address:ensure { address, dev = dev }
+      end
+    end
+  end },
+  arp_off = { why = "an interface does not answer ARP", here = true, run = function(node)
+    local at = ways.first_device(node)
+    node.link:change(at.dev, { arp = false })
+    return function()
+      node.link:change(at.dev, { arp = true })
+    end
+  end },
+  arp_ignore = { why = "a host keeps silent about its addresses", run = function(node)
+    return ways.sysctl(node, "net.ipv4.conf.all.arp_ignore", 8)
+  end },
 }

@@ -44,4 +44,18 @@ return {
   rp_filter = { why = "packets that do not come the way their answer would go are dropped", run = function(node)
     return ways.sysctl(node, "net.ipv4.conf.all.rp_filter", 1)
   end },
+  gateway_off_link = { why = "the default route leads by an address of no network of the link", run = function(node)
+    local row = node.route:list({ "default", family = "inet" })[1] or errors.misuse("lab.fault: %s has no default route", node.node_name)
+    local old, dev = row.via, row.dev
+    node.route:replace { "default", via = "192.0.2.254", dev = dev, onlink = true }
+    return function()
+      node.route:replace { "default", via = old, dev = dev }
+    end
+  end },
+  rule_rejects = { why = "a rule of policy routing ends the way", run = function(node)
+    node.rule:add { priority = 100, family = "inet", from = ways.first_device(node).inet .. "/32", action = "prohibit" }
+    return function()
+      node.rule:delete({ priority = 100, family = "inet", action = "prohibit" }, { absent = "ok" })
+    end
+  end },
 }

@@ -15,7 +15,7 @@ local function tended(space, link)
       return true
     end
   end
-  return space:sysctl(("net.ipv4.conf.%s.proxy_arp"):format(link.name:gsub("%.", "/"))) == "1"
+  return space:sysctl(("net.ipv4.conf.%s.proxy_arp"):format((link.name:gsub("%.", "/")))) == "1"
 end
 
 -- Whether a bridge leads to somebody with an address within one of some prefixes: whom, and which.
