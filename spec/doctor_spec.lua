@@ -63,6 +63,34 @@ describe("the doctor", function()
     end
   end)
 
+  it("knows what filters do with a port, and keeps silent where it cannot know", function()
+    local cannot = truth.cannot(ns, { nft = true })
+    if cannot then
+      return pending(cannot)
+    end
+    local lab <close> = ns.lab "h1 -- h2"
+    lab.h2:serve "http"
+    local base = "chain input { type filter hook input priority filter; policy %s; %s }"
+    for _, case in ipairs {
+      { "drop", "ct state vmap { new : accept, established : accept }" }, { "drop", "tcp dport { 22, 80-90 } accept" },
+      { "drop", "ip saddr 10.0.0.0/8 accept; iif lo accept; meta nfproto ipv6 accept" },
+      { "accept", "ip saddr != 10.0.0.0/8 drop; iif lo accept" }, { "accept", "tcp dport 80 limit rate over 100/second drop" },
+      { "accept", "tcp dport 80 jump other", "ip6 saddr ::1 return; tcp dport 80 goto more", "tcp dport != 81 return; drop" },
+      { "accept", "udp dport 80 drop; ct state established drop; iifname != eth0 drop" },
+      { "accept", "tcp dport 80 jump other", "tcp dport 80 goto more", "tcp dport 79-81 drop", bad = true },
+      { "drop", "iif lo accept; tcp dport vmap { 22 : accept, 80 : jump other }", "meta nfproto ipv4 drop; accept", bad = true },
+      { "drop", "meta nfproto ipv4 accept", bad = true },
+      { "accept", "iif lo accept; ct state != { established, related } tcp dport 80 reject", bad = true },
+    } do
+      local chains = (case[4] and "chain more { " .. case[4] .. "; }; " or "") .. (case[3] and "chain other { " .. case[3] .. "; }; " or "")
+      local r = lab.h2:run { "nft", "-f", "-", input = ("table inet t\ndelete table inet t\ntable inet t { %s%s; }\n"):format(chains,
+        base:format(case[1], case[2] .. ";")) }
+      assert.equal("", r.stderr)
+      local found = ns.doctor(lab.h2, { port = 80, checks = { "input_drop" } })
+      assert.equal(case.bad and "input_drop" or nil, found[1] and found[1].check, case[2] .. "\n" .. told(found))
+    end
+  end)
+
   it("is a command: lines, JSON, statuses", function()
     local lab = helper.held(ns.lab "h1 -- r1 -- h2")
     local r = lab.h1:run { HOST, "doctor" }

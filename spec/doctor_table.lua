@@ -19,6 +19,7 @@ local M = {}
 M.cases = {}
 for _, group in ipairs {
   require "spec.doctor_cases.hosts",
+  require "spec.doctor_cases.nat",
   require "spec.doctor_cases.paths",
   (require "spec.doctor_cases.services"),
 } do

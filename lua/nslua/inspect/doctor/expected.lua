@@ -1,7 +1,6 @@
 -- The ports that something should listen on, and whether it does: those that were asked about, those that a container publishes, and those that
 -- rules of the namespaces on the way lead to.
 
-local firewall = require "nslua.inspect.look.firewall"
 local nat = require "nslua.inspect.look.nat"
 
 local M = {}
@@ -14,26 +13,6 @@ local M = {}
 ---@field sure number
 ---@field rule? nslua.NatRule         that leads there
 ---@field space? nslua.doctor.Snapshot  where the rule is
-
--- Whether a namespace has rules that may translate addresses, as cheaply as it can be told.
-local function translates(space)
-  for _, chain in ipairs(space.nft.chains) do
-    if chain.row.type == "nat" then
-      return true
-    end
-  end
-  return space:read("/proc/net/ip_tables_names"):find "nat" ~= nil
-end
-
----The rules of a namespace, those of iptables too; none where nothing translates.
----@param space nslua.doctor.Snapshot
----@return nslua.Firewall
-function M.firewall(space)
-  if not space.all_rules then
-    rawset(space, "all_rules", translates(space) and firewall.firewall(space.handle) or { rules = {}, chains = {}, unread = {} })
-  end
-  return space.all_rules
-end
 
 local function addresses_of(target)
   local out = {}
@@ -74,9 +53,9 @@ function M.of(target)
   end
   local addresses
   for _, space in ipairs(routers) do
-    local rules = M.firewall(space).rules
+    local rules = space.firewall.rules
     addresses = addresses or rules[1] and addresses_of(target)
-    for _, port in ipairs(rules[1] and nat.published({}, nat.rules(M.firewall(space), addresses, space.title)) or {}) do
+    for _, port in ipairs(rules[1] and nat.published({}, nat.rules(space.firewall, addresses, space.title)) or {}) do
       if (port.proto == "tcp" or port.proto == "udp") and port.port and not port.host_port_max and not port.rule.nat.port_max then
         add { proto = port.proto, port = port.port, address = port.address, rule = port.rule, space = space, sure = 0.9,
           evidence = ("%s in %s leads %s here: %s"):format(rule_words(port.rule), space.title,
@@ -126,7 +105,7 @@ end
 
 -- Whether a rule of the target's own leads the port to something that listens.
 local function led_on(target, want)
-  for _, rule in ipairs(M.firewall(target).rules) do
+  for _, rule in ipairs(target.firewall.rules) do
     local to = rule.nat
     if to and (to.type == "dnat" or to.type == "redirect") then
       for _, value in ipairs(rule.match.dport or {}) do

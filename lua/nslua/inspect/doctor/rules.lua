@@ -1,7 +1,6 @@
--- The ruleset of a namespace as checks need it: what each rule asks for, and what becomes of a packet. What is not understood is told as `other`.
+-- The ruleset of a namespace as checks need it: what each rule asks for, in short. What is more is told as `other`.
 
-local core = require "nslua.core"
-local errors = require "nslua.error"
+local xt = require "nslua.inspect.look.xt"
 
 local M = {}
 
@@ -10,154 +9,94 @@ local M = {}
 ---@field saddr? string      prefix; `daddr` likewise
 ---@field proto? integer     `dport`, `icmp` (type), `icmp_code` likewise
 ---@field established? boolean  it asks for a state of conntrack, which no first packet has
----@field state? integer     bits of the state: 1 invalid, 2 established, 4 related, 8 new
 ---@field other? boolean     there is more that it asks for
----@field verdict? string    "accept", "drop", "reject", "jump", "goto", "return"
+---@field verdict? string    "accept", "drop", "reject", "jump", "goto", "return"; `chain` is the one of a jump
 ---@field nat? { type: string, address: string?, port: integer? }  "snat", "dnat", "masquerade", "redirect"
 ---@field packets? integer   that its counter has seen
----@field row nslua.NftRule
+---@field row nslua.FirewallRule
 
 ---@class nslua.doctor.Ruleset
 ---@field chains table[]     with `row` and `rules`
 ---@field unread? string     why it could not be read
 
-local function number(bytes)
-  local n = 0
-  for i = 1, math.min(#bytes, 7) do
-    n = n << 8 | bytes:byte(i)
-  end
-  return n
+local numbers = {}
+for number, name in pairs(xt.protocols) do
+  numbers[name] = number
 end
 
--- Where an address is in the header of the network: IPv4, IPv6.
-local places = { [12] = "saddr", [16] = "daddr", [8] = "saddr", [24] = "daddr" }
-
-local function prefix(bytes, mask)
-  local n = #bytes * 8
-  if mask then
-    n = 0
-    for i = 1, #mask do
-      local byte = mask:byte(i)
-      while byte & 0x80 ~= 0 do
-        n, byte = n + 1, byte << 1 & 0xff
+-- The rule as far as each thing that it asks for is one value.
+local function simple(row)
+  local rule = { row = row, verdict = row.verdict, chain = row.to, nat = row.nat, packets = row.packets, other = row.more }
+  for field, values in pairs(row.match) do
+    local value = not values[2] and type(values[1]) ~= "table" and values[1] or nil
+    local inverted = values.inverted
+    if field == "state" then
+      local first = false
+      for _, each in ipairs(values) do
+        first = first or ("," .. each .. ","):find(",new,", 1, true) ~= nil
       end
-    end
-  end
-  local whole = bytes .. ("\0"):rep((#bytes > 4 and 16 or 4) - #bytes)
-  local text = core.inet.text(whole)
-  return text and (text .. "/" .. n)
-end
-
--- One rule: a walk along its registers.
-local function decode(row)
-  local rule, registers, bytes = { row = row }, {}, {}
-  for _, e in ipairs(row.expressions or {}) do
-    local data = type(e.data) == "table" and e.data or {}
-    if e.name == "meta" and data.dreg then
-      registers[data.dreg] = { "meta", data.key }
-    elseif e.name == "payload" and data.dreg then
-      registers[data.dreg] = { data.base, data.offset, data.len }
-    elseif e.name == "ct" and data.dreg then
-      registers[data.dreg] = { "ct", data.key }
-    elseif e.name == "bitwise" then
-      local from = registers[data.sreg]
-      registers[data.dreg] = from and { from[1], from[2], from[3], mask = data.mask and data.mask.value } or { "?" }
-    elseif e.name == "cmp" then
-      local r, value = registers[data.sreg] or { "?" }, data.data and data.data.value or ""
-      if r[1] == "meta" and (r[2] == "iifname" or r[2] == "oifname") then
-        local name = value:find "%z" and value:match "^[^%z]*" or #value < 16 and value .. "*" or value
-        rule[(data.op == "neq" and "not_" or "") .. r[2]:sub(1, 3)] = name
-      elseif data.op == "eq" and r[1] == "meta" and r[2] == "l4proto" then
-        rule.proto = value:byte()
-      elseif data.op == "eq" and r[1] == "meta" and r[2] == "nfproto" then
-        rule.family = value:byte() == 10 and "inet6" or "inet"
-      elseif data.op == "eq" and r[1] == "network" and places[r[2]] and (r[3] or 0) > 1 then
-        local v6 = row.family == "ip6" or r[2] == 8 or r[2] == 24
-        local whole = v6 and value .. ("\0"):rep(16 - #value) or value .. ("\0"):rep(math.max(4 - #value, 0))
-        local length = r.mask and nil or #value * 8
-        rule[v6 and (r[2] == 8 and "saddr" or "daddr") or places[r[2]]] = length and core.inet.text(whole) .. "/" .. length or prefix(value, r.mask)
-      elseif data.op == "eq" and r[1] == "transport" and r[2] == 2 and r[3] == 2 then
-        rule.dport = number(value)
-      elseif data.op == "eq" and r[1] == "transport" and r[2] == 0 and r[3] == 1 then
-        rule.icmp = value:byte()
-      elseif data.op == "eq" and r[1] == "transport" and r[2] == 0 and r[3] == 2 then
-        rule.icmp, rule.icmp_code = value:byte(1), value:byte(2)
-      elseif data.op == "eq" and r[1] == "transport" and r[2] == 1 and r[3] == 1 then
-        rule.icmp_code = value:byte()
-      elseif r[1] == "ct" and r[2] == "state" and r.mask then
-        rule.state = string.unpack("=I4", r.mask) -- in the host's order
-        rule.established = data.op == "neq" and rule.state & 8 == 0
-      else
-        rule.other = true
-      end
-    elseif e.name == "lookup" or e.name == "limit" or e.name == "range" or e.name == "match" or e.name == "fib" then
+      rule.established = first == (inverted or false)
+    elseif field == "iif" or field == "oif" then
+      rule[(inverted and "not_" or "") .. field] = value
+      rule.other = rule.other or value == nil
+    elseif value == nil or inverted then
       rule.other = true
-    elseif e.name == "immediate" then
-      local verdict = data.data and data.data.verdict
-      if verdict then
-        rule.verdict, rule.chain = verdict.code, verdict.chain
-      else
-        bytes[data.dreg] = data.data and data.data.value
-      end
-    elseif e.name == "counter" then
-      rule.packets = tonumber(data.packets)
-    elseif e.name == "reject" then
-      rule.verdict = "reject"
-    elseif e.name == "masq" then
-      rule.nat = { type = "masquerade" }
-    elseif e.name == "redir" then
-      rule.nat = { type = "redirect", port = bytes[data.reg_proto_min] and number(bytes[data.reg_proto_min]) }
-    elseif e.name == "nat" then
-      local address, port = bytes[data.reg_addr_min], bytes[data.reg_proto_min]
-      rule.nat = { type = data.type, address = address and core.inet.text(address), port = port and number(port) }
+    elseif field == "proto" then
+      rule.proto = numbers[value] or math.tointeger(value)
+    elseif field == "nfproto" then
+      rule.family = value == "ipv6" and "inet6" or "inet"
+    else
+      local name = ({ src = "saddr", dst = "daddr", icmp_type = "icmp" })[field] or field
+      rule[name] = value
     end
   end
+  rule.other = rule.other or row.verdicts ~= nil or nil
   return rule
 end
 
----@param handle nslua.Netns
+---The chains of a firewall with their rules.
+---@param firewall nslua.Firewall
 ---@return nslua.doctor.Ruleset
-function M.read(handle)
+function M.read(firewall)
   local set, known = { chains = {} }, {}
-  local ok, e = pcall(function()
-    for _, row in ipairs(handle.nftables:chains()) do
-      local chain = { row = row, rules = {} }
-      set.chains[#set.chains + 1] = chain
-      known[row.family .. " " .. row.table .. " " .. row.name] = chain
-    end
-    for _, row in ipairs(set.chains[1] and handle.nftables:rules() or {}) do
-      local chain = known[row.family .. " " .. row.table .. " " .. row.chain]
-      if chain then
-        table.insert(chain.rules, decode(row))
-      end
-    end
-  end)
-  if not ok then
-    if not errors.is(e) then
-      error(e, 0)
-    end
-    set.unread = e.hint or e.message
+  for _, row in ipairs(firewall.chains) do
+    local chain = { row = row, rules = {} }
+    set.chains[#set.chains + 1] = chain
+    known[("%s %s %s %s"):format(row.source, row.family, row.table, row.name)] = chain
   end
+  for _, row in ipairs(firewall.rules) do
+    local chain = known[("%s %s %s %s"):format(row.source, row.family, row.table, row.chain)]
+    if chain then
+      table.insert(chain.rules, simple(row))
+    end
+  end
+  set.unread = firewall.unread[1] and firewall.unread[1].why
   return set
 end
 
--- For a shell: names of tables and chains are the ruleset's, which may be anybody's.
-local function quoted(text)
+---For a shell: names of tables and chains are the ruleset's, which may be anybody's.
+---@param text string
+---@return string
+function M.quoted(text)
   return text:find "^[%w_.-]+$" and text or "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
 ---The words of nft(8) for the chain of a rule: "inet filter input".
----@param row nslua.NftRule|nslua.NftChain
+---@param row nslua.FirewallRule|nslua.FirewallChain
 ---@return string
 function M.chain_words(row)
-  return ("%s %s %s"):format(row.family, quoted(row.table), quoted(row.chain or row.name))
+  return ("%s %s %s"):format(row.family, M.quoted(row.table), M.quoted(row.chain or row.name))
 end
 
 ---The command that deletes a rule.
 ---@param rule nslua.doctor.Rule
 ---@return string
 function M.delete(rule)
-  return ("nft delete rule %s handle %d"):format(M.chain_words(rule.row), rule.row.handle)
+  local row = rule.row
+  if row.source == "iptables" then
+    return ("%s -t %s -D %s %d"):format(row.family == "ip6" and "ip6tables-legacy" or "iptables-legacy", row.table, M.quoted(row.chain), row.handle)
+  end
+  return ("nft delete rule %s handle %d"):format(M.chain_words(row), row.handle)
 end
 
 ---Rules of chains at a hook, and of the chains they jump to: fn(rule, base chain) until it gives something.
@@ -169,7 +108,7 @@ end
 function M.find(set, hooks, fn)
   local by_name = {}
   for _, chain in ipairs(set.chains) do
-    by_name[chain.row.family .. " " .. chain.row.table .. " " .. chain.row.name] = chain
+    by_name[chain.row.source .. chain.row.family .. " " .. chain.row.table .. " " .. chain.row.name] = chain
   end
   local function walk(chain, base, seen)
     if seen[chain] then
@@ -181,7 +120,7 @@ function M.find(set, hooks, fn)
       if found ~= nil then
         return found
       end
-      local next_chain = rule.chain and by_name[chain.row.family .. " " .. chain.row.table .. " " .. rule.chain]
+      local next_chain = rule.chain and by_name[chain.row.source .. chain.row.family .. " " .. chain.row.table .. " " .. rule.chain]
       found = next_chain and walk(next_chain, base, seen)
       if found ~= nil then
         return found

@@ -4,6 +4,7 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local etc = require "nslua.inspect.etc"
 local expected = require "nslua.inspect.doctor.expected"
+local firewall = require "nslua.inspect.look.firewall"
 local rules = require "nslua.inspect.doctor.rules"
 
 local M = {}
@@ -23,7 +24,8 @@ local M = {}
 ---@field counters table<string, integer>  "TcpExt.ListenOverflows", of /proc/net/snmp, snmp6, netstat
 ---@field sockets nslua.Socket[]     TCP and UDP
 ---@field expected nslua.doctor.Expected[]  ports that something should listen on
----@field nft nslua.doctor.Ruleset   chains with their rules, decoded as far as checks need
+---@field firewall nslua.Firewall    its chains and rules, of nf_tables and of iptables-legacy
+---@field nft nslua.doctor.Ruleset   the same, each rule in short
 ---@field resolv nslua.ResolvConf
 ---@field ends nslua.doctor.End[]    the far ends of its veths that can be looked at
 ---@field around nslua.doctor.Snapshot[]  the namespaces on its segments
@@ -142,8 +144,12 @@ function lazy:expected()
   return expected.of(self)
 end
 
+function lazy:firewall()
+  return firewall.firewall(self.handle)
+end
+
 function lazy:nft()
-  return rules.read(self.handle)
+  return rules.read(self.firewall)
 end
 
 function lazy:resolv()

@@ -12,10 +12,13 @@ local M = {}
 ---@field table string     `chain` likewise
 ---@field handle integer   of nf_tables; of iptables its number in the chain
 ---@field text string      in the words of nft(8): "tcp dport 8080 dnat to 172.17.0.2:80"; what is not known is "[name]" or "match NAME"
----@field match table<string, table>  what it asks, by `proto src dst sport dport iif oif state`: a list of values and of ranges, { from, to };
----`inverted` is true where it is all but these
+---@field match table<string, table>  what it asks, by `proto src dst sport dport iif oif iif_index oif_index state nfproto icmp_type icmp_code`:
+---a list of values and of ranges, { from, to }; `inverted` is true where it is all but these
+---@field more? boolean    it asks for more than `match` says
+---@field ends? boolean    it may end the way of a packet otherwise than by `verdict`: a map of verdicts whose values are not known, such a target
 ---@field nat? { type: "dnat"|"snat"|"masquerade"|"redirect", address: string?, address_max: string?, port: integer?, port_max: integer? }
 ---@field verdict? string  "accept", "drop", "reject", "jump", "goto", "return", "queue", ...; `to` is the chain of a jump
+---@field verdicts? table[] of a map of verdicts, { value, verdict, chain? }; `verdict_of` is the field that they are of
 ---@field packets? integer `bytes` likewise, where it has a counter
 ---@field comment? string
 

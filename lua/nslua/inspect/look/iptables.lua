@@ -130,7 +130,8 @@ local function read_table(out, family, layout, name, bytes, starts, policies)
     elseif not e.heads and chain and not (ends and not chain.hook and e.verdict == -5 and #e.words == 0) then -- not the return at its end
       number = number + 1
       local row = { source = "iptables", family = family, table = name, chain = chain.name, handle = number, packets = e.packets,
-        bytes = e.bytes, match = e.facts.match, nat = e.facts.nat, comment = e.facts.comment, verdict = e.facts.verdict }
+        bytes = e.bytes, match = e.facts.match, nat = e.facts.nat, comment = e.facts.comment, verdict = e.facts.verdict,
+        more = e.facts.more, ends = e.facts.ends }
       if e.verdict then
         local to = e.verdict >= 0 and chain_at[e.verdict]
         if e.verdict < 0 then

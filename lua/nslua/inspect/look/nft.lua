@@ -59,6 +59,9 @@ local shown = {
   status = function(bytes)
     return table.concat(xt.bits(host_number(bytes) or 0, ct_status), ",")
   end,
+  pair = function(bytes)
+    return ("%d . %d"):format(bytes:byte(1, 2))
+  end,
   flags = function(bytes)
     return table.concat(xt.bits(bytes:byte(), xt.tcp_flags), ",")
   end,
@@ -72,8 +75,9 @@ local function text_of(load, bytes)
   return (shown[load.type] or hex)(bytes) or hex(bytes)
 end
 
-local metas = { iifname = { "iifname", "name", "iif" }, oifname = { "oifname", "name", "oif" }, iif = { "iif", "host" }, oif = { "oif", "host" },
-  mark = { "meta mark", "mark" }, l4proto = { "meta l4proto", "proto", "proto" }, nfproto = { "meta nfproto", "nfproto" },
+local metas = { iifname = { "iifname", "name", "iif" }, oifname = { "oifname", "name", "oif" }, iif = { "iif", "host", "iif_index" },
+  oif = { "oif", "host", "oif_index" },
+  mark = { "meta mark", "mark" }, l4proto = { "meta l4proto", "proto", "proto" }, nfproto = { "meta nfproto", "nfproto", "nfproto" },
   protocol = { "meta protocol", "ethertype" }, skuid = { "meta skuid", "host" }, skgid = { "meta skgid", "host" } }
 
 -- "ip saddr" of a load from a packet, where it is known.
@@ -96,13 +100,17 @@ local function payload(state, data)
   elseif base == "transport" then
     local proto = state.proto_word()
     local named = proto ~= "th"
-    if len == 2 and (at == 0 or at == 2) then
+    local icmp = proto == "icmp" or proto == "icmpv6"
+    if icmp and len == 2 and at == 0 then
+      return { words = proto .. " type . code", type = "pair", implies = "l4proto" }
+    elseif len == 2 and (at == 0 or at == 2) and not icmp then
       return { words = proto .. (at == 0 and " sport" or " dport"), type = "port", field = at == 0 and "sport" or "dport",
         implies = named and "l4proto" or nil }
     elseif proto == "tcp" and at == 13 then
       return { words = "tcp flags", type = "flags", implies = "l4proto" }
-    elseif (proto == "icmp" or proto == "icmpv6") and len == 1 and at < 2 then
-      return { words = proto .. (at == 0 and " type" or " code"), type = "number", implies = "l4proto" }
+    elseif icmp and len == 1 and at < 2 then
+      local word = at == 0 and "type" or "code"
+      return { words = proto .. " " .. word, type = "number", implies = "l4proto", field = "icmp_" .. word }
     end
   elseif base == "link" and len == 6 and (at == 0 or at == 6) then
     return { words = at == 0 and "ether daddr" or "ether saddr", type = "mac" }
@@ -209,17 +217,30 @@ function handlers.cmp(state, data)
       end
       if load.field then
         state.facts.match[load.field] = names
+      else
+        state.facts.more = true
       end
       return say(state, load.words .. " " .. table.concat(names, ","), load)
-    elseif load.type == "flags" then
+    end
+    state.facts.more = true
+    if load.type == "flags" then
       return say(state, ("%s %s%s / %s"):format(load.words, compare[data.op], text_of(load, bytes), text_of(load, load.mask)), load)
     end
     return say(state, ("%s & %s %s%s"):format(load.words, text_of(load, load.mask), data.op == "eq" and "== " or compare[data.op] or "",
       text_of(load, bytes)), load)
   end
   local value = value_of(load, bytes)
-  if data.op == "eq" or data.op == "neq" then
-    say(state, xt.asks(state.facts, load.field, load.words, { value }, data.op == "neq"), load)
+  if data.op == "eq" and load.type == "pair" then
+    state.facts.match.icmp_type, state.facts.match.icmp_code = { bytes:byte(1) }, { bytes:byte(2) }
+    say(state, load.words .. " " .. value, load)
+  elseif data.op == "eq" or data.op == "neq" then
+    local known = load.key == "protocol" and { ip = "ipv4", ip6 = "ipv6" }
+    if known and known[value] then
+      xt.asks(state.facts, "nfproto", "", { known[value] }, data.op == "neq")
+      say(state, ("%s %s%s"):format(load.words, compare[data.op], value), load)
+    else
+      say(state, xt.asks(state.facts, load.field, load.words, { value }, data.op == "neq"), load)
+    end
     if data.op == "eq" and load.key == "nfproto" then
       state.nfproto, state.implied.nfproto = value, #state.words
     elseif data.op == "eq" and load.key == "protocol" then
@@ -229,7 +250,9 @@ function handlers.cmp(state, data)
     end
   elseif data.op == "lte" and load.from then -- from a to b are two comparisons
     state.words[#state.words] = xt.asks(state.facts, load.field, load.words, { { load.from, value } }, false)
+    state.open = state.open - 1
   else
+    state.open = state.open + 1
     load.from = data.op == "gte" and value or nil
     say(state, ("%s %s%s"):format(load.words, compare[data.op] or "", value), load)
   end
@@ -363,9 +386,20 @@ function handlers.lookup(state, data)
     end
     return
   end
-  if found and not loads[2] and loads[1].field then
+  if found and not loads[2] and loads[1].field and not loads[1].mask then
     values.inverted = inverted or nil
     state.facts.match[loads[1].field] = values
+  else
+    state.facts.more = true
+  end
+  if data.dreg == 0 then -- a map of verdicts
+    local map = found and state.facts.match[loads[1].field] == values and {} or nil
+    for i, each in ipairs(map and found or {}) do
+      local verdict = each[2].data and each[2].data.verdict
+      map[i] = verdict and { each[1], verdict.code, verdict.chain }
+    end
+    state.facts.verdicts, state.facts.verdict_of = map, map and loads[1].field
+    state.facts.ends = state.facts.ends or not map or nil
   end
   say(state, ("%s %s%s%s"):format(what, inverted and "!= " or "", data.dreg and "vmap " or "", text), loads[1])
   for i = 2, #loads do
@@ -444,10 +478,12 @@ end
 
 function handlers.limit(state, data)
   local unit = ({ [1] = "second", [60] = "minute", [3600] = "hour", [86400] = "day", [604800] = "week" })[data.unit] or tostring(data.unit) .. "s"
+  state.facts.more = true
   say(state, ("limit rate %s%d%s/%s"):format((data.flags or 0) & 1 == 1 and "over " or "", data.rate, data.type == 1 and " bytes" or "", unit))
 end
 
 function handlers.queue(state, data)
+  state.facts.verdict = "queue"
   say(state, "queue to " .. tostring(data.num))
 end
 
@@ -463,13 +499,16 @@ function handlers.target(state, data)
   say(state, xt.target(data.name, data.info or "", data.revision or 0, state.facts))
 end
 
+-- Those after which the next rule may not be asked.
+local enders = { tproxy = true, synproxy = true, fwd = true }
+
 ---One rule.
 ---@param rule nslua.NftRule
 ---@param set fun(name: string): table?  a set of its table, with `elements`
 ---@return table facts  text, match, nat, verdict, to, packets, bytes
 function M.rule(rule, set)
   local facts = { family = rule.family, match = {} }
-  local state = { family = rule.family, registers = {}, words = {}, implied = {}, facts = facts, set = set }
+  local state = { family = rule.family, registers = {}, words = {}, open = 0, implied = {}, facts = facts, set = set }
   facts.proto_word = function()
     local proto = facts.match.proto
     return proto and not proto.inverted and not proto[2] and type(proto[1]) == "string" and proto[1] or "th"
@@ -478,6 +517,8 @@ function M.rule(rule, set)
   for _, e in ipairs(rule.expressions or {}) do
     local handler = type(e.data) == "table" and handlers[e.name]
     if not handler or not pcall(handler, state, e.data) then
+      facts.more = e.name ~= "notrack" and e.name ~= "objref" or facts.more
+      facts.ends = facts.ends or enders[e.name]
       state.words[#state.words + 1] = e.name == "notrack" and "notrack" or "[" .. tostring(e.name) .. "]"
     end
   end
@@ -485,6 +526,7 @@ function M.rule(rule, set)
   for _, word in ipairs(state.words) do
     words[#words + 1] = word ~= "" and word or nil
   end
+  facts.more = facts.more or state.open > 0 or nil
   facts.text, facts.family, facts.proto_word = table.concat(words, " "), nil, nil
   return facts
 end

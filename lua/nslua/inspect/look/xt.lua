@@ -26,7 +26,7 @@ function M.text(value)
 end
 
 ---Note what a rule asks of packets, and say it.
----@param facts table       its `match`: field -> { value or { from, to }, ..., inverted = true }
+---@param facts table       its `match`: field -> { value or { from, to }, ..., inverted = true }; `more` where it asks what is no field
 ---@param field string?     "dport"; nil: it is only said
 ---@param words string      "tcp dport"
 ---@param values table
@@ -39,7 +39,9 @@ function M.asks(facts, field, words, values, inverted)
   end
   if field then
     values.inverted = inverted or nil
-    facts.match[field] = values
+    facts.match[field], facts.asked = values, true
+  else
+    facts.more = true
   end
   return words .. (inverted and " != " or " ") .. (texts[2] and "{ " .. table.concat(texts, ", ") .. " }" or texts[1] or "{ }")
 end
@@ -74,8 +76,13 @@ local function ports(facts, proto, info, inverted)
 end
 
 local function icmp(word)
-  return function(info)
+  return function(info, _, facts)
     local type, low, high, inverted = unpack("BBBB", info)
+    if type ~= 255 then
+      facts.match.icmp_type, facts.asked = { type, inverted = inverted & 1 ~= 0 or nil }, true
+      facts.match.icmp_code = (low ~= 0 or high ~= 255) and inverted & 1 == 0 and { M.range(low, high) } or nil
+      facts.more = facts.more or (low ~= 0 or high ~= 255) and inverted & 1 ~= 0 or nil
+    end
     local code = (low ~= 0 or high ~= 255) and " code " .. M.text(M.range(low, high)) or ""
     return type == 255 and "" or ("%s type %s%d%s"):format(word, inverted & 1 ~= 0 and "!= " or "", type, code)
   end
@@ -85,7 +92,7 @@ local states = { [1] = "invalid", [2] = "established", [4] = "related", [8] = "n
 
 local function ct_state(facts, mask, inverted)
   local names = M.bits(mask, states)
-  facts.match.state = names
+  facts.match.state, facts.asked = names, true
   names.inverted = inverted or nil
   return "ct state " .. (inverted and "!= " or "") .. table.concat(names, ",")
 end
@@ -99,6 +106,7 @@ local matches = {
     local _, mask, compare, inverted = unpack("BBBB", info, 9)
     local out = ports(facts, "tcp", info, inverted)
     if mask ~= 0 then
+      facts.more = true
       out[#out + 1] = ("tcp flags %s%s / %s"):format(inverted & 4 ~= 0 and "!= " or "", table.concat(M.bits(compare, tcp_flags), ","),
         table.concat(M.bits(mask, tcp_flags), ","))
     end
@@ -238,6 +246,10 @@ local targets = {
   end,
 }
 
+-- Those after which the next rule is asked; what is not known may end it.
+local passing = { CHECKSUM = true, CLASSIFY = true, CONNMARK = true, CT = true, DSCP = true, HL = true, NFLOG = true, SET = true, TOS = true,
+  TRACE = true, TTL = true }
+
 local function call(list, kind, name, info, revision, facts)
   local known = list[name]
   local ok, words = pcall(function()
@@ -255,7 +267,10 @@ end
 ---@param facts table
 ---@return string words  "" where it asks nothing
 function M.match(name, info, revision, facts)
-  return call(matches, "match", name, info, revision, facts)
+  facts.asked = nil
+  local words = call(matches, "match", name, info, revision, facts)
+  facts.more, facts.asked = facts.more or words ~= "" and not facts.asked or nil, nil
+  return words
 end
 
 ---@param name string
@@ -264,6 +279,9 @@ end
 ---@param facts table
 ---@return string words
 function M.target(name, info, revision, facts)
+  if not targets[name] and not passing[name] then
+    facts.ends = true
+  end
   return call(targets, "target", name, info, revision, facts)
 end
 

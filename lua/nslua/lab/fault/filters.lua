@@ -1,6 +1,8 @@
 -- Faults of firewalls.
 
+local errors = require "nslua.error"
 local firewall = require "nslua.lab.firewall"
+local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
 
 -- Load a table; what is returned deletes it.
@@ -10,6 +12,39 @@ local function load(node, name, chains)
   return function()
     firewall.load(node, "lab.fault", gone)
   end
+end
+
+local function iptables(node, words)
+  local argv = { "iptables-legacy", "-w" }
+  for word in words:gmatch "%S+" do
+    argv[#argv + 1] = word
+  end
+  local ok, r = pcall(node.run, node, argv)
+  if not ok and errors.is(r, "ENOENT") then
+    errors.raise { call = "lab.fault", message = "iptables-legacy(8) is not installed", hint = "Debian has it in the package iptables" }
+  elseif not ok then
+    error(r, 0)
+  elseif not r.ok then
+    errors.raise { call = "lab.fault", netns = node.node_name, message = "iptables-legacy refuses the rules", detail = r.stderr:match "[^\n]+" }
+  end
+end
+
+-- A chain of iptables-legacy that drops something, and is reached by a jump.
+local function load_legacy(node, from, rule)
+  iptables(node, "-N NSLUA_FAULT")
+  iptables(node, "-A NSLUA_FAULT " .. rule)
+  iptables(node, ("-I %s 1 -j NSLUA_FAULT"):format(from))
+  return function()
+    iptables(node, ("-D %s -j NSLUA_FAULT"):format(from))
+    iptables(node, "-F NSLUA_FAULT")
+    iptables(node, "-X NSLUA_FAULT")
+  end
+end
+
+-- The port that a node serves.
+local function port_of(node)
+  local _, service = programs.served(node)
+  return service.port
 end
 
 -- Let the neighbours of a node forget where it is, as they do in time.
@@ -49,5 +84,30 @@ return {
       ('chain ingress { type filter hook ingress device "%s" priority filter; arp operation request drop; };'):format(ways.first_device(node).dev))
     forget(node)
     return undo
+  end },
+  input_drop = { why = "a host drops what comes for a port that it serves", run = function(node)
+    return load(node, "table inet nslua_fault", ("chain ports { tcp dport %d drop; }; "
+      .. "chain input { type filter hook input priority filter; meta l4proto tcp jump ports; };"):format(port_of(node)))
+  end },
+  input_policy = { why = "a host lets nothing in", run = function(node)
+    return load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
+      iifname "lo" accept; ct state vmap { established : accept, related : accept, invalid : drop }; meta l4proto { icmp, ipv6-icmp } accept; };]])
+  end },
+  output_drop = { why = "a host lets nothing out", run = function(node)
+    return load(node, "table inet nslua_fault", [[chain output { type filter hook output priority filter; policy drop;
+      oifname "lo" accept; ct state established,related accept; meta l4proto ipv6-icmp accept; };]])
+  end },
+  loopback_filter = { why = "a host drops what it sends to itself", run = function(node)
+    return load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
+      iifname != "lo" accept; };]])
+  end },
+  forward_legacy = { why = "a chain of iptables-legacy drops what a router is to pass on", run = function(node)
+    return load_legacy(node, "FORWARD", "-j DROP")
+  end },
+  mixed_firewalls = { why = "nf_tables accept a port that a host serves, and iptables-legacy drop it", run = function(node)
+    local port = port_of(node)
+    return ways.all { load(node, "table inet nslua_fault",
+      ("chain input { type filter hook input priority filter; tcp dport %d accept; };"):format(port)),
+      load_legacy(node, "INPUT", ("-p tcp --dport %d -j DROP"):format(port)) }
   end },
 }

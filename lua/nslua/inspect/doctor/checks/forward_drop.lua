@@ -1,28 +1,46 @@
--- Whoever forwards drops all that no rule accepts, and no rule does.
+-- Whoever forwards drops what it is to pass on: by its policy, or by a rule, however many jumps away.
 
-local rules = require "nslua.inspect.doctor.rules"
+local filters = require "nslua.inspect.doctor.filters"
+local passing = require "nslua.inspect.doctor.passing"
 
 return {
   name = "forward_drop",
   why = "A chain of the hook forward whose policy is drop, as docker sets it, drops what no rule of it accepts: also between networks that "
-    .. "docker does not know.",
+    .. "docker does not know. Every chain of the hook is asked, of nf_tables, iptables-nft and iptables-legacy: one that drops is enough.",
   run = function(target, report)
-    for _, each in ipairs(target:gateways()) do
-      local owner = target:owner(each.ip, each.link)
-      for _, chain in ipairs(owner and owner.space.nft.chains or {}) do
-        local row, family = chain.row, each.ip:find(":", 1, true) and "ip6" or "ip"
-        local accepts = false
-        -- what is not understood may accept: then nothing is said
-        for _, rule in ipairs(chain.rules) do
-          accepts = accepts or not rule.established and rule.verdict ~= "drop" and rule.verdict ~= "reject" and rule.verdict ~= nil
+    for _, each in ipairs(passing.outward(target)) do
+      local router, packet = each.owner and each.owner.space, each.packet
+      local drop
+      if router then
+        local from = each.owner.link
+        -- towards anywhere, then towards the world
+        local world = router:default_route(packet.family)
+        packet = { family = packet.family, src = packet.src, iif = from.name, iif_index = from.index }
+        drop = filters.drops_all(router, "forward", packet)
+        if not drop and world and world.dev_index ~= from.index and router.link_of[world.dev_index] then
+          packet.oif, packet.oif_index = router.link_of[world.dev_index].name, world.dev_index
+          drop = filters.drops_all(router, "forward", packet)
         end
-        if row.hook == "forward" and row.policy == "drop" and (row.family == "inet" or row.family == family) and not accepts then
-          report:found { at = owner.space, problem = ("%s drops all that it is to forward"):format(owner.space.title), sure = 0.93,
-            evidence = { ("chain %s has the policy drop, and no rule that accepts (nf_tables)"):format(rules.chain_words(row)),
-              ("%s has a route by its address %s (rtnetlink route)"):format(target.title, each.ip) },
-            fix = ("nft insert rule %s iifname %s accept && nft insert rule %s oifname %s accept"):format(rules.chain_words(row), owner.link.name,
-              rules.chain_words(row), owner.link.name) }
+      end
+      if drop then
+        local fix = filters.fix(drop, packet, { "iif" })
+        if not fix:find "delete rule" and not fix:find " -D " then
+          packet.iif, packet.oif = nil, packet.iif
+          fix = fix .. " && " .. filters.fix(drop, packet, { "oif" })
+          packet.iif, packet.oif = packet.oif, nil
         end
+        report:found { at = router, sure = 0.93, fix = fix,
+          problem = packet.oif and ("%s drops what %s sends to the world"):format(router.title, target.title)
+            or ("%s drops all that it is to forward"):format(router.title),
+          evidence = { filters.words(drop), ("%s has a route by its address %s (rtnetlink route)"):format(target.title, each.gateway) } }
+      end
+    end
+    for _, each in ipairs(passing.forwarded(target)) do
+      local drop = filters.drops(each.router, "forward", each.packet)
+      if drop then
+        report:found { at = each.router, sure = each.want.sure >= 0.9 and 0.93 or 0.8,
+          problem = ("%s drops what is for %s port %d of %s"):format(each.router.title, each.want.proto, each.want.port, target.title),
+          evidence = { filters.words(drop), each.want.evidence }, fix = filters.fix(drop, each.packet, { "dst", "dport" }) }
       end
     end
   end,
