@@ -18,7 +18,8 @@ return {
         packet.iif_index, packet.oif_index = packet.iif and lo.index, packet.oif and lo.index
         local drop = filters.drops_all(target, hook, packet)
         if drop then
-          report:found { problem = ("what %s sends to itself is dropped (%s)"):format(target.title, family == "inet" and "IPv4" or "IPv6"), sure = 0.95,
+          report:found { sure = 0.95,
+            problem = ("what %s sends to itself is dropped (%s)"):format(target.title, family == "inet" and "IPv4" or "IPv6"),
             evidence = filters.words(drop), fix = filters.fix(drop, packet, { hook == "input" and "iif" or "oif" }) }
         end
       end
