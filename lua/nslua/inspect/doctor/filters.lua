@@ -237,11 +237,12 @@ function M.drops_all(space, hook, packet)
   return found
 end
 
--- "iptables-legacy -t filter"
-local function iptables(of)
-  return ("%s -t %s"):format(of.family == "ip6" and "ip6tables-legacy" or "iptables-legacy", of.table)
+---"iptables-legacy -t filter"
+---@param of nslua.FirewallRule|nslua.FirewallChain
+---@return string
+function M.iptables(of)
+  return ("%s -t %s"):format(rules.iptables(of), of.table)
 end
-M.iptables = iptables
 
 ---Where a packet is dropped, in words, with the source.
 ---@param drop nslua.doctor.Drop
@@ -284,18 +285,17 @@ end
 ---@return string
 function M.fix(drop, packet, fields)
   local rule, base = drop.rule, drop.base
-  local nft = base.source ~= "iptables"
+  local nft = not rules.iptables(base)
   local narrow = rule and (rule.match.dport and #rule.match.dport == 1 and not rule.match.dport.inverted and type(rule.match.dport[1]) ~= "table"
     or rule.match.icmp_type)
   if narrow then
-    return nft and ("nft delete rule %s handle %d"):format(rules.chain_words(drop.chain), rule.handle)
-      or ("%s -D %s %d"):format(iptables(rule), rules.quoted(rule.chain), rule.handle)
+    return rules.delete { row = rule }
   end
   local ask = asked(packet, fields, nft, packet.family)
   if nft then
     return ("nft insert rule %s %s accept"):format(rules.chain_words(base), ask)
   end
-  return ("%s -I %s %s -j ACCEPT"):format(iptables(base), base.name, ask)
+  return ("%s -I %s %s -j ACCEPT"):format(M.iptables(base), base.name, ask)
 end
 
 return M

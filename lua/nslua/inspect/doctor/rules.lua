@@ -81,6 +81,21 @@ function M.quoted(text)
   return text:find "^[%w_.-]+$" and text or "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
+local classic = { filter = true, nat = true, mangle = true, raw = true, security = true }
+
+---The tool that a chain or a rule is changed with: "iptables-legacy", "ip6tables-nft"; nil: nft(8). A rule of nft in a table of iptables-nft
+---would make that table unreadable for it.
+---@param row nslua.FirewallRule|nslua.FirewallChain
+---@return string?
+function M.iptables(row)
+  local tool = row.family == "ip6" and "ip6tables" or "iptables"
+  if row.source == "iptables" then
+    return tool .. "-legacy"
+  end
+  local table_of_its = (row.family == "ip" or row.family == "ip6") and classic[row.table]
+  return table_of_its and (row.chain or row.name):find "^[%u%d_-]+$" and tool .. "-nft" or nil
+end
+
 ---The words of nft(8) for the chain of a rule: "inet filter input".
 ---@param row nslua.FirewallRule|nslua.FirewallChain
 ---@return string
@@ -94,7 +109,7 @@ end
 function M.delete(rule)
   local row = rule.row
   if row.source == "iptables" then
-    return ("%s -t %s -D %s %d"):format(row.family == "ip6" and "ip6tables-legacy" or "iptables-legacy", row.table, M.quoted(row.chain), row.handle)
+    return ("%s -t %s -D %s %d"):format(M.iptables(row), row.table, M.quoted(row.chain), row.handle)
   end
   return ("nft delete rule %s handle %d"):format(M.chain_words(row), row.handle)
 end

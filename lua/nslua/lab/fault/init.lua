@@ -19,6 +19,7 @@ for _, group in ipairs {
   require "nslua.lab.fault.bridges",
   require "nslua.lab.fault.devices",
   require "nslua.lab.fault.filters",
+  require "nslua.lab.fault.nat",
   require "nslua.lab.fault.routes",
   require "nslua.lab.fault.services",
   (require "nslua.lab.fault.sockets"),

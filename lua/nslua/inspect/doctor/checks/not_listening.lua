@@ -20,7 +20,7 @@ end
 -- The rule that leads there, with the port that is listened on in its place; nil where its words are not all known.
 local function replaced(want, port)
   local rule = want.rule
-  local text = rule and rule.source == "nftables" and rule.nat.port == want.port and rule.text
+  local text = rule and not rules.iptables(rule) and rule.nat.port == want.port and rule.text
   local head, tail = (text or ""):match "^(.-) dnat (to .*)$"
   local old = (":%d"):format(want.port) .. "%f[%D]"
   if head and not text:find "[%[\"'%c]" and not text:find "match " and select(2, tail:gsub(old, "")) == 1 then

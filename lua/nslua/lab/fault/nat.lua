@@ -1,0 +1,115 @@
+-- Faults of what translates addresses, and of what bridges do with it.
+
+local core = require "nslua.core"
+local errors = require "nslua.error"
+local firewall = require "nslua.lab.firewall"
+local inside = require "nslua.inside"
+local ways = require "nslua.lab.fault.ways"
+
+local packet = core.packet
+local DGRAM = 2 -- socket(2)
+
+local function switch_of(node)
+  local at = ways.first_device(node)
+  local switch = node.lab.node[at.peer]
+  if not switch or switch.plan.kind ~= "switch" then
+    errors.misuse("lab.fault: %s is on no switch", node.node_name)
+  end
+  return switch, node.link:get(at.dev).link_index
+end
+
+local function prefix_of(at, last)
+  return at.inet:gsub("%d+$", last)
+end
+
+---@type table<string, nslua.lab.fault.Known>
+return {
+  no_masquerade = { why = "a router does not give what goes out its own address", run = function(node)
+    local kept, gone = node:output { "nft", "-s", "list", "ruleset" }, {}
+    for _, rule in ipairs(node.nftables:rules()) do
+      local last = rule.expressions[#rule.expressions]
+      if last and (last.name == "masq" or last.name == "nat" and last.data.type == "snat") then
+        gone[#gone + 1] = ("delete rule %s %s %s handle %d\n"):format(rule.family, rule.table, rule.chain, rule.handle)
+      end
+    end
+    if not gone[1] then
+      errors.misuse("lab.fault: %s translates nothing: node:nat first", node.node_name)
+    end
+    firewall.load(node, "lab.fault", table.concat(gone))
+    return function()
+      firewall.load(node, "lab.fault", "flush ruleset\n" .. kept .. "\n")
+    end
+  end },
+  service_gone = { why = "a host has another address, and those who lead packets to it do not know", here = true, run = function(node)
+    local at = ways.first_device(node)
+    local row = node.address:list({ dev = at.dev, family = "inet" })[1] or errors.misuse("lab.fault: %s has no IPv4 address", node.node_name)
+    local old, routes = row.address, {}
+    for _, route in ipairs(node.route:list { family = "inet", table = "main", dev = at.dev }) do
+      routes[#routes + 1] = route.via and route.type == "unicast" and { route.dst, via = route.via, dev = at.dev } or nil
+    end
+    local new = prefix_of(at, "77") .. old:match "/%d+$"
+    local function move(from, to)
+      node.address:delete({ from, dev = at.dev }, { absent = "ok" })
+      node.address:ensure { to, dev = at.dev }
+      for _, route in ipairs(routes) do
+        node.route:ensure(route)
+      end
+    end
+    move(old, new)
+    return function()
+      move(new, old)
+    end
+  end },
+  stale_connection = { why = "a router still leads a flow of UDP to a host that is gone", run = function(node)
+    local near, far = node.plan.interfaces[1], node.plan.interfaces[2]
+    local client = near and node.lab.node[near.peer]
+    if not client or not far or client.kind ~= "host" then
+      errors.misuse("lab.fault: %s is not between a host and another network", node.node_name)
+    end
+    local gone = prefix_of(far, "77")
+    local rules = "table ip nslua_fault\ndelete table ip nslua_fault\n"
+    firewall.load(node, "lab.fault", rules .. ("table ip nslua_fault { chain prerouting { type nat hook prerouting priority dstnat; "
+      .. "udp dport 5353 dnat to %s; }; }\n"):format(gone))
+    local fd = inside.raw_socket(client, 2, DGRAM, 0)
+    assert(packet.connect(fd, core.inet.bytes(near.inet), 5353))
+    packet.send(fd, "x")
+    require("nslua.eventually").eventually(function()
+      return node.conntrack:list({ proto = "udp", dport = 5353 })[1] ~= nil
+    end)
+    firewall.load(node, "lab.fault", rules)
+    return function()
+      fd:close()
+      for _, row in ipairs(node.conntrack:list { proto = "udp", dport = 5353 }) do
+        node.conntrack:delete(row, { absent = "ok" })
+      end
+    end
+  end },
+  hairpin = { why = "a bridge sends nothing back by the port it came by", here = true, run = function(node)
+    local switch, index = switch_of(node)
+    local old = switch.link:get(index).port.hairpin
+    switch.link:change(index, { port = { hairpin = false } })
+    return function()
+      switch.link:change(index, { port = { hairpin = old } })
+    end
+  end },
+  bridge_nf_off = { why = "what a bridge passes is not translated", run = function(node)
+    return ways.sysctl(node, "net.bridge.bridge-nf-call-iptables", 0)
+  end },
+  bridge_nf_on = { why = "what a bridge passes meets a firewall that drops it", run = function(node)
+    local rules = "table inet nslua_fault\ndelete table inet nslua_fault\n"
+    local back = ways.sysctl(node, "net.bridge.bridge-nf-call-iptables", 1)
+    firewall.load(node, "lab.fault", rules .. "table inet nslua_fault { chain forward { type filter hook forward priority filter; policy drop; "
+      .. "ct state established,related accept; }; }\n")
+    return ways.all { back, function()
+      firewall.load(node, "lab.fault", rules)
+    end }
+  end },
+  packet_drop = { why = "a program at an interface drops what comes in", here = true, run = function(node)
+    local dev = ways.first_device(node).dev
+    node.qdisc:add { "clsact", dev = dev }
+    node.filter:add { "bpf", dev = dev, parent = "ingress", bpf = { ops = { { 6, 0, 0, 2 } }, direct_action = true } } -- BPF_RET TC_ACT_SHOT
+    return function()
+      node.qdisc:delete({ dev = dev, parent = "clsact" }, { absent = "ok" })
+    end
+  end },
+}
