@@ -59,7 +59,7 @@ function M.run(ns, case)
         break
       end
     else
-      out.steps[#out.steps + 1] = "by hand: " .. one.problem
+      out.steps[#out.steps + 1] = "by hand: " .. (one.command or one.problem)
     end
     if case.by_hand then
       case.by_hand(lab, one)

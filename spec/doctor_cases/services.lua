@@ -20,6 +20,15 @@ local function drained(proto)
   end
 end
 
+local function names(lab)
+  lab.h2:serve("dns", { resolv_conf = true })
+end
+
+-- What the doctor says of a node's file is a line of the script.
+local function in_script(lab, finding)
+  assert(load(finding.command, "=command", "t", { lab = lab }))()
+end
+
 ---@type doctor.Case[]
 return {
   { check = "not_listening", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = serves "http" },
@@ -32,4 +41,12 @@ return {
   { check = "syn_queue", lab = "h1 -- h2", at = "h2", before = serves "http", nft = true },
   { check = "port_exhaustion", lab = "h1 -- h2", at = "h2" },
   { check = "socket_drops", lab = "h1 -- h2", at = "h2", before = serves "echo", by_hand = drained "udp" },
+  { check = "dns_config", fault = "dns_empty", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
+  { check = "dns_config", fault = "dns_stub", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
+  { check = "dns_config", fault = "dns_no_way", lab = "h1 -- (sw) -- h2", at = "h1", before = names, by_hand = in_script },
+  { check = "dns_silent", fault = "dns_no_way", title = "dns_no_way behind a router", lab = "h1 -- r1 -- h2", at = "h1", before = names,
+    by_hand = in_script },
+  { check = "dns_config", fault = "dns_no_redirect", lab = "h1 -- r1", at = "h1", nft = true },
+  { check = "dns_silent", fault = "dns_blocked", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", before = names, nft = true },
+  { check = "dns_silent", fault = "dns_stopped", lab = "h1 -- r1 -- h2", at = "h2", ask = "h1", before = names },
 }

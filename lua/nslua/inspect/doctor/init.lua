@@ -6,6 +6,7 @@ local errors = require "nslua.error"
 local examination = require "nslua.inspect.doctor.examination"
 local expected = require "nslua.inspect.doctor.expected"
 local netns = require "nslua.netns"
+local together = require "nslua.inspect.together"
 
 local M = {}
 
@@ -16,7 +17,8 @@ local M = {}
 ---@field run fun(target: nslua.doctor.Snapshot, report: nslua.doctor.Report)
 
 ---@class nslua.doctor.Report  what a check tells to
----@field found fun(self: nslua.doctor.Report, finding: table)  `problem`, `evidence` (a text or a list), `fix`, `sure`; `at`: the snapshot it is of
+---@field found fun(self: nslua.doctor.Report, finding: table)  `problem`, `evidence` (a text or a list), `fix`, `sure`; `at`: the snapshot it is of;
+---`here`: `fix` is typed from here; `command`: what is typed from here, where no shell in the place can mend it
 
 ---@class nslua.Finding
 ---@field check string        the check that found it
@@ -24,7 +26,7 @@ local M = {}
 ---@field evidence string[]   what was seen, each with where it was read
 ---@field why string
 ---@field fix string?         the command that mends it, for a shell in `place`; nil where no command does
----@field command string?     the same, as it is typed from here
+---@field command string?     the same, as it is typed from here; of a lab's node it may be a line of the script
 ---@field outside boolean?    `fix` is for a shell here, not in `place`: it names processes, or files of this machine
 ---@field place string        the namespace it is wrong in
 ---@field target string       the one that was asked about
@@ -69,7 +71,9 @@ local built_in = {
   require "nslua.inspect.doctor.checks.port_exhaustion",
   require "nslua.inspect.doctor.checks.socket_drops",
   require "nslua.inspect.doctor.checks.loopback_only",
-  (require "nslua.inspect.doctor.checks.not_listening"),
+  require "nslua.inspect.doctor.checks.not_listening",
+  require "nslua.inspect.doctor.checks.dns_config",
+  (require "nslua.inspect.doctor.checks.dns_silent"),
 }
 
 -- Folders of the user's own.
@@ -144,7 +148,8 @@ local function run(exam, one, target, order)
     if not exam.findings[key] then
       local row = { check = one.name, problem = finding.problem, evidence = evidence, why = one.why, fix = finding.fix, place = at.title,
         target = target.title, sure = finding.sure or 0.5, handle = at.handle,
-        outside = finding.here, command = finding.fix and (finding.here and finding.fix or command_of(finding.fix, at.enter)) }
+        outside = finding.here or nil,
+        command = finding.command or finding.fix and (finding.here and finding.fix or command_of(finding.fix, at.enter)) }
       exam.findings[key] = row
       exam.findings[#exam.findings + 1] = { row, order }
     end
@@ -205,13 +210,25 @@ function M.doctor(target, options)
     end
     targets[i] = exam:of(handle)
   end
+  local probes = {}
   for order, one in ipairs(checks) do
-    if (not wanted or wanted[one.name]) and not (one.probe and exam.quick) then
-      for _, each in ipairs(targets) do
+    if not wanted or wanted[one.name] then
+      for _, each in ipairs(one.probe and {} or targets) do
         run(exam, one, each, order)
+      end
+      probes[#probes + 1] = one.probe and not exam.quick and { one, order } or nil
+    end
+  end
+  -- what waits for answers does so for all targets at the same time
+  local jobs = {}
+  for i, each in ipairs(probes[1] and targets or {}) do
+    jobs[i] = function()
+      for _, probe in ipairs(probes) do
+        run(exam, probe[1], each, probe[2])
       end
     end
   end
+  together.run(jobs)
   local list = exam.findings
   table.sort(list, function(a, b)
     if a[1].sure ~= b[1].sure then

@@ -21,6 +21,7 @@ for _, group in ipairs {
   require "nslua.lab.fault.filters",
   require "nslua.lab.fault.nat",
   require "nslua.lab.fault.routes",
+  require "nslua.lab.fault.names",
   require "nslua.lab.fault.services",
   (require "nslua.lab.fault.sockets"),
 } do
