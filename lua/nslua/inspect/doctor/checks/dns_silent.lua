@@ -98,8 +98,8 @@ return {
         answers = answers or r.rcode ~= nil
         if not r.rcode then
           local evidence = { ("%s names %s"):format(target.resolv.path, ip),
-            ("asked for the servers of the root: %s%s (a probe, UDP port 53, %g s)"):format(r.error or "ETIMEDOUT", r.from and " from " .. r.from or "",
-              WAIT) }
+            ("asked for the servers of the root: %s%s (a probe, UDP port 53, %g s)"):format(r.error or "ETIMEDOUT",
+              r.from and " from " .. r.from or "", WAIT) }
           local found = cause(target, ip, evidence)
           found.problem, found.evidence = ("the name server %s does not answer"):format(ip), evidence
           silent[#silent + 1] = found
