@@ -14,6 +14,7 @@ local options = require "nslua.command.cli.options"
 local place = require "nslua.command.cli.place"
 local schema = require "nslua.schema"
 local spaces = require "nslua.command.list.spaces"
+local wrap = require "nslua.command.cli.wrap"
 
 local safe = columns.safe
 
@@ -30,19 +31,6 @@ local declaration = options.declare {
     { "nslua doctor --quick all || alert", "for a script" } },
 }
 
--- Words of an explanation, in lines that fit a terminal.
-local function wrapped(text, indent, width)
-  local lines, line = {}, ""
-  for word in text:gmatch "%S+" do
-    if #line + #word + 1 > width and line ~= "" then
-      lines[#lines + 1], line = line, ""
-    end
-    line = line == "" and word or line .. " " .. word
-  end
-  lines[#lines + 1] = line
-  return table.concat(lines, "\n" .. indent)
-end
-
 local function sureness(sure)
   return sure >= 0.9 and "sure" or sure >= 0.7 and "likely" or "possible"
 end
@@ -53,7 +41,7 @@ local function print_findings(found)
     for _, seen in ipairs(f.evidence) do
       io.write("  seen  ", safe(seen), "\n")
     end
-    io.write("  why   ", wrapped(f.why, "        ", 100), "\n")
+    io.write("  why   ", wrap(f.why, "        ", 100), "\n")
     if f.command then
       io.write("  mend  ", safe(f.command), "\n")
     end
@@ -110,7 +98,7 @@ end
 local function explain(name)
   for _, each in ipairs(ns.doctor.checks()) do
     if each.name == name then
-      io.write(each.name, "\n  ", wrapped(each.why, "  ", 100), "\n", each.probe and "  It sends something: --quick leaves it out.\n" or "")
+      io.write(each.name, "\n  ", wrap(each.why, "  ", 100), "\n", each.probe and "  It sends something: --quick leaves it out.\n" or "")
       return 0
     end
   end

@@ -406,6 +406,19 @@ function M.faults()
   return out
 end
 
+---A lab that is broken, for somebody to mend: `local q <close> = ns.lab.quiz { level = "easy" }`, then work on `q.lab` until `q:check()`.
+---@param options? nslua.lab.QuizOptions|string  the fault, or how one is chosen
+---@return nslua.lab.Quiz
+function M.quiz(options)
+  return require("nslua.lab.quiz").new(options)
+end
+
+---What there is to be asked by ns.lab.quiz: numbers, levels, themes and complaints. `fault` is the answer.
+---@return { number: integer, level: string, theme: string, complaint: string, fault: string }[]
+function M.quizzes()
+  return require("nslua.lab.quiz").list()
+end
+
 return setmetatable(M, {
   __call = function(_, ...)
     return M.new(...)

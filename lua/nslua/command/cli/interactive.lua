@@ -32,6 +32,21 @@ local function plain_reader()
   }
 end
 
+-- Lines that come from elsewhere.
+local function given_reader(lines)
+  local function nothing() end
+  return {
+    read = function()
+      local line = lines()
+      return line and line .. "\n"
+    end,
+    remember = nothing,
+    reset = nothing,
+    finish = nothing,
+    silent = true,
+  }
+end
+
 -- The callback interface of readline, so that Ctrl-C is seen by the wait here and not inside of readline.
 local function editing_reader(readline, complete)
   local home = host.getenv "HOME"
@@ -115,6 +130,7 @@ end
 
 ---@class nslua.Interactive
 ---@field prompt? string
+---@field lines? fun(): string?              gives what is typed, in place of what is read
 ---@field env? table                         globals of what is typed
 ---@field line? fun(text: string): boolean?  takes a line before it is Lua: true where it was its own, false to end
 ---@field complete? fun(text: string, from: integer, to: integer): string[], string?  and what follows the only one
@@ -128,7 +144,8 @@ function M.run(options)
   local complete = options.complete or function(text, from, to)
     return names.complete(env, text:sub(from, to))
   end
-  local reader <close> = setmetatable(make_reader(complete), { __close = function(r) r.finish() end })
+  local reader <close> = setmetatable(options.lines and given_reader(options.lines) or make_reader(complete),
+    { __close = function(r) r.finish() end })
   local buffer = ""
   local reading
   host.loop(function(interrupted)
@@ -141,7 +158,7 @@ function M.run(options)
     local line = reader.read(prompt(buffer == "", options.prompt))
     reading = false
     if not line then
-      io.write "\n"
+      io.write(reader.silent and "" or "\n")
       return false
     end
     buffer = buffer .. line

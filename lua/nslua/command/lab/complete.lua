@@ -90,9 +90,10 @@ end
 ---@param text string      the line
 ---@param from? integer    where the word begins (default: at the begin)
 ---@param to? integer      and ends
+---@param own? table<string, any>  more words that a line may begin with
 ---@return string[]
 ---@return string  what follows the only one
-function M.complete(lab, env, text, from, to)
+function M.complete(lab, env, text, from, to, own)
   local word, before = text:sub(from or 1, to or -1), {}
   for each in text:sub(1, (from or 1) - 1):gmatch "%S+" do
     before[#before + 1] = each
@@ -100,6 +101,9 @@ function M.complete(lab, env, text, from, to)
   local list
   if not before[1] then
     list = { table.unpack(verbs) }
+    for each in pairs(own or {}) do
+      list[#list + 1] = each
+    end
     table.move(node_names(lab), 1, #lab.nodes, #list + 1, list)
     table.move(word ~= "" and names.complete(env, word) or {}, 1, 1000, #list + 1, list)
   elseif words[before[1]] then

@@ -6,7 +6,7 @@ local nslua = require "nslua"
 
 local M = {}
 
-local help = [[
+M.help = [[
 NODE COMMAND ...       run a program on a node: h1 ip addr; other nodes are known to it by name: h1 ping h2
 NODE                   what a node is; NODE sh: a shell there
 nodes, links           what there is, with addresses
@@ -114,7 +114,7 @@ end
 
 local verbs = {
   help = function()
-    io.write(help)
+    io.write(M.help)
   end,
   nodes = show_nodes,
   links = show_links,
@@ -138,12 +138,15 @@ end
 ---A line that is no Lua: true where it was taken, false to end, nil where it is Lua.
 ---@param lab nslua.Lab
 ---@param text string
+---@param own? table<string, fun(words: string[]): boolean?>  words of whoever has this prompt; false ends it
 ---@return boolean?
-function M.line(lab, text)
+function M.line(lab, text, own)
   local words = words_of(text)
   local first = words[1]
   if first == "exit" or first == "quit" then
     return false
+  elseif own and own[first] and not text:find "^%S+%s*[=:.,(]" then
+    return own[first](words) ~= false
   end
   local node = rawget(lab, "node")[first]
   if node and words[2] and not text:find "^%S+%s*[=:.,(]" and not text:find "^%S+%s+[=~]=" then
@@ -156,10 +159,17 @@ function M.line(lab, text)
   return nil
 end
 
+---@class nslua.lab.Prompt
+---@field prompt? string
+---@field words? table<string, fun(words: string[]): boolean?>  more of them, before all others
+---@field lines? fun(): string?  gives what is typed, in place of what is read
+
 ---Read lines until the end.
 ---@param lab nslua.Lab
+---@param options? nslua.lab.Prompt
 ---@return integer status
-function M.run(lab)
+function M.run(lab, options)
+  options = options or {}
   local env = setmetatable({ lab = lab, ns = nslua }, { __index = function(_, key)
     local node = rawget(lab, "node")[key]
     if node ~= nil then
@@ -167,10 +177,10 @@ function M.run(lab)
     end
     return _G[key]
   end, __keys = { rawget(lab, "node"), _G } })
-  return interactive.run { prompt = "lab> ", env = env, line = function(text)
-    return M.line(lab, text)
+  return interactive.run { prompt = options.prompt or "lab> ", lines = options.lines, env = env, line = function(text)
+    return M.line(lab, text, options.words)
   end, complete = function(text, from, to)
-    return completion.complete(lab, env, text, from, to)
+    return completion.complete(lab, env, text, from, to, options.words)
   end }
 end
 
