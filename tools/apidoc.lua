@@ -127,6 +127,8 @@ M.pages = {
   { "Nodes of labs, and their services",
     { file = "lab/node.lua", only = {}, classes = set "nslua.lab.Node" },
     { file = "lab/node.lua", class = "node", only = {}, selfish = true },
+    { file = "lab/quiz/init.lua", only = {}, classes = set "nslua.lab.QuizOptions nslua.lab.Quiz nslua.lab.quiz.Answer" },
+    { file = "lab/quiz/init.lua", class = "quiz", only = set "hint check solution close", selfish = true },
     { file = "lab/service/init.lua", only = {}, classes = set "nslua.lab.Service nslua.lab.ServicePlan" },
     { file = "lab/service/init.lua", class = "service", only = set "wait_ready log stop restart kill close", selfish = true },
     { file = "lab/service/ready.lua", only = {}, classes = set "nslua.lab.Ready" },
