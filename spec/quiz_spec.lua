@@ -134,7 +134,8 @@ describe("a quiz", function()
     -- given up, left, another one
     out, _, status = command("-q no_forwarding", "give up\nr1 sysctl -w net.ipv4.ip_forward=1\ncheck\nnext\n")
     assert.equal(1, status)
-    for _, text in ipairs { "no_forwarding on r1: ", "\n  mend  r1 sysctl -w net.ipv4.ip_forward=1\n", "quiz> all works again\n", " 1  easy    given up",
+    for _, text in ipairs { "no_forwarding on r1: ", "\n  mend  r1 sysctl -w net.ipv4.ip_forward=1\n", "quiz> all works again\n",
+      " 1  easy    given up",
       " 2  ", "0 of 2 solved, 0 points" } do
       assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
     end
