@@ -91,6 +91,39 @@ describe("the doctor", function()
     end
   end)
 
+  it("reads the name servers of a process that has its own files", function()
+    local lab = helper.held(ns.lab "h1 -- r1")
+    lab.h1:set_resolv_conf "nameserver 127.0.0.53\n"
+    local p = helper.held(lab.h1:spawn { "sh", "-c", "echo up; exec sleep 600", stdout = "pipe" })
+    assert.equal("up", p.stdout:read())
+    local r = ns.run { HOST, "doctor", "-q", "pid:" .. p.pid }
+    assert.is_truthy(r.stdout:find(("  seen  /proc/%d/root/etc/resolv.conf names 127.0.0.53\n"):format(p.pid), 1, true), r.stdout .. r.stderr)
+    assert.is_nil(ns.run({ HOST, "doctor", "-q", "lab:" .. lab.name .. "/h1" }).stdout:find "127.0.0.53") -- only the script knows
+  end)
+
+  it("mends the name servers of a named namespace", function()
+    helper.needs_root(pending)
+    local name = "nslua-doctor-" .. ns.namespace.current("net").inode .. "-" .. math.random(1 << 30)
+    local a, b = helper.held(ns.netns.add(name)), helper.held(ns.netns.new { lo = true })
+    finally(function()
+      ns.netns.delete(name)
+      helper.sh("rm -rf /etc/netns/" .. name .. "; rmdir /etc/netns")
+    end)
+    a.link:change("lo", { up = true })
+    ns.connect(a, b, { "10.99.0.1/24", "10.99.0.2/24" })
+    a.route:add { "default", via = "10.99.0.2" }
+    helper.sh(("mkdir -p /etc/netns/%s; echo nameserver 127.0.0.53 > /etc/netns/%s/resolv.conf"):format(name, name))
+    local socket = helper.held(b:socket("inet", "dgram"))
+    assert(require("nslua.core").packet.bind(socket, "\10\99\0\2", 53))
+    local checks = { checks = { "dns_config" } }
+    local found = ns.doctor(a, checks)
+    assert.equal("nobody serves at the name server 127.0.0.53", found[1].problem)
+    assert.is_true(found[1].outside)
+    assert.is_true(ns.run({ "sh", "-c", found[1].fix }).ok)
+    assert.equal("nameserver 10.99.0.2", helper.sh(("cat /etc/netns/%s/resolv.conf"):format(name)))
+    assert.equal("", told(ns.doctor(a, checks)))
+  end)
+
   it("is a command: lines, JSON, statuses", function()
     local lab = helper.held(ns.lab "h1 -- r1 -- h2")
     local r = lab.h1:run { HOST, "doctor" }

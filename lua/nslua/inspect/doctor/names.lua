@@ -23,7 +23,7 @@ function M.is_own(target)
     return true
   end
   return rawget(handle, "container") ~= nil and not handle.host_network
-    or target.resolv.path:find "^/etc/netns/" ~= nil or handle.inode == target.examination.spaces.here
+    or target.resolv.pid ~= nil or target.resolv.path:find "^/etc/netns/" ~= nil or handle.inode == target.examination.spaces.here
 end
 
 local function listens_on(space, ip)
@@ -38,8 +38,9 @@ end
 -- The port that the namespace's own rules lead a loopback address to; nil where they do not.
 local function led(target, ip)
   for _, rule in ipairs(target.firewall.rules) do
-    local to = rule.nat
-    if to and (to.type == "dnat" or to.type == "redirect") and (to.address == nil or to.address == ip) and to.port then
+    local to, proto = rule.nat, rule.match.proto
+    if to and to.port and (not proto or proto[1] == "udp") and (to.type == "dnat" or to.type == "redirect")
+      and (to.address == nil or to.address == ip) then
       local dst, dport = rule.match.dst, rule.match.dport
       if (not dst or dst[1] == ip or dst[1] == ip .. "/32") and (not dport or tonumber(dport[1]) == PORT) then
         return math.tointeger(tonumber(to.port))
@@ -145,7 +146,7 @@ function M.mend(target, ip)
   local text = ("printf 'nameserver %s\\n' > "):format(ip)
   if rawget(handle, "node_name") then -- its programs have the file from the script
     return { command = ("lab.node[%q]:set_resolv_conf(%q)"):format(handle.node_name, "nameserver " .. ip):gsub('"%)$', '\\n")') }
-  elseif rawget(handle, "container") and target.enter then
+  elseif (rawget(handle, "container") or target.resolv.pid) and target.enter then
     local inside = (text .. "/etc/resolv.conf"):gsub("'", "'\\''")
     return { here = true, fix = ("nslua %s sh -c '%s'"):format((target.enter:gsub("^enter ", "enter -a ")), inside) }
   elseif handle.inode == target.examination.spaces.here then

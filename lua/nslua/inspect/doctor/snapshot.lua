@@ -152,8 +152,19 @@ function lazy:nft()
   return rules.read(self.firewall)
 end
 
+-- That of a process in another view of files is its own, as a container's is.
 function lazy:resolv()
-  return etc.resolv(self.handle)
+  local handle = self.handle
+  local pid = not rawget(handle, "container") and not rawget(handle, "node_name") and not rawget(handle, "name") and rawget(handle, "pid")
+  local view = pid and core.file.stat(("/proc/%d/ns/mnt"):format(pid))
+  local text = view and view.inode ~= core.file.stat("/proc/self/ns/mnt").inode
+    and core.foreign.read(("/proc/%d/root"):format(pid), "/etc/resolv.conf", 1 << 16, true)
+  if text then
+    local out = etc.parse_resolv(text)
+    out.path, out.pid = ("/proc/%d/root/etc/resolv.conf"):format(pid), pid
+    return out
+  end
+  return etc.resolv(handle)
 end
 
 function lazy:ends()

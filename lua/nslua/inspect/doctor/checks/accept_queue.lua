@@ -12,9 +12,9 @@ return {
       local full = row.proto == "tcp" and waiting > most
       if full or row.proto == "tcp" and waiting > 0 and not target.quick then
         local program, owners = programs.of(target, row)
-        local seen, fix = programs.stopped(owners)
+        local seen, fix = programs.stopped(target, owners)
         if full or seen then
-          local evidence = { ("%d connections wait at %s port %d, %d may (sock_diag)"):format(waiting, row.src, row.sport, most), seen }
+          local evidence = { ("connections that wait at %s port %d: %d, of at most %d (sock_diag)"):format(row.src, row.sport, waiting, most), seen }
           local overflows = target.counters["TcpExt.ListenOverflows"]
           if overflows > 0 then
             evidence[#evidence + 1] = ("ListenOverflows is %d, ListenDrops %d (/proc/net/netstat)"):format(overflows,

@@ -15,7 +15,8 @@ return {
       return
     end
     local handle = target.handle
-    local said = rawget(handle, "container") and not handle.host_network or rawget(handle, "resolv_conf") or resolv.path:find "^/etc/netns/"
+    local said = rawget(handle, "container") and not handle.host_network or rawget(handle, "resolv_conf") or resolv.pid
+      or resolv.path:find "^/etc/netns/"
     if not resolv.servers[1] and said and (target:default_route "inet" or target.ends[1]) and not names.listens_on(target, NOBODY) then
       local other = names.others(target)[1]
       local mend = other and names.mend(target, other.ip) or {}

@@ -63,7 +63,7 @@ local function cause(target, ip, evidence)
   local row = server and names.listens_on(server, ip)
   if row then
     local program, owners = programs.of(server, row)
-    local seen, go_on = programs.stopped(owners)
+    local seen, go_on = programs.stopped(server, owners)
     evidence[#evidence + 1] = ("%s serves there in %s (sock_diag)"):format(program or "a program", server.title)
     evidence[#evidence + 1] = seen
     if seen then

@@ -16,7 +16,7 @@ return {
       local memory = row.memory
       if memory and (memory.sock_drop or 0) > 0 and memory.rmem_alloc * 2 >= memory.rcv_buf then
         local program, owners = programs.of(target, row)
-        local seen, fix = programs.stopped(owners)
+        local seen, fix = programs.stopped(target, owners)
         report:found { problem = ("%s loses what comes to UDP port %d"):format(program or "a program", row.sport), sure = seen and 0.96 or 0.85,
           here = seen ~= nil, fix = fix, evidence = {
             ("%d datagrams were dropped, %d of %d bytes of its buffer are taken (sock_diag)"):format(memory.sock_drop, memory.rmem_alloc,
