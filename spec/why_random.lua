@@ -56,6 +56,12 @@ local function nft(node, text)
   assert(r.ok, r.stderr .. text)
 end
 
+local NAMES = {}
+for name in pairs(ns.lab.faults()) do
+  NAMES[#NAMES + 1] = name
+end
+table.sort(NAMES) -- one that is new changes what a seed makes
+
 -- Each does something to a lab; a name and where, or nil where the lab has nothing of the kind. `t`: { address, family, proto, port, from, to }.
 M.faults = {
   function(lab, rng)
@@ -176,6 +182,11 @@ M.faults = {
     node:sysctl("net.ipv4.conf.all.arp_ignore", value)
     return ("arp_ignore %d on %s"):format(value, node.label)
   end,
+  function(lab, rng) -- one of those that labs have a name for
+    local name, node = pick(rng, NAMES), pick(rng, rng(3) == 1 and lab.nodes or routed(lab))
+    local ok, fault = pcall(lab.fault, lab, name, node)
+    return ok and tostring(fault) or nil -- it has no such thing to break
+  end,
   function(lab, rng, t) -- a way that is longer, or goes back
     local routers = of_kind(lab, "router")
     if #routers < 2 then
@@ -244,6 +255,68 @@ M.filters = {
     local out = pick(rng, node.plan.interfaces).dev
     node:nat(pick(rng, { "home", "cgnat" }), { out = out })
     return ("nat %s out of %s"):format(node.label, out)
+  end,
+  function(lab, rng, t) -- of a bridge
+    local switches = of_kind(lab, "switch")
+    local sw = switches[1] and pick(rng, switches)
+    if not sw then
+      return nil
+    end
+    local ip, icmp = t.family == "inet" and "ip" or "ip6", t.family == "inet" and "icmp" or "icmpv6"
+    local proto = t.proto == "icmp" and icmp or t.proto
+    local hook = pick(rng, { "prerouting", "forward", "forward", "postrouting", "input" })
+    local first = sw.link:list({ kind = "veth" })[1].name
+    local match = pick(rng, { "ether type arp", "ether type " .. ip, "meta l4proto " .. proto, "arp operation request", "arp operation reply",
+      ("%s daddr %s"):format(ip, t.address), ("%s saddr %s"):format(ip, t.src), "ether daddr ff:ff:ff:ff:ff:ff",
+      ('%s "%s"'):format(hook == "postrouting" and "oifname" or "iifname", first), "meta l4proto icmpv6" })
+    M.tables = (M.tables or 0) + 1
+    local policy, verdict = pick(rng, { "accept", "accept", "drop" }), pick(rng, { "drop", "drop", "accept" })
+    nft(sw, ("table bridge why_bridge%d {\n chain c { type filter hook %s priority 0; policy %s; %s %s; }\n}\n"):format(M.tables, hook, policy,
+      match, verdict))
+    return ("bridge %s: %s %s (policy %s) on %s"):format(hook, match, verdict, policy, sw.label)
+  end,
+  function(lab, rng, t) -- of a device
+    local node = pick(rng, lab.nodes)
+    local dev = pick(rng, node.link:list { kind = "veth" }).name
+    local family = pick(rng, { "netdev", "netdev", "inet" })
+    local hook = family == "inet" and "ingress" or pick(rng, { "ingress", "egress" })
+    local ip = t.family == "inet" and "ip" or "ip6"
+    local match = pick(rng, { "meta protocol " .. ip, ("%s daddr %s"):format(ip, t.address), ("%s saddr %s"):format(ip, t.src),
+      "meta l4proto " .. (t.proto == "icmp" and "{ icmp, icmpv6 }" or t.proto), "ether daddr ff:ff:ff:ff:ff:ff" })
+    M.tables = (M.tables or 0) + 1
+    nft(node, ("table %s why_dev%d {\n chain c { type filter hook %s device \"%s\" priority 0; %s drop; }\n}\n"):format(family, M.tables, hook,
+      dev, match))
+    return ("%s %s of %s: %s drop on %s"):format(family, hook, dev, match, node.label)
+  end,
+  function(lab, rng, t) -- of iptables, which br_netfilter may ask about what bridges pass on
+    local node = pick(rng, lab.nodes)
+    local chain = pick(rng, node.kind == "switch" and { "FORWARD" } or { "FORWARD", "INPUT", "OUTPUT" })
+    local l4 = t.proto == "icmp" and (t.family == "inet" and "icmp" or "ipv6-icmp") or t.proto
+    local matches = { "-p " .. l4, "-m conntrack --ctstate NEW -p " .. l4, "-m conntrack ! --ctstate ESTABLISHED,RELATED -p " .. l4,
+      "-m addrtype --dst-type LOCAL -p " .. l4, "-m addrtype ! --dst-type LOCAL -p " .. l4, "-m mark --mark 0x5", "-s " .. t.src,
+      "-d " .. t.address .. " -m comment --comment why" }
+    if t.proto ~= "icmp" then
+      matches[#matches + 1] = ("-p %s -m multiport --dports 1:8,53"):format(t.proto)
+      matches[#matches + 1] = ("-p %s -m multiport ! --dports 53,80"):format(t.proto)
+      matches[#matches + 1] = ("-p %s --sport 1024: -m conntrack --ctdir ORIGINAL"):format(t.proto)
+      matches[#matches + 1] = ("-p %s --dport 7"):format(t.proto)
+    end
+    if node.kind ~= "switch" or rng(3) > 1 then
+      matches[#matches + 1] = "-m physdev --physdev-is-bridged"
+    end
+    local on = node.kind == "switch" and rng(4) > 1
+    local option = t.family == "inet" and "net.bridge.bridge-nf-call-iptables" or "net.bridge.bridge-nf-call-ip6tables"
+    if on and not pcall(node.sysctl, node, option, 1) then
+      return nil
+    end
+    local match = pick(rng, matches)
+    local verdict = pick(rng, { "DROP", "DROP", "ACCEPT", "RETURN", "REJECT", t.proto == "tcp" and "REJECT --reject-with tcp-reset" or "DROP" })
+    if verdict:find "tcp" and not match:find "-p tcp" then
+      verdict = "DROP"
+    end
+    local tool = t.family == "inet" and "iptables" or "ip6tables"
+    local r = node:run { "sh", "-c", ("%s -w -N WHY; %s -w -A %s -j WHY; %s -w -A WHY %s -j %s"):format(tool, tool, chain, tool, match, verdict) }
+    return ("%s %s %s%s on %s%s"):format(chain, match, verdict, on and " (bridged)" or "", node.label, r.ok and "" or r.stderr)
   end,
   function(lab, rng, t) -- to somebody else
     local node = pick(rng, routed(lab))

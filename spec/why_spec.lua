@@ -102,6 +102,104 @@ local function really(t, timeout)
   return r.ok, r.error
 end
 
+-- Each: what is done where, and what then becomes of tcp, udp and icmp: true, or the code of the finding and a word of it.
+local BRIDGED = "sysctl -qw net.bridge.bridge-nf-call-iptables=1 && "
+local layers = {
+  { "sw", BRIDGED .. "iptables -w -N U && iptables -w -A FORWARD -j U && iptables -w -A U -i h1+ -m comment --comment no -j RETURN && "
+    .. "iptables -w -A U -p tcp -m conntrack --ctstate NEW -m addrtype ! --dst-type LOCAL -m multiport --dports 1:8 "
+    .. "-m physdev --physdev-in r1 --physdev-is-bridged -j DROP", tcp = "ip filter U handle", udp = true, icmp = true, br_netfilter = true },
+  { "sw", "sysctl -qw net.bridge.bridge-nf-call-iptables=0 && iptables -w -P FORWARD DROP", tcp = true, udp = true, icmp = true,
+    br_netfilter = true },
+  { "sw", "nft 'add table bridge t;"
+    .. " add chain bridge t f { type filter hook forward priority 0; policy drop; };"
+    .. " add rule bridge t f ether type arp accept; add rule bridge t f ip protocol icmp accept'", tcp = "bridge t f", udp = "bridge t f", icmp = true },
+  { "sw", "nft 'add table bridge t; add chain bridge t f { type filter hook prerouting priority 0; };"
+    .. " add rule bridge t f arp operation reply drop'", tcp = "bridge t f", udp = "bridge t f", icmp = "bridge t f" },
+  { "h2", "nft 'add table netdev t; add chain netdev t i { type filter hook ingress device eth0 priority 0; }; add rule netdev t i udp dport 7 drop'",
+    tcp = true, udp = "netdev t i handle", icmp = true },
+  { "h2", "nft 'add table inet t; add chain inet t i { type filter hook ingress device eth0 priority 0; }; add rule inet t i tcp dport 7 drop'",
+    tcp = "inet t i handle", udp = true, icmp = true },
+  { "h2", "nft 'add table netdev t; add chain netdev t e { type filter hook egress device eth0 priority 0; }; add rule netdev t e tcp sport 7 drop'",
+    tcp = "netdev t e handle", udp = true, icmp = true },
+  { "h2", "nft 'add table arp t; add chain arp t i { type filter hook input priority 0; }; add rule arp t i arp operation request drop'",
+    tcp = "arp t i handle", udp = "arp t i handle", icmp = "arp t i handle" },
+  { "h2", "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; }; add rule inet t i tcp dport 7 reject with tcp reset'",
+    tcp = "says reject", udp = true, icmp = true },
+}
+
+describe("rules below and beside those of IP", function()
+  it("are worked out, and the kernel agrees", function()
+    if not (helper.has "nft" and helper.has "iptables") then
+      return pending "needs nft(8) and iptables(8)"
+    end
+    local l, tried = lab(TEXT), 0
+    l.h2:serve "echo"
+    l.r1:sysctl("net.ipv4.neigh.eth1.retrans_time_ms", 20)
+    for _, case in ipairs(layers) do
+      local node = l.node[case[1]]
+      local can = not case.br_netfilter or pcall(node.read, node, "/proc/sys/net/bridge/bridge-nf-call-iptables")
+      local made = can and node:run { "sh", "-c", case[2] }
+      if made and made.ok then -- else this kernel has no such hook
+        tried = tried + 1
+        for proto, expected in pairs { tcp = case.tcp, udp = case.udp, icmp = case.icmp } do
+          l.r1.neighbour:delete({ l.h2:address_of(), dev = "eth1" }, { absent = "ok" })
+          l.h2.neighbour:delete({ l.r1:address_of "h2", dev = "eth0" }, { absent = "ok" })
+          local w = ns.why(l.h1, l.h2, proto ~= "icmp" and 7 or nil, { proto = proto, probe = false })
+          local ok, e = really({ from = l.h1, address = w.address, proto = proto, port = 7 }, w.error == "ETIMEDOUT" and 0.1 or 10)
+          assert.same({}, w.prediction.doubts, tostring(w))
+          assert.equal(expected == true, w.ok, tostring(w))
+          assert.equal(w.ok, ok, tostring(w))
+          assert.equal(w.error, e, tostring(w))
+          if expected ~= true then
+            assert.matches(expected, w.why, 1, true)
+          end
+        end
+      end
+      node:run { "nft", "flush", "ruleset" }
+    end
+    assert.is_true(tried > 3, "hardly anything of it could be set up")
+  end)
+
+  it("and what cannot be worked out is a doubt, which the probe decides", function()
+    local l = lab "h1 -- h2"
+    l.h2:serve "echo"
+    l.h2.qdisc:add { "clsact", dev = "eth0" }
+    assert.same({}, ns.why(l.h1, l.h2, 7, predict).prediction.doubts)
+    local ok, e = pcall(l.h2.filter.add, l.h2.filter, { "u32", dev = "eth0", parent = "ingress", protocol = "ip", u32 = { match = "ip src 10.9.9.9" },
+      classid = "1:1" })
+    if not ok then
+      return pending("this kernel has no u32: " .. tostring(e))
+    end
+    local w = ns.why(l.h1, l.h2, 7, predict)
+    assert.same({ "h2: a filter of tc at eth0 (ingress, u32) may drop the packet or send it elsewhere" }, w.prediction.doubts)
+    assert.matches("reached, if that lets it through", w:text(), 1, true)
+    assert.is_true(ns.why(l.h1, l.h2, 7).ok)
+  end)
+
+  it("a program of XDP is one, too", function()
+    helper.needs_root(pending)
+    local module = os.tmpname()
+    local out, built = helper.sh(("cc -shared -fPIC -I/usr/include/lua5.4 -o %s spec/bpf_program.c"):format(module))
+    local load = built and package.loadlib(module, "luaopen_bpf_program_xdp")
+    os.remove(module)
+    if not load then
+      return pending("no C compiler, or no Lua 5.4: " .. out)
+    end
+    local l = lab "h1 -- h2"
+    l.h2:serve "echo"
+    ns.netns.allow_call(true)
+    local fd, errno = l.h2:call(load, l.h2.link:get("eth0").index)
+    if not fd then
+      return pending(("no program of XDP can be attached here (errno %s)"):format(tostring(errno)))
+    end
+    local attached <close> = require("nslua.core").fd.adopt(fd) -- luacheck: ignore
+    local w = ns.why(l.h1, l.h2, 7, { timeout = 0.2 })
+    assert.is_false(w.ok)
+    assert.matches("an XDP program %(id %d+%) at eth0 may drop the packet", w.why)
+    assert.is_nil(w.disagree)
+  end)
+end)
+
 describe("predictions", function()
   -- NSLUA_WHY_LABS=500: so many; NSLUA_WHY_FROM: from this seed on
   local count, first = tonumber(os.getenv "NSLUA_WHY_LABS" or "") or 30, tonumber(os.getenv "NSLUA_WHY_FROM" or "") or 1

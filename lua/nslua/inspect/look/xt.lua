@@ -227,7 +227,7 @@ local targets = {
   REJECT = function(info, _, facts)
     facts.verdict = "reject"
     local with = unpack("=I4", info)
-    return with == (facts.family == "ip6" and 5 or 7) and "reject with tcp reset" or "reject"
+    return with == (facts.family == "ip6" and 6 or 7) and "reject with tcp reset" or "reject"
   end,
   LOG = function(info)
     local prefix = info:sub(3):match "^%Z*"

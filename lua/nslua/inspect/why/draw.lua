@@ -58,7 +58,8 @@ function M.text(result)
   if result.probe then
     of_probe(out, result.probe)
   end
-  out[#out + 1] = ("%s%s"):format(result.ok and "reached" or result.verdict, result.error and " (" .. result.error .. ")" or "")
+  local guessed = result.ok and not result.probe and p.doubts[1] and ", if that lets it through" or ""
+  out[#out + 1] = ("%s%s%s"):format(result.ok and "reached" or result.verdict, result.error and " (" .. result.error .. ")" or "", guessed)
   if result.why then
     out[#out + 1] = ("why: %s"):format(safe(result.why))
   end

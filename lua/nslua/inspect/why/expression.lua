@@ -3,6 +3,9 @@
 -- What is not understood is not guessed: the rule is then one of which it is not known whether it matches.
 
 local core = require "nslua.core"
+local routes = require "nslua.inspect.why.routes"
+local try = require("nslua.inspect.why.space").try
+local xt = require "nslua.inspect.why.xt"
 
 local M = {}
 
@@ -13,6 +16,13 @@ local function unknown()
   error(UNKNOWN, 0)
 end
 
+local function mac_bytes(text)
+  return (text:gsub("(%x%x):?", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
+local ethertypes = { inet = 0x0800, inet6 = 0x86dd, arp = 0x0806 }
 local l4 = { tcp = 6, udp = 17, icmp = 1, icmp6 = 58 }
 local states = { new = 8, established = 2, related = 4, invalid = 1, untracked = 64 }
 
@@ -31,6 +41,9 @@ end
 
 -- The network header, as far as it is known.
 local function network(p)
+  if p.family == "arp" then
+    return be("I2I2BBI2", 1, ethertypes.inet, 6, 4, p.op) .. mac_bytes(p.sha) .. core.inet.bytes(p.src) .. mac_bytes(p.tha) .. core.inet.bytes(p.dst)
+  end
   local src, dst = core.inet.bytes(p.src or (p.family == "inet" and "0.0.0.0" or "::")), core.inet.bytes(p.dst)
   if p.family == "inet" then
     return be("BBI2I2I2BBI2", 0x45, 0, math.min(p.size, 65535), 0, 0x4000, 64, l4[p.proto], 0) .. src .. dst
@@ -51,34 +64,66 @@ end
 -- Of these bytes nothing is known: identification, checksums, sequence numbers, windows.
 local vague = {
   network4 = { { 4, 6 }, { 10, 12 } }, tcp = { { 4, 12 }, { 14, 18 } }, udp = { { 6, 8 } }, icmp = { { 2, 65536 } }, icmp6 = { { 2, 65536 } },
-  network6 = {},
+  network6 = {}, networkarp = {}, link = {},
 }
+local spots_of = { inet = "network4", inet6 = "network6", arp = "networkarp" }
+local family_numbers = { bridge = 7, netdev = 5, arp = 3 } -- NFPROTO_*
+
+local function is_multicast(p)
+  return p.family == "inet" and p.dst:find "^2[23]%d%." ~= nil or p.family == "inet6" and p.dst:find "^ff" ~= nil
+end
+
+-- PACKET_HOST, BROADCAST, MULTICAST
+local function packet_type(p, at)
+  if at.frame then
+    local group = at.frame.dst == "ff:ff:ff:ff:ff:ff" and "\1" or tonumber(at.frame.dst:sub(1, 2), 16) & 1 == 1 and "\2"
+    return group or unknown()
+  end
+  return is_multicast(p) and "\2" or "\0"
+end
+
+local link_types = { ether = 1, loopback = 772, none = 0xfffe } -- ARPHRD_*
+
+local function link_type(link)
+  return string.pack("=I2", link_types[link.link_type] or unknown())
+end
 
 local meta = {
   len = function(p) return host(p.size) end,
-  protocol = function(p) return be("I2", p.family == "inet" and 0x0800 or 0x86dd) end,
+  protocol = function(p) return be("I2", ethertypes[p.family]) end,
   mark = function(p) return host(p.mark or 0) end,
   iif = function(_, at) return host(at.iif and at.iif.index or 0) end,
   oif = function(_, at) return host(at.oif and at.oif.index or 0) end,
+  iiftype = function(_, at) return link_type(at.iif or at.frame and at.oif or unknown()) end, -- where it leaves a device, that one counts
+  oiftype = function(_, at) return at.oif and link_type(at.oif) end,
   iifname = function(_, at) return interface_name(at.iif) end,
   oifname = function(_, at) return interface_name(at.oif) end,
-  nfproto = function(p) return string.char(p.family == "inet" and 2 or 10) end,
-  l4proto = function(p) return string.char(l4[p.proto]) end,
-  pkttype = function() return "\0" end,
+  bri_iifname = function(_, at) return at.bridge and at.iif and interface_name(at.bridge) or nil end,
+  bri_oifname = function(_, at) return at.bridge and at.oif and interface_name(at.bridge) or nil end,
+  iifkind = function(_, at) return at.iif and interface_name { name = at.iif.kind or "" } or nil end,
+  oifkind = function(_, at) return at.oif and interface_name { name = at.oif.kind or "" } or nil end,
+  nfproto = function(p, at) return string.char(family_numbers[at.family] or p.family == "inet" and 2 or 10) end,
+  l4proto = function(p) return l4[p.proto] and string.char(l4[p.proto]) end,
+  pkttype = packet_type,
   nftrace = function() return "\0" end,
 }
 
--- What is loaded by each expression that loads.
+-- What is loaded by each expression that loads; nil: the packet has no such thing, and the rule does not match.
 local function load_meta(d, at)
-  local fn = meta[d.key]
-  return fn and fn(at.packet, at) or unknown()
+  local fn = meta[d.key] or unknown()
+  return fn(at.packet, at)
 end
 
 local function load_payload(d, at)
   local p, bytes, spots = at.packet, nil, nil
   if d.base == "network" then
-    bytes, spots = network(p), vague[p.family == "inet" and "network4" or "network6"]
+    bytes, spots = network(p), vague[spots_of[p.family]]
+  elseif d.base == "link" and at.frame then
+    bytes, spots = mac_bytes(at.frame.dst) .. mac_bytes(at.frame.src) .. be("I2", ethertypes[p.family]), vague.link
   elseif d.base == "transport" then
+    if not l4[p.proto] then
+      return nil
+    end
     bytes, spots = transport(p), vague[p.proto]
   else
     unknown()
@@ -104,9 +149,48 @@ local function load_ct(d, at)
   elseif d.key == "direction" and c then
     return string.char(p.reply and 1 or 0)
   elseif d.key == "mark" then
-    return host(0)
+    return host(c and c.mark or 0)
+  elseif not c then
+    return nil -- not tracked
+  end
+  local tuple = d.direction == 1 and c.reply or c.orig
+  if d.key == "l3protocol" then
+    return string.char(p.family == "inet" and 2 or 10)
+  elseif d.key == "protocol" then
+    return string.char(l4[tuple.proto])
+  elseif d.direction and (d.key == "src" or d.key == "src_ip" or d.key == "src_ip6") then
+    return core.inet.bytes(tuple.src)
+  elseif d.direction and (d.key == "dst" or d.key == "dst_ip" or d.key == "dst_ip6") then
+    return core.inet.bytes(tuple.dst)
+  elseif d.direction and (d.key == "proto_src" or d.key == "proto_dst") then
+    local port = tuple[d.key == "proto_src" and "sport" or "dport"]
+    return port and be("I2", port) or unknown()
   end
   return unknown()
+end
+
+local RTN = { unicast = 1, ["local"] = 2, broadcast = 3, anycast = 4, multicast = 5 }
+local FIB_OIF, FIB_TYPE = 1, 3
+local FIB_SADDR, FIB_DADDR, FIB_IIF, FIB_OIF_FLAG, FIB_PRESENT = 1, 2, 8, 16, 32
+
+-- What the routes say of an address: its type, or the way back to where a packet came in.
+local function load_fib(d, at)
+  local p, flags = at.packet, d.flags
+  if p.family == "arp" or family_numbers[at.family] then
+    return unknown()
+  end
+  local ip = flags & FIB_SADDR ~= 0 and p.src or flags & FIB_DADDR ~= 0 and p.dst or unknown()
+  if d.result == FIB_TYPE and flags & (FIB_IIF | FIB_OIF_FLAG) == 0 then
+    return host(RTN[routes.kind(at.space, p.family, ip)])
+  elseif d.result ~= FIB_OIF or flags & FIB_IIF == 0 or not at.iif or routes.kind(at.space, p.family, ip) ~= "unicast" then
+    return unknown()
+  end
+  local row = try(at.space.handle.route.lookup, at.space.handle.route, { ip, mark = p.mark ~= 0 and p.mark or nil })
+  local found = row and row.type == "unicast" and row.dev_index == at.iif.index
+  if flags & FIB_PRESENT ~= 0 then
+    return found and "\1" or "\0"
+  end
+  return host(found and at.iif.index or 0)
 end
 
 local function compare(op, a, b)
@@ -209,30 +293,48 @@ local function nat(d, regs, at)
   return { "nat", out }
 end
 
-local passes = { counter = true, log = true, notrack = false }
+local passes = { counter = true, log = true, last = true }
+local loads = { meta = load_meta, payload = load_payload, ct = load_ct, fib = load_fib }
 
 ---What a rule says of a packet.
 ---@param rule table  a row, decoded
----@param at { packet: table, iif: table?, oif: table?, ct_state: string, connection: table?, sets: table, doubt: fun(text: string) }
+---@param at { packet: table, space: table, family: string, iif: table?, oif: table?, ct_state: string, connection: table?, sets: table,
+---  doubt: fun(text: string), untrack: fun(), frame: table?, bridge: table?, physin: table?, physout: table? }
 ---@return table? verdict  { "accept" }, { "jump", chain }, { "nat", {...} }; nil: it does not match, or says nothing
 function M.rule(rule, at)
   local regs = {}
   for _, e in ipairs(rule.expressions or {}) do
     local d, name = e.data, e.name
-    if type(d) ~= "table" and passes[name] == nil then
+    if name == "notrack" then
+      at.untrack()
+    elseif type(d) ~= "table" and not passes[name] then
       unknown()
-    elseif name == "meta" and d.dreg then
-      put(regs, d.dreg, load_meta(d, at))
+    elseif loads[name] and d.dreg then
+      local value = loads[name](d, at)
+      if not value then
+        return nil
+      end
+      put(regs, d.dreg, value)
     elseif name == "meta" and d.key == "mark" then
       at.packet.mark = string.unpack("=I4", get(regs, d.sreg, 4))
     elseif name == "meta" and (d.key == "nftrace" or d.key == "priority") then
       regs.none = nil
-    elseif name == "payload" and d.dreg then
-      put(regs, d.dreg, load_payload(d, at))
-    elseif name == "ct" and d.dreg then
-      put(regs, d.dreg, load_ct(d, at))
     elseif name == "ct" and d.key == "mark" then
-      regs.none = nil -- it is set, which matters to later packets
+      if at.connection then
+        at.connection.mark = string.unpack("=I4", get(regs, d.sreg, 4))
+      end
+    elseif name == "match" then
+      local yes = xt.match(d, at)
+      if yes == nil then
+        unknown()
+      elseif not yes then
+        return nil
+      end
+    elseif name == "target" then
+      local verdict = xt.target(d, at) or unknown()
+      if verdict ~= "continue" then
+        return verdict
+      end
     elseif name == "immediate" then
       local verdict = verdict_of(d.data)
       if verdict then

@@ -64,9 +64,14 @@ function M.judge(self)
     else
       self.why = ("the tables of every namespace on the way let it through, and yet: %s%s"):format(tostring(probe.error),
         probe.icmp and (" (%s%s)"):format(probe.icmp, probe.by and " of " .. probe.by or "") or "")
+    end
+    local doubt = self.prediction.doubts[1]
+    if doubt and not (self.proto == "udp" and probe.error == "ETIMEDOUT") then
+      self.why = ("no answer, and not all of the way can be worked out: %s"):format(doubt)
+    elseif not doubt and self.verdict ~= "unknown" then
       self.disagree = ("predicted was that it is reached; the probe says %s"):format(tostring(probe.error))
     end
-  elseif self.verdict == "refused" and probe.error ~= "ECONNREFUSED" or self.prediction.verdict == "failed" and probe.error == "ECONNREFUSED" then
+  elseif (self.prediction.error == "ECONNREFUSED") ~= (probe.error == "ECONNREFUSED") then
     self.disagree = ("predicted was %s; the probe says %s"):format(tostring(self.prediction.error), tostring(probe.error))
   end
 end

@@ -47,9 +47,45 @@ local function filtered(ctx, space, link, leaves, kind, src, dst)
   return ctx:hook(space, "prerouting", packet, link) or ctx:hook(space, "input", packet, link)
 end
 
+local NOBODY, EVERYBODY = "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"
+
+-- The question for an address, as a frame; and its answer.
+local function question(link, ip, from, six)
+  if six then
+    local mac, group = group_of(ip)
+    return { src = link.address, dst = mac, size = 72,
+      packet = { family = "inet6", proto = "icmp6", icmp_type = 135, src = from, dst = group, size = 72, mark = 0 } }
+  end
+  return { src = link.address, dst = EVERYBODY, size = 28,
+    packet = { family = "arp", proto = "arp", op = 1, sha = link.address, src = from, tha = NOBODY, dst = ip, size = 28, mark = 0 } }
+end
+
+local function answer(link, ip, from, lladdr, six)
+  if six then
+    return { src = link.address, dst = lladdr, size = 72,
+      packet = { family = "inet6", proto = "icmp6", icmp_type = 136, src = ip, dst = from, size = 72, mark = 0 } }
+  end
+  return { src = link.address, dst = lladdr, size = 28,
+    packet = { family = "arp", proto = "arp", op = 2, sha = link.address, src = ip, tha = lladdr, dst = from, size = 28, mark = 0 } }
+end
+
+-- What chains of the family arp say of a frame.
+local function arp_filtered(ctx, space, link, leaves, frame)
+  if frame.packet.family ~= "arp" or not ctx:filters(space, "arp") then
+    return nil
+  end
+  return (ctx:frame_hook(space, leaves and "output" or "input", frame.packet, not leaves and link or nil, leaves and link or nil,
+    { family = "arp", frame = frame }))
+end
+
 -- Whether an end of the link answers for the address; else why not.
-local function answers(ctx, at, ip, from, family)
+local function answers(ctx, at, ip, from, family, asked)
   local space, link = at.space, at.link
+  local dropped = arp_filtered(ctx, space, link, false, asked)
+    or arp_filtered(ctx, space, link, true, answer(link, ip, from, asked.src, family == "inet6"))
+  if dropped then
+    return false, ("%s does not answer: %s"):format(space.label, dropped.why), dropped
+  end
   if family == "inet6" then
     for _, row in ipairs(space:addresses()) do
       if row.dev_index == link.index and row.address:match "^[^/]+" == ip then
@@ -109,8 +145,8 @@ end
 ---@return string? lladdr
 ---@return table step_or_finding
 function M.address(ctx, space, link, ip, packet)
-  local function step(lladdr, how)
-    return lladdr, { kind = "neighbour", space = space, dev = link.name, address = ip, lladdr = lladdr,
+  local function step(lladdr, how, asked)
+    return lladdr, { kind = "neighbour", asked = asked, space = space, dev = link.name, address = ip, lladdr = lladdr,
       text = ("%s is %s (%s)"):format(ip, lladdr, how) }
   end
   local entry = entry_of(space, link, ip)
@@ -128,11 +164,17 @@ function M.address(ctx, space, link, ip, packet)
       return nil, finding
     end
   end
-  local out = segment.send(ctx, space, link, { src = link.address, dst = six and group_of(ip) or "ff:ff:ff:ff:ff:ff", size = six and 72 or 28 })
+  local asked = question(link, ip, from, six)
+  local dropped = arp_filtered(ctx, space, link, true, asked)
+  if dropped then
+    dropped.errno, dropped.after, dropped.why = nil, "EHOSTUNREACH", ("its question for %s is dropped: %s"):format(ip, dropped.why)
+    return nil, dropped
+  end
+  local out = segment.send(ctx, space, link, asked)
   local found, reasons = {}, {}
   for _, at in ipairs(out.ends) do
     if at.space ~= space or at.link ~= link then
-      local yes, why = answers(ctx, at, ip, from, packet.family)
+      local yes, why = answers(ctx, at, ip, from, packet.family, asked)
       found[#found + 1] = yes and at or nil
       reasons[#reasons + 1] = why
     end
@@ -144,10 +186,11 @@ function M.address(ctx, space, link, ip, packet)
   for _, at in ipairs(found) do
     -- an advertisement goes where the answerer's own table says; only what is permanent there does not learn from the question
     local known = six and entry_of(at.space, at.link, from)
-    local back = segment.send(ctx, at.space, at.link, { src = at.link.address,
-      dst = known and known.state == "permanent" and known.lladdr or link.address, size = six and 72 or 28 })
+    local told = answer(at.link, ip, from, known and known.state == "permanent" and known.lladdr or link.address, six)
+    local back = segment.send(ctx, at.space, at.link, told)
     for _, there in ipairs(back.ends) do
-      if there.link == link and (not six or not filtered(ctx, space, link, false, 136, ip, from)) then
+      local stops = there.link == link and (six and filtered(ctx, space, link, false, 136, ip, from) or arp_filtered(ctx, space, link, false, told))
+      if there.link == link and not stops then
         if lladdr and lladdr ~= at.link.address then
           ctx:doubt(space, ("several on %s answer for %s: %s and %s"):format(link.name, ip, lladdr, at.link.address))
         end
@@ -156,7 +199,8 @@ function M.address(ctx, space, link, ip, packet)
     end
     if not lladdr then
       out.drops = back.drops
-      reasons[#reasons + 1] = ("the answer of %s does not come back"):format(at.space.label)
+      local lost = segment.worst(back.drops)
+      reasons[#reasons + 1] = ("the answer of %s does not come back%s"):format(at.space.label, lost and ": " .. lost.why or "")
     end
   end
   if not lladdr then
@@ -168,7 +212,7 @@ function M.address(ctx, space, link, ip, packet)
       table.insert(at.space:neighbours(), 1, { dst = from, dev_index = at.link.index, lladdr = link.address, state = "stale" })
     end
   end
-  return step(lladdr, six and "by neighbour discovery" or "by ARP")
+  return step(lladdr, six and "by neighbour discovery" or "by ARP", true)
 end
 
 return M

@@ -46,6 +46,24 @@ local function longest(space, family, number, ip)
   return best
 end
 
+local LOCAL = 255 -- RT_TABLE_LOCAL
+
+---What an address is to a namespace.
+---@param space nslua.why.Space
+---@param family "inet"|"inet6"
+---@param ip string
+---@return "local"|"broadcast"|"anycast"|"multicast"|"unicast"
+function M.kind(space, family, ip)
+  if family == "inet" and (ip == "255.255.255.255" or ip:find "^0%.") then
+    return "broadcast"
+  elseif family == "inet" and within(ip, "224.0.0.0/4") or family == "inet6" and within(ip, "ff00::/8") then
+    return "multicast"
+  end
+  local row = longest(space, family, LOCAL, ip)
+  local kind = row and row.type
+  return (kind == "local" or kind == "broadcast" or kind == "anycast") and kind or "unicast"
+end
+
 local function in_range(range, port)
   local first, last = tostring(range):match "^(%d+)%-?(%d*)$"
   return port and port >= tonumber(first) and port <= (tonumber(last) or tonumber(first))

@@ -42,13 +42,14 @@ local function read(space)
   end
   for _, row in ipairs(quiet(nft.chains, nft)) do
     local chain = { family = row.family, table = row.table, name = row.name, hook = row.hook, type = row.type, priority = row.priority,
-      policy = row.policy, rules = {}, handle = row.handle }
+      policy = row.policy, rules = {}, handle = row.handle, devs = row.devs or row.dev and { row.dev } }
     local key = row.family .. " " .. row.table
     chain.age = age[key] or 0
     set.chains[key .. " " .. row.name] = chain
     if row.hook and not dormant[key] then
       set.hooks[row.hook] = set.hooks[row.hook] or {}
       table.insert(set.hooks[row.hook], chain)
+      set[row.family] = true
     end
     set.tracks = set.tracks or row.type == "nat"
   end
@@ -103,7 +104,7 @@ local function track(ctx, space, p)
     return p.tracked.connection, p.tracked.state
   end
   local connection, state
-  if p.proto == "icmp6" and p.icmp_type and p.icmp_type >= 133 and p.icmp_type <= 137 then
+  if p.family == "arp" or p.proto == "icmp6" and p.icmp_type and p.icmp_type >= 133 and p.icmp_type <= 137 then
     state = "untracked"
   elseif p.about then
     for _, c in ipairs(list) do
@@ -197,12 +198,23 @@ end
 
 -- Chains -------------------------------------------------------------------------------------------------------------------------
 
+-- What a rule is made of: the names of its expressions.
+local function in_short(rule)
+  local names = {}
+  for i, e in ipairs(rule.expressions or {}) do
+    local of_iptables = (e.name == "match" or e.name == "target") and type(e.data) == "table" and e.data.name
+    names[i] = of_iptables and e.name .. " " .. of_iptables or e.name
+  end
+  return table.concat(names, ", ")
+end
+
 local function place(chain, rule)
   return ("%s %s %s%s"):format(chain.family, chain.table, chain.name, rule and (" handle %d"):format(rule.handle) or "")
 end
 
 -- What a chain says: "accept", "drop", ...; nil: nothing, its policy decides.
 local function run(ctx, space, set, chain, at, deep)
+  at.family = chain.family
   for _, rule in ipairs(chain.rules) do
     at.sets = function(name)
       return set_of(set, chain.family, chain.table, name)
@@ -211,11 +223,7 @@ local function run(ctx, space, set, chain, at, deep)
     if not ok and verdict ~= expression.UNKNOWN then
       error(verdict, 0)
     elseif not ok then
-      local names = {}
-      for i, e in ipairs(rule.expressions or {}) do
-        names[i] = e.name
-      end
-      ctx:doubt(space, ("the rule %s (%s) is not understood"):format(place(chain, rule), table.concat(names, " ")))
+      ctx:doubt(space, ("the rule %s (%s) is not understood"):format(place(chain, rule), in_short(rule)))
     elseif verdict then
       local code = verdict[1]
       if code == "jump" or code == "goto" then
@@ -267,14 +275,34 @@ local function finding_of(space, hook, verdict, where, chain, packet)
       out.icmp = { packet.family == "inet" and 3 or 1, d.icmp_code }
     elseif kind == "icmpx_unreach" then
       out.icmp = rejects[packet.family][d.icmp_code]
-    else
+    elseif packet.proto == "tcp" then
       out.reset = true
     end
+    out.by_bridge = chain.family == "bridge" or nil
   end
   return out
 end
 
-local families = { inet = { ip = true, inet = true }, inet6 = { ip6 = true, inet = true } }
+local families = { inet = { ip = true, inet = true }, inet6 = { ip6 = true, inet = true }, arp = { arp = true }, bridge = { bridge = true },
+  ingress = { netdev = true, inet = true }, egress = { netdev = true } }
+
+-- Whether a chain is asked at a device, where it is one of devices.
+local function of_device(chain, dev)
+  for _, name in ipairs(chain.devs or {}) do
+    local front = name:match "^(.*)%*$"
+    if name == dev or front and dev:sub(1, #front) == front then
+      return true
+    end
+  end
+  return false
+end
+
+---@class nslua.why.Layer  a hook that is not one of IP
+---@field family "bridge"|"netdev"|nil  nil: of IP, for a frame that a bridge passes on (br_netfilter)
+---@field frame nslua.why.Frame
+---@field bridge? table           the bridge; `physin`, `physout`: its ports
+---@field physin? table
+---@field physout? table
 
 ---What the chains of a hook do with a packet. NAT changes it.
 ---@param ctx table
@@ -283,23 +311,33 @@ local families = { inet = { ip = true, inet = true }, inet6 = { ip6 = true, inet
 ---@param packet table
 ---@param iif? table
 ---@param oif? table
+---@param layer? nslua.why.Layer
 ---@return table? finding  nil: it goes on
-function M.hook(ctx, space, hook, packet, iif, oif)
+function M.hook(ctx, space, hook, packet, iif, oif, layer)
   local set = read(space)
-  if set.legacy then
+  layer = layer or {}
+  if set.legacy and not layer.family then
     ctx:doubt(space, ("tables of iptables-legacy (%s) are not read"):format(set.legacy))
   end
   if not set.nft then
     return nil
   end
   local connection, state = nil, "untracked"
-  if set.tracks then
+  local device = layer.family == "netdev" and (hook == "ingress" and iif or oif) or nil
+  if set.tracks and not device then
     connection, state = track(ctx, space, packet)
   end
-  local at = { packet = packet, iif = iif, oif = oif, ct_state = state, connection = connection, doubt = function(text)
+  local at = { packet = packet, space = space, iif = iif, oif = oif, ct_state = state, connection = connection, doubt = function(text)
     ctx:doubt(space, text)
-  end }
+  end, frame = layer.family and layer.frame,
+    bridge = layer.bridge, physin = layer.physin, physout = layer.physout }
+  function at.untrack()
+    at.ct_state, at.connection, connection, state = "untracked", nil, nil, "untracked"
+    packet.tracked = { space = space, state = state }
+  end
+  local asked = families[device and hook or layer.family or packet.family]
   local translating = (hook == "prerouting" or hook == "output") and DNAT or (hook == "postrouting" or hook == "input") and SNAT or nil
+  translating = not layer.family and translating or nil
   local translated, natted
   local function turn()
     if translating and not translated then
@@ -308,7 +346,8 @@ function M.hook(ctx, space, hook, packet, iif, oif)
     end
   end
   for _, chain in ipairs(set.hooks[hook] or {}) do
-    if families[packet.family][chain.family] then
+    local here = not device or of_device(chain, device.name) and not (chain.family == "inet" and packet.family == "arp")
+    if asked[chain.family] and here then
       if translating and chain.priority >= translating then
         turn()
       end

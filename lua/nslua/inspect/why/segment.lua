@@ -8,7 +8,7 @@ local DEEP = 32 -- bridges and veths in a row
 ---@field src string
 ---@field dst string       "ff:ff:ff:ff:ff:ff", or that of a multicast group, is flooded
 ---@field size integer     bytes of the packet in it
----@field packet? table    what the filters of bridges look at
+---@field packet table     what filters look at: one of ARP, too
 ---@field ctx table
 
 local function many(mac)
@@ -30,10 +30,53 @@ local function drop(out, space, link, code, why, more)
   out.drops[#out.drops + 1] = one
 end
 
-local function up_to(out, space, link, frame, trail)
-  local mine = frame.dst == link.address or many(frame.dst)
-  if mine then
-    out.ends[#out.ends + 1] = { space = space, link = link, trail = trail }
+-- Filters that a frame meets: the trail with what they say, or nil where one drops it.
+local function passed(out, space, name, frame, iif, oif, layer, trail)
+  layer.frame = frame
+  local finding, steps = frame.ctx:frame_hook(space, name, frame.packet, iif, oif, layer)
+  for _, step in ipairs(steps) do
+    trail = extended(trail, step)
+  end
+  if finding then
+    drop(out, space, iif or oif, finding.code, finding.why, finding)
+    return nil
+  end
+  return trail
+end
+
+-- Programs and filters of a device that are not worked out here, and the chains of its own.
+local function at_device(out, space, link, way, frame, trail)
+  local ctx = frame.ctx
+  if way == "ingress" and link.xdp then
+    ctx:doubt(space, ("an XDP program (id %s) at %s may drop the packet or send it elsewhere"):format(link.xdp, link.name))
+  end
+  for _, text in ipairs(space:classifiers(link, way)) do
+    ctx:doubt(space, text)
+  end
+  if not ctx:filters(space, "netdev") then
+    return trail
+  end
+  return passed(out, space, way, frame, way == "ingress" and link or nil, way == "egress" and link or nil, { family = "netdev" }, trail)
+end
+
+local call_option = { inet = { "iptables", "nf_call_iptables" }, inet6 = { "ip6tables", "nf_call_ip6tables" } }
+
+-- Whether the filters of IP are asked for what a bridge passes on (br_netfilter).
+local function asks_ip(space, bridge, frame)
+  local option = call_option[frame.packet.family]
+  if not option or not frame.ctx:filters(space, "ip") then
+    return false
+  end
+  return (space:sysctl("net.bridge.bridge-nf-call-" .. option[1]) or 0) ~= 0 or bridge.bridge and bridge.bridge[option[2]] or false
+end
+
+-- `mine`: its address is one of the link's.
+local function up_to(out, space, link, frame, trail, mine, prerouted)
+  trail = at_device(out, space, link, "ingress", frame, trail)
+  if not trail then
+    return
+  elseif mine or frame.dst == link.address or many(frame.dst) then
+    out.ends[#out.ends + 1] = { space = space, link = link, trail = trail, prerouted = prerouted }
   else
     drop(out, space, link, "other_host", ("%s takes no frames for %s: it is %s"):format(link.name, frame.dst, link.address))
   end
@@ -76,17 +119,52 @@ local function entry_of(space, bridge, mac)
   end
 end
 
+-- To the bridge itself.
+local function to_bridge(out, space, bridge, from, frame, trail, prerouted)
+  if from and frame.ctx:filters(space, "bridge") then
+    trail = passed(out, space, "input", frame, from, nil, { family = "bridge", bridge = bridge }, trail)
+  end
+  if trail then
+    up_to(out, space, bridge, frame, trail, true, prerouted)
+  end
+end
+
 -- A frame in a bridge; `from`: the port it came by, nil where it is the host's own.
 local function switch(out, space, bridge, from, frame, trail, deep)
+  local own, ip = frame.ctx:filters(space, "bridge"), from and asks_ip(space, bridge, frame)
+  if ip then
+    local dst = frame.packet.dst
+    trail = passed(out, space, "prerouting", frame, bridge, nil, { physin = from }, trail)
+    if not trail then
+      return
+    elseif frame.packet.dst ~= dst then -- it is translated, and goes where the routes of this namespace say
+      out.ends[#out.ends + 1] = { space = space, link = bridge, trail = trail, prerouted = true }
+      return
+    end
+  end
   local function go(port, text)
-    transmit(out, space, port, frame, extended(trail, { kind = "bridge", space = space, dev = bridge.name, port = port.name, text = text }), deep + 1)
+    local way = extended(trail, { kind = "bridge", space = space, dev = bridge.name, port = port.name, text = text })
+    if own then
+      way = passed(out, space, from and "forward" or "output", frame, from, port, { family = "bridge", bridge = bridge }, way)
+    end
+    if way and ip then
+      way = passed(out, space, "forward", frame, bridge, bridge, { physin = from, physout = port }, way)
+    end
+    if way and own then
+      way = passed(out, space, "postrouting", frame, nil, port, { family = "bridge", bridge = bridge }, way)
+    end
+    if way and ip then
+      way = passed(out, space, "postrouting", frame, nil, bridge, { physin = from, physout = port }, way)
+    end
+    if way then
+      transmit(out, space, port, frame, way, deep + 1)
+    end
   end
   if not many(frame.dst) then
     local entry = entry_of(space, bridge, frame.dst)
     if entry and entry.state == "permanent" then
-      if from then
-        local mine = frame.dst == from.address and { address = frame.dst, name = bridge.name } or bridge
-        out.ends[#out.ends + 1] = frame.dst == mine.address and { space = space, link = bridge, trail = trail } or nil
+      if from and (frame.dst == from.address or frame.dst == bridge.address) then
+        to_bridge(out, space, bridge, from, frame, trail, ip)
       end
       return
     elseif entry then
@@ -103,7 +181,7 @@ local function switch(out, space, bridge, from, frame, trail, deep)
     end
   end
   if from and many(frame.dst) then
-    up_to(out, space, bridge, frame, trail)
+    to_bridge(out, space, bridge, from, frame, trail, ip)
   end
 end
 
@@ -113,10 +191,15 @@ local function receive(out, space, link, frame, trail, deep)
     return drop(out, space, link, "link_down", ("%s is down"):format(link.name), { fix = ("ip link set %s up"):format(link.name) })
   end
   trail = extended(trail, { kind = "link", space = space, dev = link.name, text = ("in at %s"):format(link.name), arrives = true })
-  local bridge = link.master_index and space:link(link.master_index)
-  if not bridge then
+  if not link.master_index then
     return up_to(out, space, link, frame, trail)
-  elseif bridge.kind ~= "bridge" then
+  end
+  trail = at_device(out, space, link, "ingress", frame, trail)
+  if not trail then
+    return nil
+  end
+  local bridge = space:link(link.master_index)
+  if bridge.kind ~= "bridge" then
     return drop(out, space, link, "unknown", ("%s is part of %s (%s), which is not followed"):format(link.name, bridge.name, tostring(bridge.kind)),
       { unknown = true })
   end
@@ -124,7 +207,14 @@ local function receive(out, space, link, frame, trail, deep)
   if p.state ~= "forwarding" then
     return drop(out, space, link, "port_state", ("port %s of %s is %s"):format(link.name, bridge.name, tostring(p.state)),
       { fix = ("bridge link set dev %s state 3"):format(link.name) })
-  elseif p.locked then
+  end
+  if frame.ctx:filters(space, "bridge") then
+    trail = passed(out, space, "prerouting", frame, link, nil, { family = "bridge", bridge = bridge }, trail)
+    if not trail then
+      return nil
+    end
+  end
+  if p.locked then
     local entry = entry_of(space, bridge, frame.src)
     if not entry or entry.dev_index ~= link.index or entry.locked then
       return drop(out, space, link, "port_locked", ("port %s of %s is locked, and %s is not let in"):format(link.name, bridge.name, frame.src),
@@ -142,12 +232,6 @@ local function receive(out, space, link, frame, trail, deep)
   if bridge.bridge and bridge.bridge.vlan_filtering then
     frame.ctx:doubt(space, ("%s filters VLANs, which is not followed"):format(bridge.name))
   end
-  if frame.ctx.bridge_hooks then
-    local finding = frame.ctx:bridge_hooks(space, bridge, link, frame)
-    if finding then
-      return drop(out, space, link, finding.code, finding.why, finding)
-    end
-  end
   return switch(out, space, bridge, link, frame, trail, deep)
 end
 
@@ -156,6 +240,10 @@ function transmit(out, space, link, frame, trail, deep)
     return drop(out, space, link, "bridge_loop", "the frame goes round in bridges for ever")
   elseif not link.up then
     return drop(out, space, link, "link_down", ("%s is down"):format(link.name), { fix = ("ip link set %s up"):format(link.name) })
+  end
+  trail = at_device(out, space, link, "egress", frame, trail)
+  if not trail then
+    return nil
   elseif link.kind == "bridge" then
     return switch(out, space, link, nil, frame, trail, deep)
   elseif link.kind ~= "veth" then

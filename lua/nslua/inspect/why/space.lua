@@ -31,6 +31,8 @@ function Space:links()
       for _, field in ipairs(FIELDS) do
         link[field] = row[field]
       end
+      local xdp = row.xdp
+      link.xdp = xdp and xdp.attached ~= 0 and (xdp.prog_id or xdp.attached) or nil
       self.link_list[#self.link_list + 1] = link
       self.by_index[link.index], self.by_name[link.name] = link, link
     end
@@ -80,6 +82,29 @@ end
 ---@return table[]
 function Space:fdb()
   return rows(self, "fdb")
+end
+
+---What tc(8) has at a device that may take a packet: as sentences of doubt.
+---@param link table
+---@param way "ingress"|"egress"
+---@return string[]
+function Space:classifiers(link, way)
+  local key = link.index .. way
+  self.classified = self.classified or {}
+  if not self.classified[key] then
+    local out = {}
+    self.classified[key] = out
+    for _, q in ipairs(rows(self, "qdisc")) do
+      if q.dev_index == link.index and (q.kind == "clsact" or q.kind == "ingress" and way == "ingress") then
+        for f in self.handle.filter:each { dev = link.name, parent = way } do
+          out[1] = ("a filter of tc at %s (%s, %s) may drop the packet or send it elsewhere"):format(link.name, way, f.kind)
+        end
+      elseif q.dev_index == link.index and q.kind == "netem" and way == "egress" and (q.netem and q.netem.loss or 0) ~= 0 then
+        out[#out + 1] = ("netem at %s loses packets"):format(link.name)
+      end
+    end
+  end
+  return self.classified[key]
 end
 
 ---The row of an address that is one of this namespace.

@@ -38,6 +38,38 @@ function Context:hook(space, name, packet, iif, oif)
   return rulesets.hook(self, space, name, packet, iif, oif)
 end
 
+---The filters that a frame meets: of a bridge, of a device, and those of IP where br_netfilter asks them.
+---@param space nslua.why.Space
+---@param name string
+---@param packet table
+---@param iif? table
+---@param oif? table
+---@param layer nslua.why.Layer
+---@return table? finding
+---@return table[] steps  what they say of it
+function Context:frame_hook(space, name, packet, iif, oif, layer)
+  local kept <const> = self.steps
+  self.steps = {}
+  local finding = rulesets.hook(self, space, name, packet, iif, oif, layer)
+  local said = self.steps
+  self.steps = kept
+  return finding, said
+end
+
+---Whether a namespace has chains of a kind, for frames.
+---@param space nslua.why.Space
+---@param kind "bridge"|"netdev"|"ip"|"arp"
+---@return boolean
+function Context:filters(space, kind) -- luacheck: ignore self
+  local set = rulesets.read(space)
+  if kind == "ip" then
+    return set.ip or set.ip6 or set.inet or set.legacy ~= nil
+  elseif kind == "netdev" then
+    return set.netdev or set.hooks.ingress ~= nil
+  end
+  return set[kind] or false
+end
+
 -- An end of the walk, which is raised.
 local Stop = {}
 
@@ -66,7 +98,7 @@ local function send(ctx, space, packet, route, iif)
   if not link.up then
     stop { code = "link_down", space = space, dev = link.name, why = ("%s is down"):format(link.name), fix = ("ip link set %s up"):format(link.name) }
   end
-  local lladdr = link.address
+  local lladdr, waits = link.address, false
   if not link.noarp then
     local found
     lladdr, found = resolve.address(ctx, space, link, route.via or packet.dst, packet)
@@ -75,6 +107,7 @@ local function send(ctx, space, packet, route, iif)
       stop(found)
     end
     ctx:step(found)
+    waits = found.asked
   end
   local out = segment.send(ctx, space, link, { src = link.address, dst = lladdr, size = packet.size, packet = packet })
   local there = out.ends[1]
@@ -85,22 +118,25 @@ local function send(ctx, space, packet, route, iif)
         why = ("the frame goes to %s, which nobody on %s has: the neighbour entry of %s is wrong"):format(lladdr, link.name, route.via or packet.dst),
         fix = ("ip neigh del %s dev %s"):format(route.via or packet.dst, link.name) }
     end
+    if lost.hook == "egress" and lost.space == space and not waits and packet.proto ~= "tcp" then
+      lost.errno = "ENOBUFS" -- what has waited for a neighbour is sent by somebody else, who is not told
+    end
     stop(lost)
   end
   for _, step in ipairs(there.trail) do
     ctx:step(step)
   end
-  return input(ctx, there.space, there.link, packet)
+  return input(ctx, there.space, there.link, packet, there.prerouted)
 end
 
-function input(ctx, space, link, packet)
+function input(ctx, space, link, packet, prerouted)
   packet.hops = (packet.hops or 0) + 1
   ctx:step { kind = "space", space = space }
   if packet.hops > HOPS then
     stop { code = "routing_loop", space = space, why = "the packet goes round in routers until its time to live is over",
       fix = "look at the routes: they lead to each other", icmp = packet.family == "inet" and { 11, 0 } or { 3, 0 } }
   end
-  unless(ctx:hook(space, "prerouting", packet, link))
+  unless(not prerouted and ctx:hook(space, "prerouting", packet, link) or nil)
   local route, found = routes.input(space, packet, link)
   if not route then
     stop(found)
@@ -187,10 +223,19 @@ local errnos = {
 local function told(ctx, finding, packet, origin, sent)
   local family = packet.family
   local at = finding.space
-  local errno = errnos[family][table.concat(finding.icmp, ",")]
-  local icmp = { family = family, proto = family == "inet" and "icmp" or "icmp6", icmp_type = finding.icmp[1], icmp_code = finding.icmp[2],
-    dst = packet.src, size = 576 > packet.size and packet.size + 36 or 576, mark = 0,
-    about = { proto = packet.proto, src = packet.src, dst = packet.dst, sport = packet.sport, dport = packet.dport } }
+  local errno = finding.reset and "ECONNREFUSED" or errnos[family][table.concat(finding.icmp, ",")]
+  if finding.by_bridge then -- it goes out of the port that the packet came in at
+    return errno
+  end
+  local icmp
+  if finding.reset then
+    icmp = { family = family, proto = "tcp", src = packet.dst, dst = packet.src, sport = packet.dport, dport = packet.sport,
+      size = family == "inet" and 40 or 60, mark = 0, reply = true, rst = true }
+  else
+    icmp = { family = family, proto = family == "inet" and "icmp" or "icmp6", icmp_type = finding.icmp[1], icmp_code = finding.icmp[2],
+      dst = packet.src, size = 576 > packet.size and packet.size + 36 or 576, mark = 0,
+      about = { proto = packet.proto, src = packet.src, dst = packet.dst, sport = packet.sport, dport = packet.dport } }
+  end
   local mine = M.context(ctx.spaces)
   mine.connections = ctx.connections
   local there = M.walk(mine, at, icmp)
@@ -199,6 +244,10 @@ local function told(ctx, finding, packet, origin, sent)
       ctx.doubted[text] = true
       ctx.doubts[#ctx.doubts + 1] = text
     end
+  end
+  if finding.reset then
+    local answers = icmp.src == sent.dst and icmp.dst == sent.src and icmp.sport == sent.dport and icmp.dport == sent.sport
+    return there == origin and answers and errno or nil
   end
   local about = icmp.about -- whose socket it is for
   local ours = about.src == sent.src and about.dst == sent.dst and about.sport == sent.sport and about.dport == sent.dport
@@ -264,7 +313,7 @@ function M.predict(ctx, origin, packet)
   out.src = src
   local function fail(what, direction)
     out.verdict, out.finding, out.direction = "failed", what, direction
-    if direction == "forward" and what.icmp then
+    if direction == "forward" and (what.icmp or what.reset) then
       out.error = told(ctx, what, packet, origin, { src = src, dst = dst, sport = sport, dport = dport }) or "ETIMEDOUT"
     elseif direction == "forward" and what.space == origin then
       local denied = what.errno == "local" and (packet.proto == "tcp" and "ETIMEDOUT" or "EPERM") -- TCP sends it again, and again
