@@ -355,6 +355,7 @@ build = {
     ["nslua.inspect.why.space"] = "lua/nslua/inspect/why/space.lua",
     ["nslua.inspect.why.trace"] = "lua/nslua/inspect/why/trace.lua",
     ["nslua.inspect.why.walk"] = "lua/nslua/inspect/why/walk.lua",
+    ["nslua.inspect.why.xt"] = "lua/nslua/inspect/why/xt.lua",
     ["nslua.keeper"] = "lua/nslua/keeper.lua",
     ["nslua.lab.addressing"] = "lua/nslua/lab/addressing.lua",
     ["nslua.lab.allocation"] = "lua/nslua/lab/allocation.lua",

@@ -112,7 +112,8 @@ local layers = {
     br_netfilter = true },
   { "sw", "nft 'add table bridge t;"
     .. " add chain bridge t f { type filter hook forward priority 0; policy drop; };"
-    .. " add rule bridge t f ether type arp accept; add rule bridge t f ip protocol icmp accept'", tcp = "bridge t f", udp = "bridge t f", icmp = true },
+    .. " add rule bridge t f ether type arp accept; add rule bridge t f ip protocol icmp accept'",
+    tcp = "bridge t f", udp = "bridge t f", icmp = true },
   { "sw", "nft 'add table bridge t; add chain bridge t f { type filter hook prerouting priority 0; };"
     .. " add rule bridge t f arp operation reply drop'", tcp = "bridge t f", udp = "bridge t f", icmp = "bridge t f" },
   { "h2", "nft 'add table netdev t; add chain netdev t i { type filter hook ingress device eth0 priority 0; }; add rule netdev t i udp dport 7 drop'",
