@@ -12,6 +12,7 @@ local M = {}
 ---@field after? fun(lab)      what happens once it is
 ---@field options? nslua.DoctorOptions  of what is asked
 ---@field by_hand? fun(lab, finding)  what is done besides, or where no command mends it: a program is started again
+---@field slow? fun(ns): string?  why it takes long here; nil: it does not
 ---@field title? string        where several cases have one fault
 ---@field nft? boolean         needs nft(8) and nf_tables
 

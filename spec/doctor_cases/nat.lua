@@ -61,6 +61,22 @@ local function programs(ns)
   return not ok and e.message or nil
 end
 
+-- Why the table of connections is not filled here.
+local function endless(ns)
+  local lab <close> = ns.lab "a -- b"
+  local ok, most = pcall(lab.a.sysctl, lab.a, "net.netfilter.nf_conntrack_max")
+  if not ok or not pcall(lab.a.run, lab.a, { "conntrack", "--version" }) then
+    return ok and "no conntrack(8) here" or "this kernel tracks no connections"
+  end
+  return tonumber(most) > 2000000 and ("it would take %s connections to fill the table"):format(most) or nil
+end
+
+local function many(ns)
+  local lab <close> = ns.lab "a -- b"
+  local ok, most = pcall(lab.a.sysctl, lab.a, "net.netfilter.nf_conntrack_max")
+  return ok and tonumber(most) > 70000 and ("%s connections fill the table: make doctor-table runs it"):format(most) or nil
+end
+
 ---@type doctor.Case[]
 return {
   { check = "input_drop", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", nft = true },
@@ -75,6 +91,7 @@ return {
   { check = "hairpin", lab = "h1 -- (sw) -- h2", at = "h1", before = bridged, nft = true, probe = unbridged },
   { check = "bridge_nf_off", lab = "h1 -- (sw) -- h2", at = "sw", ask = "h2", before = bridged, nft = true, probe = unbridged },
   { check = "bridge_nf_on", lab = "h1 -- (sw) -- h2", at = "sw", ask = "h1", nft = true, probe = unbridged },
+  { check = "conntrack_full", lab = "h1 -- h2", at = "h1", nft = true, probe = endless, slow = many },
   { check = "packet_drop", lab = "h1 -- r1 -- h2", at = "h1", probe = programs, after = function(lab)
     lab.h1:ping("r1", { timeout = "200ms" })
   end },

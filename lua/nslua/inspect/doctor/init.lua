@@ -57,6 +57,7 @@ local built_in = {
   require "nslua.inspect.doctor.checks.forward_drop",
   require "nslua.inspect.doctor.checks.input_drop",
   require "nslua.inspect.doctor.checks.packet_drop",
+  require "nslua.inspect.doctor.checks.conntrack_full",
   require "nslua.inspect.doctor.checks.service_gone",
   require "nslua.inspect.doctor.checks.stale_connection",
   require "nslua.inspect.doctor.checks.no_masquerade",

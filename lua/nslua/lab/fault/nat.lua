@@ -112,4 +112,23 @@ return {
       node.qdisc:delete({ dev = dev, parent = "clsact" }, { absent = "ok" })
     end
   end },
+  conntrack_full = { why = "a host tracks as many connections as it may", run = function(node)
+    local tables = "table ip nslua_fault\ndelete table ip nslua_fault\n"
+    firewall.load(node, "lab.fault", tables
+      .. "table ip nslua_fault { chain output { type filter hook output priority filter; ct state established accept; }; }\n")
+    local most = math.tointeger(tonumber(node:sysctl "net.netfilter.nf_conntrack_max"))
+    local sink, source = inside.raw_socket(node, 2, DGRAM, 0), inside.raw_socket(node, 2, DGRAM, 0)
+    assert(packet.bind(sink, core.inet.bytes "0.0.0.0", 0))
+    local _, port = packet.name(sink)
+    assert(packet.bind(source, core.inet.bytes "127.0.0.1", 0))
+    for i = 1, most + 100 do -- the kernel drops what the socket that nobody reads has no room for, and tracks it all the same
+      packet.send(source, "x", string.char(127, 1 + (i >> 16 & 127), i >> 8 & 255, i & 255), port)
+    end
+    source:close()
+    sink:close()
+    return function()
+      firewall.load(node, "lab.fault", tables)
+      node:run { "conntrack", "-F" }
+    end
+  end },
 }
