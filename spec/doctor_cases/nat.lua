@@ -48,6 +48,13 @@ local function bridged(lab)
     .. "add rule ip p post ip saddr %s ip daddr %s masquerade"):format(h1, h1, h1) }.ok)
 end
 
+-- A link in the middle takes less, who is before it tells nobody, and a router tells TCP.
+local function clamped(lab)
+  lab.r2:firewall "block_frag_needed"
+  assert(lab.r1:run { "nft", "add table inet m; add chain inet m f { type filter hook forward priority -150; }; "
+    .. "add rule inet m f tcp flags syn tcp option maxseg size set rt mtu" }.ok)
+end
+
 -- Why bridged packets meet no filters here.
 local function unbridged(ns)
   local lab <close> = ns.lab "a -- b"
@@ -91,6 +98,7 @@ return {
   { check = "hairpin", lab = "h1 -- (sw) -- h2", at = "h1", before = bridged, nft = true, probe = unbridged },
   { check = "bridge_nf_off", lab = "h1 -- (sw) -- h2", at = "sw", ask = "h2", before = bridged, nft = true, probe = unbridged },
   { check = "bridge_nf_on", lab = "h1 -- (sw) -- h2", at = "sw", ask = "h1", nft = true, probe = unbridged },
+  { check = "no_mss_clamp", lab = "h1 -- r1 --mtu 1400-- r2 -- h2", at = "r1", ask = "h1", before = clamped, nft = true },
   { check = "conntrack_full", lab = "h1 -- h2", at = "h1", nft = true, probe = endless, slow = many },
   { check = "packet_drop", lab = "h1 -- r1 -- h2", at = "h1", probe = programs, after = function(lab)
     lab.h1:ping("r1", { timeout = "200ms" })

@@ -22,23 +22,33 @@ local function prefix_of(at, last)
   return at.inet:gsub("%d+$", last)
 end
 
+-- Take the rules away whose last expression is such; the ruleset comes back as it was.
+local function without(node, otherwise, is)
+  local kept, gone = node:output { "nft", "-s", "list", "ruleset" }, {}
+  for _, rule in ipairs(node.nftables:rules()) do
+    local last = rule.expressions[#rule.expressions]
+    gone[#gone + 1] = last and is(last) and ("delete rule %s %s %s handle %d\n"):format(rule.family, rule.table, rule.chain, rule.handle) or nil
+  end
+  if not gone[1] then
+    errors.misuse("lab.fault: %s %s", node.node_name, otherwise)
+  end
+  firewall.load(node, "lab.fault", table.concat(gone))
+  return function()
+    firewall.load(node, "lab.fault", "flush ruleset\n" .. kept .. "\n")
+  end
+end
+
 ---@type table<string, nslua.lab.fault.Known>
 return {
   no_masquerade = { why = "a router does not give what goes out its own address", run = function(node)
-    local kept, gone = node:output { "nft", "-s", "list", "ruleset" }, {}
-    for _, rule in ipairs(node.nftables:rules()) do
-      local last = rule.expressions[#rule.expressions]
-      if last and (last.name == "masq" or last.name == "nat" and last.data.type == "snat") then
-        gone[#gone + 1] = ("delete rule %s %s %s handle %d\n"):format(rule.family, rule.table, rule.chain, rule.handle)
-      end
-    end
-    if not gone[1] then
-      errors.misuse("lab.fault: %s translates nothing: node:nat first", node.node_name)
-    end
-    firewall.load(node, "lab.fault", table.concat(gone))
-    return function()
-      firewall.load(node, "lab.fault", "flush ruleset\n" .. kept .. "\n")
-    end
+    return without(node, "translates nothing: node:nat first", function(last)
+      return last.name == "masq" or last.name == "nat" and last.data.type == "snat"
+    end)
+  end },
+  no_mss_clamp = { why = "a router does not tell TCP that a link beyond it takes less", run = function(node)
+    return without(node, "clamps no MSS", function(last)
+      return last.name == "exthdr"
+    end)
   end },
   service_gone = { why = "a host has another address, and those who lead packets to it do not know", here = true, run = function(node)
     local at = ways.first_device(node)
