@@ -41,6 +41,9 @@ return {
   { check = "syn_queue", lab = "h1 -- h2", at = "h2", before = serves "http", nft = true },
   { check = "port_exhaustion", lab = "h1 -- h2", at = "h2" },
   { check = "socket_drops", lab = "h1 -- h2", at = "h2", before = serves "echo", by_hand = drained "udp" },
+  { check = "ping_group_range", lab = "h1 -- h2", at = "h1", options = { checks = { "ping_group_range" } }, before = function(lab)
+    lab.h1:sysctl("net.ipv4.ping_group_range", "0 0")
+  end },
   { check = "dns_config", fault = "dns_empty", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
   { check = "dns_config", fault = "dns_stub", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
   { check = "dns_config", fault = "dns_no_way", lab = "h1 -- (sw) -- h2", at = "h1", before = names, by_hand = in_script },

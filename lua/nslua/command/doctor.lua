@@ -98,7 +98,8 @@ end
 local function explain(name)
   for _, each in ipairs(ns.doctor.checks()) do
     if each.name == name then
-      io.write(each.name, "\n  ", wrap(each.why, "  ", 100), "\n", each.probe and "  It sends something: --quick leaves it out.\n" or "")
+      io.write(each.name, "\n  ", wrap(each.why, "  ", 100), "\n", each.probe and "  It sends something: --quick leaves it out.\n" or "",
+        each.on_request and ("  It is looked for only where it is asked for: --check %s.\n"):format(each.name) or "")
       return 0
     end
   end
@@ -112,7 +113,7 @@ end
 local function list(o)
   local out = {}
   for i, each in ipairs(ns.doctor.checks()) do
-    out[i] = { name = each.name, why = each.why, probe = each.probe or false }
+    out[i] = { name = each.name, why = each.why, probe = each.probe or false, on_request = each.on_request or false }
     if not o.json then
       io.write(("%-20s %s\n"):format(safe(each.name), safe(each.why:match "^.-[.:]%f[%s%z]" or each.why)))
     end

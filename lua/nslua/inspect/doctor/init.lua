@@ -14,6 +14,7 @@ local M = {}
 ---@field name string
 ---@field why string                  what it is and what it does to traffic, in a few sentences
 ---@field probe? boolean              it sends something: left out of quick examinations
+---@field on_request? boolean         it is no fault in itself: looked for only where its name is among those asked for
 ---@field run fun(target: nslua.doctor.Snapshot, report: nslua.doctor.Report)
 
 ---@class nslua.doctor.Report  what a check tells to
@@ -75,7 +76,8 @@ local built_in = {
   require "nslua.inspect.doctor.checks.loopback_only",
   require "nslua.inspect.doctor.checks.not_listening",
   require "nslua.inspect.doctor.checks.dns_config",
-  (require "nslua.inspect.doctor.checks.dns_silent"),
+  require "nslua.inspect.doctor.checks.dns_silent",
+  (require "nslua.inspect.doctor.checks.ping_group_range"),
 }
 
 -- Folders of the user's own.
@@ -214,7 +216,7 @@ function M.doctor(target, options)
   end
   local probes = {}
   for order, one in ipairs(checks) do
-    if not wanted or wanted[one.name] then
+    if wanted and wanted[one.name] or not wanted and not one.on_request then
       for _, each in ipairs(one.probe and {} or targets) do
         run(exam, one, each, order)
       end

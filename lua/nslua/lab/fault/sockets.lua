@@ -67,6 +67,9 @@ return {
     end
     return ways.all { back, programs.closer(fds) }
   end },
+  ping_group_range = { why = "nobody without CAP_NET_RAW may ping", run = function(node)
+    return ways.sysctl(node, "net.ipv4.ping_group_range", "1 0")
+  end },
   socket_drops = { why = "a program that is stopped does not read what comes to it by UDP", run = function(node)
     local name, service = programs.served(node)
     local fd = inside.raw_socket(node, 2, DGRAM, 0)
