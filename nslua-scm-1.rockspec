@@ -281,6 +281,7 @@ build = {
     ["nslua.inspect.doctor.checks.not_listening"] = "lua/nslua/inspect/doctor/checks/not_listening.lua",
     ["nslua.inspect.doctor.checks.output_drop"] = "lua/nslua/inspect/doctor/checks/output_drop.lua",
     ["nslua.inspect.doctor.checks.packet_drop"] = "lua/nslua/inspect/doctor/checks/packet_drop.lua",
+    ["nslua.inspect.doctor.checks.ping_group_range"] = "lua/nslua/inspect/doctor/checks/ping_group_range.lua",
     ["nslua.inspect.doctor.checks.port_exhaustion"] = "lua/nslua/inspect/doctor/checks/port_exhaustion.lua",
     ["nslua.inspect.doctor.checks.rp_filter"] = "lua/nslua/inspect/doctor/checks/rp_filter.lua",
     ["nslua.inspect.doctor.checks.rule_rejects"] = "lua/nslua/inspect/doctor/checks/rule_rejects.lua",
