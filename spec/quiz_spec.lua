@@ -25,8 +25,8 @@ describe("a quiz", function()
   end
   local function quiz(options)
     local ok, q = pcall(ns.lab.quiz, options)
-    if not ok and cannot then
-      return pending(cannot)
+    if not ok and (cannot or tostring(q):find("iptables-legacy", 1, true)) then
+      return pending(cannot or tostring(q))
     end
     return held(assert(ok and q, q))
   end
@@ -47,7 +47,7 @@ describe("a quiz", function()
       local q = quiz(each.fault)
       assert.same({ each.complaint }, q.complaints)
       assert.equal(each.level, q.level)
-      local ok, left = q:check { timeout = "100ms", within = 0 }
+      local ok, left = q:check { timeout = "30ms", within = 0 }
       assert.is_true(not ok and #left > 0)
       for i = 1, 3 do
         local text = assert(q:hint(), i)

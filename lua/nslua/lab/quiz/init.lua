@@ -18,13 +18,19 @@ local M = {}
 ---@field works nslua.lab.quiz.Probe[]  what must work again, and does not while it is broken
 ---@field hints string[]            each says more
 ---@field before? fun(lab: nslua.Lab)   what must be there before it is broken
+---@field after? fun(lab: nslua.Lab)    what happens once it is
 ---@field check? string             the doctor's check that explains it (default: the fault's name)
 ---@field here? boolean            of two that the doctor blames it is this node that is mended
 ---@field mend? string[]            what is typed, where the doctor has no command
 
 ---@type nslua.lab.quiz.Exercise[]
 local exercises = {}
-for _, group in ipairs { require "nslua.lab.quiz.paths", (require "nslua.lab.quiz.services") } do
+for _, group in ipairs {
+  require "nslua.lab.quiz.filters",
+  require "nslua.lab.quiz.paths",
+  require "nslua.lab.quiz.services",
+  (require "nslua.lab.quiz.switches"),
+} do
   for _, each in ipairs(group) do
     exercises[#exercises + 1] = each
   end
@@ -34,8 +40,10 @@ local levels = { easy = 1, medium = 2, hard = 3 }
 table.sort(exercises, function(a, b)
   if a.level ~= b.level then
     return levels[a.level] < levels[b.level]
+  elseif a.complaint ~= b.complaint then
+    return a.complaint < b.complaint
   end
-  return a.complaint < b.complaint
+  return a.fault < b.fault -- two may look alike
 end)
 
 ---@class nslua.lab.Quiz
@@ -206,6 +214,9 @@ local function build(list, options, seed)
     for i, exercise in ipairs(list) do
       self.complaints[i] = exercise.complaint
       self.faults[i] = lab:fault(exercise.fault, exercise.at)
+      if exercise.after then
+        exercise.after(lab)
+      end
       self.most = self.most + #exercise.hints
       table.move(exercise.works, 1, #exercise.works, #self.works + 1, self.works)
     end

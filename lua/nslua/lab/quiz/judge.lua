@@ -10,6 +10,7 @@ local M = {}
 ---@field [2] string?      who is asked
 ---@field address? string  in place of a node
 ---@field tcp? integer     a port to connect to; else it is an echo request
+---@field udp? integer     a port that answers
 ---@field size? integer    of the echo request
 ---@field test? fun(lab: nslua.Lab): boolean, string?  what no packet tells; and what is said where it is not so
 
@@ -45,6 +46,12 @@ local function look(lab, probe, timeout)
       return r.ok, r.error
     end)
     return not ok and ("%s cannot connect to port %d of %s%s"):format(probe[1], probe.tcp, name, why and " (" .. why .. ")" or "") or nil
+  end
+  if probe.udp then
+    local ok = guarded(function()
+      return from:udp(to, probe.udp, { send = "hello", timeout = timeout }).ok
+    end)
+    return not ok and ("%s gets no answer from port %d of %s (udp)"):format(probe[1], probe.udp, name) or nil
   end
   local ok = guarded(function()
     return answered(from, to, probe, timeout)
@@ -83,7 +90,19 @@ function M.state(lab)
   return out
 end
 
+-- Neighbours that did not answer are asked anew at once, not when the kernel tries again.
+local function forget(lab)
+  for _, node in ipairs(lab.nodes) do
+    for _, row in ipairs(node.neighbour:list {}) do
+      if row.state == "failed" or row.state == "incomplete" then
+        node.neighbour:delete(row, { absent = "ok" })
+      end
+    end
+  end
+end
+
 local function left(lab, probes, state, timeout)
+  forget(lab)
   local out = {}
   for _, probe in ipairs(probes) do
     out[#out + 1] = look(lab, probe, timeout)

@@ -104,4 +104,25 @@ return {
       "Rules of h1 drop echo-request: `nft -a list ruleset` shows their handles, `nft delete rule FAMILY TABLE CHAIN "
         .. "handle N` or `nft delete table` ends it.",
     } },
+  { fault = "gateway_address", lab = CHAIN, at = "r1", level = "medium", theme = "addresses", check = "gateway_missing",
+    complaint = "I am on h1. My default route is there as ever, and leads nowhere: \"Destination Host Unreachable\".", works = { { "h1", "h2" } },
+    after = function(lab)
+      lab.h1.neighbour:delete({ lab.r1.plan.interfaces[1].inet, dev = "eth0" }, { absent = "ok" })
+    end, hints = {
+      "Who is the gateway of h1 (h1 ip route), and who has that address? The picture says who should.",
+      "Compare the picture with r1 ip addr.",
+      "eth0 of r1 has lost its address: `ip addr add ADDRESS/24 dev eth0`, where ADDRESS is the gateway of h1.",
+    } },
+  { fault = "gateway_off_link", lab = CHAIN, at = "h1", level = "easy", theme = "routes", check = "gateway_missing",
+    complaint = "I am on h1. r1 answers me, h2 does not. I have a default route, look!", works = { { "h1", "h2" } }, hints = {
+      "Read the default route: h1 ip route. By whom does it lead?",
+      "Is the gateway an address of a network that h1 is on? Compare with h1 ip addr.",
+      "The gateway should be r1: `ip route replace default via ADDRESS-OF-R1 dev eth0`.",
+    } },
+  { fault = "rule_rejects", lab = CHAIN, at = "h1", level = "hard", theme = "routes",
+    complaint = "I am on h1. Everything I send fails at once, and ip route shows all routes as they should be.", works = { { "h1", "h2" } }, hints = {
+      "Ask h1 for the way from its own address: h1 ip route get ADDRESS-OF-H2 from ADDRESS-OF-H1.",
+      "Before the routes come the rules which say what table is asked: h1 ip rule.",
+      "A rule of priority 100 prohibits what comes from h1: `ip rule del priority 100`.",
+    } },
 }

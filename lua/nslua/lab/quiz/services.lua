@@ -36,4 +36,18 @@ return {
       "The rule leads to port 81. Make it 80: `nft -a list ruleset` shows its handle; nft replace rule ip TABLE "
         .. "CHAIN handle N tcp dport 8080 dnat to ADDRESS:80.",
     } },
+  { fault = "accept_queue", lab = CHAIN, at = "h2", level = "hard", theme = "services",
+    complaint = "I am on h1. h2's web server listens, shows its owner, and yet my connections hang.", works = { { "h1", "h2", tcp = 80 } },
+    mend = { "h2.services.http:kill 'CONT'" }, hints = {
+      "Look at the queue of the socket that listens: h2 ss -tln. Recv-Q is how many wait to be accepted, Send-Q how many may.",
+      "The queue is full: the program takes no connections. How is it? h2 ss -tlnp names it, h2 ps -o pid,stat,args -p PID tells.",
+      "T means that it is stopped: `kill -CONT PID`, or h2.services.http:kill \"CONT\" at this prompt.",
+    } },
+  { fault = "socket_drops", lab = "{ipv6=off}\nh1 -- r1 -- h2{serve=echo}", at = "h2", level = "hard", theme = "services",
+    complaint = "I am on h1. h2's echo service on UDP port 7 does not answer any more; ping h2 works.", works = { { "h1", "h2", udp = 7 } },
+    mend = { "h2.services.echo:kill 'CONT'" }, hints = {
+      "Do the packets arrive? h2 nstat -az UdpRcvbufErrors counts what found no room.",
+      "Recv-Q of h2 ss -uln is what the program has not read. How is it? h2 ss -ulnp names it, h2 ps -o pid,stat,args -p PID tells.",
+      "T means that it is stopped: `kill -CONT PID`, or h2.services.echo:kill \"CONT\" at this prompt.",
+    } },
 }
