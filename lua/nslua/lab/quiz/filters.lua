@@ -52,7 +52,7 @@ return {
       "A chain that INPUT jumps to drops tcp dport 80: `iptables-legacy -F CHAIN` on h2.",
     } },
   { fault = "arp_rule", lab = CHAIN, at = "r1", level = "hard", theme = "firewalls", check = "neighbour_silent", complaint = SILENCE,
-    works = { { "h1", "h2" } }, after = forget, hints = {
+    works = { { "h1", "h2" } }, after = forget, mend = { "r1 nft delete table arp nslua_fault" }, hints = {
       "What does h1 know of r1? h1 ip neigh. Does r1 hear that it is asked? r1 tcpdump -ni eth0 arp.",
       "r1 hears the question and says nothing. IP's firewall does not see ARP; which one does? r1 nft list ruleset.",
       "A table of the family arp drops requests: `nft delete table arp NAME` on r1.",
