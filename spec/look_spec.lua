@@ -17,7 +17,7 @@ table inet t {
     icmp type echo-request jump d
     ip protocol udp th dport != 1000-2000 drop
   }
-  chain d { }
+  chain d { icmp type destination-unreachable icmp code frag-needed drop; }
 }
 table ip nat {
   chain p { type nat hook prerouting priority -100;
@@ -35,7 +35,8 @@ table ip nat {
 local TEXTS = { "iifname lo accept", "tcp dport { 22, 80-90 } accept", "ip saddr 10.0.0.0/8 ip daddr != @s drop",
   "ct state established,related accept",
   "ct state vmap { invalid : drop, new : accept }", 'meta l4proto tcp meta mark 0x10 limit rate 10/second log prefix "hi " reject with tcp reset',
-  "tcp flags syn / syn,rst accept", "icmp type 8 jump d", "ip protocol udp udp dport != 1000-2000 drop", "tcp dport 81 dnat to 10.5.0.2:80",
+  "tcp flags syn / syn,rst accept", "icmp type 8 jump d", "ip protocol udp udp dport != 1000-2000 drop", "icmp type 3 icmp code 4 drop",
+  "tcp dport 81 dnat to 10.5.0.2:80",
   "tcp dport 82 redirect to :8082", "dnat to tcp dport map { 84 : 10.5.0.2, 443 : 10.0.0.2 }", "ip saddr 10.5.0.0/24 oifname eth* masquerade",
   "ip saddr 10.6.0.0/24 snat to 1.1.1.1" }
 
@@ -105,7 +106,7 @@ describe("a:look()", function()
     end
     local firewall = a:look { "firewall" }.firewall
     assert.same(TEXTS, texts(firewall))
-    local web, dnat = firewall.rules[2], firewall.rules[10]
+    local web, dnat = firewall.rules[2], firewall.rules[11]
     assert.same({ "accept", "web", 0, { 22, { 80, 90 } } }, { web.verdict, web.comment, web.packets, web.match.dport })
     assert.same({ type = "dnat", address = "10.5.0.2", port = 80 }, dnat.nat)
     assert.same({ "10.0.0.0/8" }, firewall.rules[3].match.src)
@@ -176,7 +177,7 @@ describe("a:look()", function()
     for i, rule in ipairs(seen.nat) do
       kinds[i] = rule.kind .. ": " .. rule.text
     end
-    assert.same({ "dnat: " .. TEXTS[10], "dnat: " .. TEXTS[12], "masquerade: " .. TEXTS[13] }, kinds)
+    assert.same({ "dnat: " .. TEXTS[11], "dnat: " .. TEXTS[13], "masquerade: " .. TEXTS[14] }, kinds)
     local port = seen.published[1]
     assert.same({ "tcp", 81, "10.5.0.2", 80, "rule" }, { port.proto, port.host_port, port.address, port.port, port.from })
     assert.same({}, seen.problems)

@@ -6,7 +6,7 @@ local rules = require "nslua.inspect.doctor.rules"
 
 local M = {}
 
-local MOST = 5000 -- connections that are looked at
+local MOST, QUICK = 20000, 1000 -- connections that are looked at
 
 ---@class nslua.doctor.Service  a rule that leads what comes elsewhere
 ---@field router nslua.doctor.Snapshot
@@ -48,17 +48,22 @@ end
 ---@return nslua.doctor.Service[]
 function M.services(router)
   if not router.services_list then
-    local out = {}
+    local out, places = {}, {}
     for _, rule in ipairs(router.firewall.rules) do
       local nat = rule.nat
       local address = nat and nat.type == "dnat" and not nat.address_max and nat.address
       if address and not address:find "^127%." and address ~= "::1" and not router:has_address(address) then
-        local way = router:lookup(address)
-        local link = way and not way.via and router.link_of[way.dev_index]
+        local at = places[address]
+        if not at then
+          local way = router:lookup(address)
+          local link = way and not way.via and router.link_of[way.dev_index] or nil
+          at = { link = link, away = way == nil, owner = link and router:owner(address, link) or nil }
+          places[address] = at
+        end
         local proto, dport = rule.match.proto, rule.match.dport
-        out[#out + 1] = { router = router, link = link or nil, rule = rule, address = address, away = way == nil,
+        out[#out + 1] = { router = router, link = at.link, rule = rule, address = address, away = at.away,
           port = math.tointeger(tonumber(nat.port)), proto = proto and not proto.inverted and tostring(proto[1]) or nil,
-          owner = link and router:owner(address, link) or nil, dport = dport and not dport.inverted and math.tointeger(dport[1]) or nil }
+          owner = at.owner, dport = dport and not dport.inverted and math.tointeger(dport[1]) or nil }
       end
     end
     rawset(router, "services_list", out)
@@ -109,7 +114,7 @@ function M.connections(space)
   if not space.connection_list then
     local count = tonumber(space:sysctl "net.netfilter.nf_conntrack_count") or 0
     local ok, list = false, nil
-    if count > 0 and count <= MOST then
+    if count > 0 and count <= (space.quick and QUICK or MOST) then
       ok, list = pcall(space.handle.conntrack.list, space.handle.conntrack)
     end
     rawset(space, "connection_list", ok and list or {})

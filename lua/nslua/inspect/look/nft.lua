@@ -59,9 +59,6 @@ local shown = {
   status = function(bytes)
     return table.concat(xt.bits(host_number(bytes) or 0, ct_status), ",")
   end,
-  pair = function(bytes)
-    return ("%d . %d"):format(bytes:byte(1, 2))
-  end,
   flags = function(bytes)
     return table.concat(xt.bits(bytes:byte(), xt.tcp_flags), ",")
   end,
@@ -102,7 +99,7 @@ local function payload(state, data)
     local named = proto ~= "th"
     local icmp = proto == "icmp" or proto == "icmpv6"
     if icmp and len == 2 and at == 0 then
-      return { words = proto .. " type . code", type = "pair", implies = "l4proto" }
+      return { words = proto, type = "pair", implies = "l4proto" }
     elseif len == 2 and (at == 0 or at == 2) and not icmp then
       return { words = proto .. (at == 0 and " sport" or " dport"), type = "port", field = at == 0 and "sport" or "dport",
         implies = named and "l4proto" or nil }
@@ -232,7 +229,7 @@ function handlers.cmp(state, data)
   local value = value_of(load, bytes)
   if data.op == "eq" and load.type == "pair" then
     state.facts.match.icmp_type, state.facts.match.icmp_code = { bytes:byte(1) }, { bytes:byte(2) }
-    say(state, load.words .. " " .. value, load)
+    say(state, ("%s type %d %s code %d"):format(load.words, bytes:byte(1), load.words, bytes:byte(2)), load)
   elseif data.op == "eq" or data.op == "neq" then
     local known = load.key == "protocol" and { ip = "ipv4", ip6 = "ipv6" }
     if known and known[value] then

@@ -23,12 +23,9 @@ return {
         end
       end
       if drop then
-        local fix = filters.fix(drop, packet, { "iif" })
-        if not fix:find "delete rule" and not fix:find " -D " then
-          packet.iif, packet.oif = nil, packet.iif
-          fix = fix .. " && " .. filters.fix(drop, packet, { "oif" })
-          packet.iif, packet.oif = packet.oif, nil
-        end
+        -- answers too, unless a rule goes
+        local fix, back = filters.fix(drop, packet, { "iif" }), filters.fix(drop, { family = packet.family, oif = packet.iif }, { "oif" })
+        fix = back ~= fix and fix .. " && " .. back or fix
         report:found { at = router, sure = 0.93, fix = fix,
           problem = packet.oif and ("%s drops what %s sends to the world"):format(router.title, target.title)
             or ("%s drops all that it is to forward"):format(router.title),
