@@ -122,6 +122,8 @@ local rows = {
     floor = lua("veths-delete-singly", 200) },
   -- both lose most of what goes by: no file takes it. The first is for each gigabyte in the file; of the second a second is every packet
   { work = "ns.why between two on a bridge | 100 x ip", budget = 1, needs = "ip", nslua = lua("why", 3), floor = lua("ip-inside", 3) },
+  { work = "nslua doctor --quick, a healthy container | 50 x ip", budget = 1, needs = "ip", nslua = lua("doctor-quick", 3),
+    floor = lua("ip-inside-50", 3) },
   { work = "capture at full rate, CPU | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua cpu 5", 1 },
     floor = { HOST .. " bench/capture.lua tcpdump cpu 5", 1 } },
   { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua lost 5", 1 },

@@ -343,6 +343,32 @@ works["ip-inside"] = function(rounds)
   end)
 end
 
+-- A container that nothing is wrong with: what the command says of it, and what 50 looks by ip(8) cost.
+local function healthy(fn)
+  local lab <close> = ns.lab "web -- r1 -- db"
+  local inside <close> = ns.spawn { "sleep", "1000", join = { net = lab.web } }
+  return timed(function()
+    fn(lab.web, inside.pid)
+  end)
+end
+
+works["doctor-quick"] = function(rounds)
+  return healthy(function(_, pid)
+    for _ = 1, rounds do
+      local r = ns.run { "build/bin/nslua", "doctor", "--quick", pid }
+      assert(r.ok, r.stdout .. r.stderr)
+    end
+  end)
+end
+
+works["ip-inside-50"] = function(rounds)
+  return healthy(function(web)
+    for _ = 1, rounds * 50 do
+      assert(web:run({ "ip", "route" }).ok)
+    end
+  end)
+end
+
 local name, rounds = arg[1], tonumber(arg[2])
 if not works[name] or not rounds then
   io.stderr:write("usage: nslua bench/works.lua WORK ROUNDS [ARGS]\n")
