@@ -188,6 +188,37 @@ describe("a map", function()
     end
   end)
 
+  it("is cut down to what is around something", function()
+    local name = ("around%d"):format(math.random(1, 1 << 30))
+    local l = helper.held(ns.lab("h1 -- r1 -- (sw) -- h2\n (sw) -- h3", { name = name }))
+    local whole = ns.map()
+    local function titles(map)
+      local out = {}
+      for i, space in ipairs(map.namespaces) do
+        out[i] = space.title:match "[^/]*$"
+      end
+      return table.concat(out, " ")
+    end
+    local one = whole:around(("lab:%s/h1"):format(name))
+    assert.equal("h1 r1", titles(one))
+    assert.equal(1, #one.wires)
+    assert.same({ "lo", "eth0" }, { one.namespaces[2].links[1].name, one.namespaces[2].links[2].name })
+    assert.is_nil(one.namespaces[2].links[3]) -- what leads on is left out
+    assert.equal("h1 r1 sw", titles(whole:around(("lab:%s/h1"):format(name), { hops = 2 })))
+    assert.equal("h1 h2 h3 r1 sw", titles(whole:around("lab:" .. name, { hops = 0 })))
+    assert.equal("h2", titles(whole:around(l.h2.inode, { hops = 0 })))
+    assert.is_true(#whole.namespaces >= 5) -- that one is as it was
+    local e = helper.fails("ENOENT", whole.around, whole, ("lab:%s/h9"):format(name))
+    assert.matches("did you mean 'lab:" .. name .. "/h", e, 1, true)
+    assert.error_matches(function() whole:around("x", { hop = 1 }) end, "hops")
+    local out, ok = helper.sh(("build/bin/nslua map --json -H 0 lab:%s/sw 2>/dev/null"):format(name))
+    assert(ok, out)
+    assert.equal("sw", titles(ns.map.load(out)))
+    local said, _, status = helper.sh(("build/bin/nslua map lab:%s/nobody"):format(name))
+    assert.is_true(status ~= 0 and said:find("unknown container, namespace or lab", 1, true) ~= nil, said)
+    assert.is_true(select(3, helper.sh "build/bin/nslua map -H 1") ~= 0)
+  end)
+
   it("differs from another in what has changed between them", function()
     local machine, boxes, fresh = build()
     local ours = {}

@@ -1,5 +1,6 @@
 -- draw every network namespace of the machine: containers, labs, names, their links, bridges, addresses, and how they are wired
 --
+-- With the name of a container, a namespace or a lab: what is around it alone.
 -- A block for each namespace that others hang on; what hangs on its bridges stands below them, and what has nothing but lo is named at the end.
 
 local core = require "nslua.core"
@@ -8,17 +9,21 @@ local host = require "nslua.host"
 local options = require "nslua.command.cli.options"
 
 local declaration = options.declare {
-  name = "map", usage = "[options]", summary = "Draw every network namespace, and how they are wired.",
+  name = "map", usage = "[options] [<container> | <netns> | lab:<name>[/<node>]]", operands = "container",
+  summary = "Draw every network namespace, and how they are wired.",
   { "t", "text", help = "as text that fits the terminal (default)" },
   { "s", "svg", help = "as SVG, for a browser" },
   { "d", "dot", help = "as a graph of Graphviz" },
   { "m", "mermaid", help = "as a flowchart of Mermaid" },
   { "j", "json", help = "print JSON, which --diff reads" },
   { "a", "all", help = "leave nothing out of the text: every leaf, and addresses of link scope" },
+  { "H", "hops", arg = "number", help = "how many namespaces further than the one that is named (default 1)" },
   { "D", "diff", arg = "file", help = "print what has changed since that was written by --json (exit status 1: something has)" },
   { "w", "watch", help = "draw it again whenever links or addresses change" },
   examples = {
     { "nslua map", "the machine in a terminal" },
+    { "nslua map web", "a container, and what its links lead to" },
+    { "nslua map -H 2 lab:demo/h1", "a node, its neighbours and theirs" },
     { "nslua map --svg > map.svg", "a picture" },
     { "nslua map -j > before; ...; nslua map --diff before", "what has changed" },
   },
@@ -81,8 +86,37 @@ local function read(path)
   return text
 end
 
+-- The inode of what the map has under another name: "pid:12", "/run/netns/blue".
+local function inode_of(word)
+  local handle <close> = require("nslua.command.cli.place").open(word, true)
+  return handle.inode
+end
+
+-- The map, or what is of it around the operand.
+local function of(map, o)
+  if not o[1] then
+    return map
+  end
+  local errors = require "nslua.error"
+  local hops = o.hops and (math.tointeger(tonumber(o.hops)) or errors.misuse("--hops: a number expected, got %s", o.hops))
+  local ok, found = pcall(map.around, map, o[1], { hops = hops })
+  if ok then
+    return found
+  elseif not errors.is(found, "ENOENT") then
+    error(found, 0)
+  end
+  local opened, inode = pcall(inode_of, o[1])
+  if opened then
+    return map:around(inode, { hops = hops })
+  elseif not errors.is(inode, "ENOENT") and not o[1]:find "^lab:" then
+    error(inode, 0)
+  end
+  errors.misuse("%s", found.message)
+end
+
 local function diff(ns, o)
-  local changes = ns.map.diff(ns.map.load(read(o.diff)), ns.map())
+  local before = ns.map.load(read(o.diff))
+  local changes = ns.map.diff(before, of(ns.map(), o))
   if o.json then
     print(require("nslua.schema").json(changes))
   else
@@ -122,16 +156,20 @@ return function(args)
         format = each
       end
     end
-    if o.diff then
+    if o[2] then
+      require("nslua.error").misuse("one name, not more: %s", o[2])
+    elseif o.hops and not o[1] then
+      require("nslua.error").misuse "--hops goes with the name of what to begin at"
+    elseif o.diff then
       return diff(ns, o)
     end
     format = format or "text"
     if o.watch then
       return watch(ns, function()
-        return drawn(ns.map(), format, o)
+        return drawn(of(ns.map(), o), format, o)
       end)
     end
-    local map = ns.map()
+    local map = of(ns.map(), o)
     io.write(drawn(map, format, o))
     io.flush()
     if not map.complete then

@@ -157,6 +157,22 @@ function methods:mermaid()
   return require("nslua.inspect.map.graph").mermaid(self)
 end
 
+---The part of it that is around something: `"web"`, `"docker:web"`, `"lab:demo"`, `"blue"` of /run/netns, a title of the map, or an inode; and what
+---their links lead to. An error names what is like it, where the map has no such thing.
+---@param what string|integer
+---@param options? { hops: integer? }  how many namespaces further: default 1
+---@return nslua.Map
+function methods:around(what, options)
+  options = options or {}
+  check.options("map.around", options, { hops = "integer" })
+  if type(what) ~= "string" and math.type(what) ~= "integer" then
+    errors.misuse("map.around: a name or an inode expected, got %s", type(what))
+  end
+  local hops = options.hops or 1
+  check.argument("map.around", "hops", hops, "0-1000")
+  return setmetatable(require("nslua.inspect.map.around").of(self, what, hops), Map)
+end
+
 ---What another map has that this has not: see ns.map.diff.
 ---@param other nslua.Map
 ---@return nslua.map.Change[]
