@@ -319,6 +319,7 @@ build = {
     ["nslua.inspect.look.settings"] = "lua/nslua/inspect/look/settings.lua",
     ["nslua.inspect.look.xt"] = "lua/nslua/inspect/look/xt.lua",
     ["nslua.inspect.many"] = "lua/nslua/inspect/many.lua",
+    ["nslua.inspect.map.around"] = "lua/nslua/inspect/map/around.lua",
     ["nslua.inspect.map.diff"] = "lua/nslua/inspect/map/diff.lua",
     ["nslua.inspect.map.graph"] = "lua/nslua/inspect/map/graph.lua",
     ["nslua.inspect.map"] = "lua/nslua/inspect/map/init.lua",
