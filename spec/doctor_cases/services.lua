@@ -43,6 +43,10 @@ return {
   { check = "socket_drops", lab = "h1 -- h2", at = "h2", before = serves "echo", by_hand = drained "udp" },
   { check = "ping_group_range", lab = "h1 -- h2", at = "h1", options = { checks = { "ping_group_range" } }, before = function(lab)
     lab.h1:sysctl("net.ipv4.ping_group_range", "0 0")
+  end, probe = function(ns)
+    local lab <close> = ns.lab "a -- b"
+    local ok, e = pcall(lab.a.sysctl, lab.a, "net.ipv4.ping_group_range", "1 0")
+    return not ok and "a user namespace of one group cannot name another: " .. tostring(e) or nil
   end },
   { check = "dns_config", fault = "dns_empty", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
   { check = "dns_config", fault = "dns_stub", lab = "h1 -- r1 -- h2", at = "h1", before = names, by_hand = in_script },
