@@ -47,9 +47,6 @@ table inet nslua_dns_blocked {
     if name ~= "dns" then
       errors.misuse('lab.fault: %s serves no names: node:serve("dns") first', node.node_name)
     end
-    service:kill "STOP"
-    return function()
-      service:kill "CONT"
-    end
+    return programs.stop(service)
   end },
 }

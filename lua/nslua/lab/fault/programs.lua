@@ -2,8 +2,10 @@
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local eventually = require("nslua.eventually").eventually
 local inside = require "nslua.inside"
 local netns = require "nslua.netns"
+local procfs = require "nslua.procfs"
 
 local M = {}
 
@@ -66,6 +68,20 @@ function M.acceptor(node, port, address, backlog)
   end, name = "acceptor", ready = { tcp = port }, restart = "always" }
   service.port, service.options = port, {}
   return service:wait_ready()
+end
+
+---Stop a service's program by a signal, as a debugger or a hand at a terminal does; it has stopped when this returns.
+---@param service nslua.lab.Service
+---@return fun() undo
+function M.stop(service)
+  service:kill "STOP"
+  local pid = service.pid
+  eventually(function()
+    return (procfs.read(("/proc/%d/stat"):format(pid)) or ""):find "%) T [^)]*$"
+  end)
+  return function()
+    service:kill "CONT"
+  end
 end
 
 ---Begin connections, and keep them.

@@ -17,6 +17,19 @@ local function waiting(node, port)
   return node.sockets:list({ proto = "tcp", state = "listen", sport = port }, { brief = true })[1]
 end
 
+-- Requests for connections that a node has dropped.
+local function dropped(node)
+  local names, values = node:read("/proc/net/netstat"):match "TcpExt: (%a[^\n]*)\nTcpExt: ([^\n]*)"
+  local next_value = values:gmatch "%d+"
+  for name in names:gmatch "%S+" do
+    local value = tonumber(next_value())
+    if name == "ListenDrops" then
+      return value
+    end
+  end
+  return 0
+end
+
 ---@type table<string, nslua.lab.fault.Known>
 return {
   accept_queue = { why = "a program that is stopped takes no connections, and its queue is full", run = function(node)
@@ -25,14 +38,12 @@ return {
       return programs.acceptor(node, options.port, "0.0.0.0", backlog)
     end)
     local _, service = programs.served(node)
-    service:kill "STOP"
+    local go_on = programs.stop(service)
     local fds = programs.connect(node, LOOPBACK, service.port, backlog + 3)
     eventually(function()
       return waiting(node, service.port).recv_queue > backlog
     end)
-    return ways.all { undo, programs.closer(fds), function()
-      service:kill "CONT"
-    end }
+    return ways.all { undo, programs.closer(fds), go_on }
   end },
   syn_queue = { why = "a neighbour floods a port with connections that it does not finish", run = function(node)
     local at = ways.first_device(node)
@@ -44,9 +55,10 @@ return {
     local undo = { ways.sysctl(node, "net.ipv4.tcp_syncookies", 0), ways.sysctl(node, "net.ipv4.tcp_max_syn_backlog", 16), function()
       firewall.load(other, "lab.fault", rules)
     end }
+    local before = dropped(node)
     undo[4] = programs.closer((programs.connect(other, at.inet, service.port, 20)))
     eventually(function()
-      return #node.sockets:list({ proto = "tcp", state = "syn-recv" }, { brief = true }) >= 12
+      return dropped(node) > before
     end)
     return ways.all(undo)
   end },
@@ -74,7 +86,7 @@ return {
     local name, service = programs.served(node)
     local fd = inside.raw_socket(node, 2, DGRAM, 0)
     assert(packet.connect(fd, core.inet.bytes(LOOPBACK), service.port))
-    service:kill "STOP"
+    local go_on = programs.stop(service)
     local function lost()
       for _, row in ipairs(node.sockets:list { proto = "udp", sport = service.port }) do
         if row.memory.sock_drop > 0 then
@@ -92,11 +104,9 @@ return {
     end)
     fd:close()
     if not ok then
-      service:kill "CONT"
+      go_on()
       errors.misuse("lab.fault: %s of %s hears nothing by UDP", name, node.node_name)
     end
-    return function()
-      service:kill "CONT"
-    end
+    return go_on
   end },
 }
