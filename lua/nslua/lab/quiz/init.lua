@@ -27,6 +27,8 @@ local M = {}
 local exercises = {}
 for _, group in ipairs {
   require "nslua.lab.quiz.filters",
+  require "nslua.lab.quiz.names",
+  require "nslua.lab.quiz.nat",
   require "nslua.lab.quiz.paths",
   require "nslua.lab.quiz.services",
   (require "nslua.lab.quiz.switches"),

@@ -11,6 +11,7 @@ local M = {}
 ---@field address? string  in place of a node
 ---@field tcp? integer     a port to connect to; else it is an echo request
 ---@field udp? integer     a port that answers
+---@field resolve? string  a name, in place of who is asked
 ---@field size? integer    of the echo request
 ---@field test? fun(lab: nslua.Lab): boolean, string?  what no packet tells; and what is said where it is not so
 
@@ -37,6 +38,10 @@ local function look(lab, probe, timeout)
   if probe.test then
     local ok, why = probe.test(lab)
     return not ok and why or nil
+  end
+  if probe.resolve then
+    local r = lab.node[probe[1]]:resolve(probe.resolve, { timeout = timeout })
+    return not r.ok and ("%s does not find the address of %s (%s)"):format(probe[1], probe.resolve, r.error or r.rcode or "no answer") or nil
   end
   local from, to = lab.node[probe[1]], probe.address or lab.node[probe[2]]
   local name = probe.address or probe[2]
