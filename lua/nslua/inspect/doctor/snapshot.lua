@@ -145,7 +145,11 @@ function lazy:expected()
 end
 
 function lazy:firewall()
-  return firewall.firewall(self.handle)
+  local all = firewall.firewall(self.handle)
+  for _, each in ipairs(all.unread) do
+    table.insert(self.examination.unseen, ("%s of %s: %s"):format(each.what, self.title, each.why))
+  end
+  return all
 end
 
 function lazy:nft()
