@@ -6,6 +6,10 @@ local function serves(name)
   end
 end
 
+local function restart(lab)
+  lab.h2.services.http:restart():wait_ready()
+end
+
 -- Wait until nothing waits for a program any more.
 local function drained(proto)
   return function(lab)
@@ -33,11 +37,10 @@ end
 return {
   { check = "not_listening", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = serves "http" },
   { check = "loopback_only", lab = "h1 -- r1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", nft = true },
-  { check = "loopback_only", fault = "v6_only", lab = "h1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = function(lab)
-    lab.h2.services.http:restart():wait_ready()
-  end },
+  { check = "loopback_only", fault = "v6_only", lab = "h1 -- h2", at = "h2", options = { port = 80 }, before = serves "http", by_hand = restart },
   { check = "not_listening", fault = "wrong_port", lab = "h1 -- r1 -- h2", at = "r1", ask = "h2", before = serves "http", nft = true },
   { check = "accept_queue", lab = "h1 -- h2", at = "h2", before = serves "http", by_hand = drained "tcp" },
+  { check = "accept_queue", fault = "small_backlog", lab = "h1 -- h2", at = "h2", before = serves "http", by_hand = restart },
   { check = "syn_queue", lab = "h1 -- h2", at = "h2", before = serves "http", nft = true },
   { check = "port_exhaustion", lab = "h1 -- h2", at = "h2" },
   { check = "socket_drops", lab = "h1 -- h2", at = "h2", before = serves "echo", by_hand = drained "udp" },

@@ -50,8 +50,9 @@ end
 ---@param port integer
 ---@param address string
 ---@param backlog integer
+---@param busy? boolean  it has something else to do, and accepts nobody
 ---@return nslua.lab.Service
-function M.acceptor(node, port, address, backlog)
+function M.acceptor(node, port, address, backlog, busy)
   local ip = core.inet.bytes(address)
   local service = node:service { function()
     local here = netns.current()
@@ -59,6 +60,9 @@ function M.acceptor(node, port, address, backlog)
     assert(packet.set(fd, "reuseaddr", 1))
     assert(packet.bind(fd, ip, port))
     assert(packet.listen(fd, backlog))
+    while busy do
+      core.fd.poll({}, 60)
+    end
     while true do
       local client = packet.accept(fd)
       if client then

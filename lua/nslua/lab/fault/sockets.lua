@@ -45,6 +45,19 @@ return {
     end)
     return ways.all { undo, programs.closer(fds), go_on }
   end },
+  small_backlog = { why = "net.core.somaxconn lets too few connections wait for a busy program", run = function(node)
+    local most = 2
+    local back = ways.sysctl(node, "net.core.somaxconn", most)
+    local undo = programs.serve_otherwise(node, function(_, options)
+      return programs.acceptor(node, options.port, "0.0.0.0", 128, true)
+    end)
+    local _, service = programs.served(node)
+    local fds = programs.connect(node, LOOPBACK, service.port, most + 3)
+    eventually(function()
+      return waiting(node, service.port).recv_queue > most
+    end)
+    return ways.all { back, undo, programs.closer(fds) }
+  end },
   syn_queue = { why = "a neighbour floods a port with connections that it does not finish", run = function(node)
     local at = ways.first_device(node)
     local other = node.lab.node[at.peer]
