@@ -205,6 +205,9 @@ local function named(word)
   if number then
     errors.misuse("quiz: there is no number %d, the last is %d", number, #exercises)
   end
+  if require("nslua").lab.faults()[word] then
+    errors.misuse("quiz: nothing is asked about the fault %s", word)
+  end
   errors.misuse("quiz: %s", check.unknown("fault", word, known))
 end
 

@@ -45,4 +45,11 @@ return {
       "It arrives, and nobody takes it: Recv-Q of h2 ss -uln grows. How is the program? h2 ss -ulnp names it, h2 ps -o pid,stat,args -p PID tells.",
       "T means that it is stopped: `kill -CONT PID`, or h2.services.dns:kill \"CONT\" at this prompt.",
     } },
+  { fault = "dns_no_redirect", lab = "{ipv6=off}\nh1 -- r1", at = "h1", level = "hard", theme = "names", check = "dns_config",
+    complaint = "I am on h1, a container. Names are asked of 127.0.0.11, as docker does it, and since the firewall was \"cleaned up\" none is found.",
+    works = { { "h1", resolve = "r1.lab" } }, hints = {
+      "Who listens at 127.0.0.11, and on which port? h1 ss -ulnp. To which port does a question go?",
+      "A rule of NAT led port 53 of that address to the port of the server. h1 nft list ruleset shows that it is gone.",
+      "A chain with `type nat hook output priority -100` is needed, and in it: ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:PORT.",
+    } },
 }
