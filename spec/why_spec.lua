@@ -89,6 +89,9 @@ describe("why", function()
     assert.error_matches(function() ns.why(l.h1, l.h2, 7, { prot = "udp" }) end, "proto")
     assert.error_matches(function() ns.why(l.h1, l.h2, 7, { proto = "icmp" }) end, "no port")
     assert.error_matches(function() ns.why(l.h1, 12, 7) end, "expected")
+    assert.error_matches(function() ns.why(l.h1, l.h2, nil, { proto = "udp" }) end, "UDP goes to a port: which one?", 1, true)
+    assert.error_matches(function() ns.why(l.h1, l.h2, 70000) end, "got 70000", 1, true)
+    assert.error_matches(function() ns.why(l.h1, l.h2, 7, { timeout = -1 }) end, "more than 0", 1, true)
   end)
 end)
 
@@ -273,6 +276,13 @@ describe("nslua why", function()
     assert.equal(1, status)
     local json = cjson.decode((helper.sh(("build/bin/nslua why -nj lab:%s/h1 %s:8"):format(name, l.h2:address_of()))))
     assert.same({ "refused", "no_listener", 8 }, { json.verdict, json.code, json.port })
+    for word, said in pairs { ["lab:%s/h2:http"] = "is no port", ["-s 9000 lab:%s/h2:7"] = "its mtu is 1500", ["-4 -6 lab:%s/h2:7"] = "one of them",
+      ["lab:%s/sw"] = "sw has no address" } do
+      out, _, status = helper.sh(("build/bin/nslua why lab:%s/h1 %s"):format(name, word:format(name)))
+      assert.equal(1, status)
+      assert.matches(said, out, 1, true)
+      assert.is_nil(out:find("predicted was", 1, true))
+    end
     out, _, status = helper.sh "build/bin/nslua why"
     assert.is_true(status ~= 0 and out:find("FROM TO:PORT", 1, true) ~= nil, out)
   end)

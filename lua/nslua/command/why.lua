@@ -50,6 +50,12 @@ local function to_of(word, from, kept)
       host, port = nil, nil -- pid:12
     end
   end
+  local odd = not host and not core.inet.bytes((word:gsub("%%.*$", ""))) and not word:find "^%[" and word:match "^.+:(%a[%w-]*)$"
+  if odd and word:find "^lab:[^/]+/" then
+    errors.misuse("%s: %q is no port: a number is expected", word, odd)
+  elseif word:find "^:" and not core.inet.bytes(word) then
+    errors.misuse("%s: which host? FROM TO:PORT", word)
+  end
   host = host or word:match "^%[(.+)%]$" or word
   port = port and math.tointeger(tonumber(port))
   if core.inet.bytes((host:gsub("%%.*$", ""))) then
@@ -72,6 +78,9 @@ end
 local function run(o)
   if not o[1] or not o[2] or o[3] then
     errors.misuse "from where, and where to? Two operands are needed: FROM TO:PORT"
+  end
+  if o.ipv4 and o.ipv6 then
+    errors.misuse "--ipv4 and --ipv6: it goes by one of them"
   end
   local kept <close> = setmetatable({ labs = {} }, { __close = function(list)
     for _, handle in ipairs(list) do

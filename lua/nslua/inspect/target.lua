@@ -52,7 +52,7 @@ local function text_of(handle, call, target, family)
     if type(address) == "string" then
       return (address:gsub("/%d+$", ""))
     end
-    return errors.misuse("%s: the target has no address that %s could reach", call, handle:describe())
+    return errors.misuse("%s: %s has no address that %s could reach", call, rawget(target, "label") or "the target", handle:describe())
   elseif type(target) ~= "string" then
     return errors.misuse("%s: an address, a name or an object with address_of expected, got %s", call, type(target))
   end

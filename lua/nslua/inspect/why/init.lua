@@ -95,7 +95,7 @@ local function free_port()
   return math.random(33000, 59999)
 end
 
-local function finish(self)
+local function finish(self, options)
   local p, probe = self.prediction, self.probe
   local finding = p.finding
   self.ok, self.verdict, self.error = p.verdict == "reached", p.verdict, p.error
@@ -107,7 +107,7 @@ local function finish(self)
     end
   end
   if probe then
-    require("nslua.inspect.why.probe").judge(self)
+    require("nslua.inspect.why.probe").judge(self, options.size ~= nil)
   end
 end
 
@@ -129,10 +129,15 @@ function M.why(from, to, port, options)
   local proto = options.proto or (port and "tcp" or "icmp")
   if proto ~= "tcp" and proto ~= "udp" and proto ~= "icmp" then
     errors.misuse("%s: proto must be \"tcp\", \"udp\" or \"icmp\", got %s", call, proto)
-  elseif proto ~= "icmp" then
-    check.argument(call, "port", port, "1-65535")
-  elseif port then
+  elseif proto ~= "icmp" and port == nil then
+    errors.misuse("%s: %s goes to a port: which one?", call, proto:upper())
+  elseif proto ~= "icmp" and (math.type(port) ~= "integer" or port < 1 or port > 65535) then
+    errors.misuse("%s: port must be 1-65535, got %s", call, tostring(port))
+  elseif proto == "icmp" and port then
     errors.misuse("%s: icmp has no port", call)
+  end
+  if options.timeout and units.duration(options.timeout, call .. ": timeout") <= 0 then
+    errors.misuse("%s: timeout must be more than 0, got %s", call, tostring(options.timeout))
   end
   local handle, ours = handle_of(from, call)
   local closer <close> = setmetatable({}, { __close = function() -- luacheck: ignore
@@ -159,7 +164,7 @@ function M.why(from, to, port, options)
   if options.probe ~= false then
     self.probe = require("nslua.inspect.why.probe").run(self, origin, t, { sport = sport, size = size, timeout = options.timeout, spaces = found })
   end
-  finish(self)
+  finish(self, options)
   return self
 end
 

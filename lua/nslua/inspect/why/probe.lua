@@ -46,8 +46,15 @@ end
 
 ---Let the probe decide, and say so where it does not agree.
 ---@param self nslua.Why
-function M.judge(self)
+---@param sized boolean  a size was asked for
+function M.judge(self, sized)
   local probe, predicted = self.probe, self.ok
+  if self.proto == "tcp" and sized then
+    table.insert(probe.notes, "it opens a connection, by packets that are small: how large ones fare is predicted alone")
+    if probe.ok and self.code == "mtu" then
+      return
+    end
+  end
   self.ok = probe.ok
   if probe.ok then
     if not predicted then
