@@ -91,6 +91,29 @@ describe("the doctor", function()
     end
   end)
 
+  it("leads to a loopback address what comes for its port, and nothing else", function()
+    local cannot = truth.cannot(ns, { nft = true })
+    if cannot then
+      return pending(cannot)
+    end
+    local lab <close> = ns.lab "h1 -- h2"
+    lab.h2:serve("http", { address = "127.0.0.1" })
+    local fix = ns.doctor(lab.h2, { port = 80 })[1].fix
+    assert.is_true(lab.h2:run({ "sh", "-c", fix }).ok)
+    assert.is_true(lab.h1:tcp("h2", 80, { family = "inet" }).ok)
+    -- a neighbour who sends to other addresses of the loopback
+    lab.h2:serve("sink", { address = "127.0.0.77", port = 81 })
+    lab.h1:sysctl("net.ipv4.conf.eth0.route_localnet", 1)
+    lab.h1.route:delete { "127.0.0.0/8", table = "local", type = "local" }
+    lab.h1.route:add { "127.0.0.77/32", via = lab.h2:address_of(), dev = "eth0" }
+    local from = { from = lab.h1:address_of(), timeout = "300ms" }
+    assert.equal("ETIMEDOUT", lab.h1:tcp("127.0.0.77", 81, from).error)
+    assert.is_true(lab.h2:run({ "nft", "flush", "chain", "ip", "nslua_tcp_80", "guard" }).ok)
+    from.timeout = 5
+    assert.is_true(lab.h1:tcp("127.0.0.77", 81, from).ok)
+    assert.equal("", told(ns.doctor(lab.h2, { port = 80 })))
+  end)
+
   it("reads the name servers of a process that has its own files", function()
     local lab = helper.held(ns.lab "h1 -- r1")
     lab.h1:set_resolv_conf "nameserver 127.0.0.53\n"

@@ -13,8 +13,11 @@ local function led(target, want, row)
     return nil
   end
   local name = ("nslua_%s_%d"):format(want.proto, want.port)
-  local rules = ("add table ip %s; add chain ip %s prerouting { type nat hook prerouting priority -100; }; "
-    .. "add rule ip %s prerouting iifname != lo %s dport %d dnat to %s:%d"):format(name, name, name, want.proto, want.port, row.src, row.sport)
+  -- with route_localnet neighbours could reach all of the loopback: only what is led there may
+  local rules = ("add table ip %s; add chain ip %s guard { type filter hook prerouting priority -300; }; "
+    .. "add rule ip %s guard iifname != lo ip daddr 127.0.0.0/8 drop; add chain ip %s prerouting { type nat hook prerouting priority -100; }; "
+    .. "add rule ip %s prerouting iifname != lo %s dport %d dnat to %s:%d"):format(name, name, name, name, name, want.proto, want.port, row.src,
+      row.sport)
   return ("sysctl -w net.ipv4.conf.%s.route_localnet=1 && nft '%s'"):format((link.name:gsub("%.", "/")), rules)
 end
 
