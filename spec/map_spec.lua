@@ -1,6 +1,7 @@
 -- ns.map and nslua map: every namespace that can be found, its links and what they lead to, beside what ip(8) says; drawings; differences.
 
 local core = require "nslua.core"
+local cjson = require "cjson"
 local helper = require "spec.helper"
 local ns = require "nslua"
 
@@ -186,6 +187,25 @@ describe("a map", function()
       os.remove(path)
       assert.is_true(ok, out)
     end
+  end)
+
+  it("draws many on one bridge beside it, in the order in which people count", function()
+    local sw = { inode = 1, title = "sw", names = {}, containers = {}, held = {}, paths = {}, processes = 1,
+      links = { { index = 1, name = "br0", kind = "bridge", up = true, addresses = {} } } }
+    local spaces, wires = { sw }, {}
+    for i = 1, 120 do
+      local leaf = { inode = 1 + i, title = "h" .. 121 - i, names = {}, containers = {}, held = {}, paths = {}, processes = 1, links = { { index = 2,
+        name = "eth0", kind = "veth", up = true, addresses = { ("10.0.0.%d/24"):format(i) }, peer = { netns = 1, index = 1 + i } } } }
+      sw.links[1 + i] = { index = 1 + i, name = "p" .. i, kind = "veth", up = true, addresses = {}, master = "br0", master_index = 1,
+        peer = { netns = 1 + i, index = 2 } }
+      spaces[1 + i] = leaf
+      wires[i] = { kind = "veth", up = true, ends = { { netns = 1, index = 1 + i, link = "p" .. i }, { netns = 1 + i, index = 2, link = "eth0" } } }
+    end
+    local svg = ns.map.load(cjson.encode { version = 1, time = 0, namespaces = spaces, wires = wires, complete = true, missed = {} }):svg()
+    local first, second, tenth = svg:find(">h1<", 1, true), svg:find(">h2<", 1, true), svg:find(">h10<", 1, true)
+    assert.is_true(first < second and second < tenth)
+    local x, wide = svg:match 'class="panel" x="([%d.]+)" y="[%d.]+" width="([%d.]+)"'
+    assert.is_true(tonumber(x) < 300 and tonumber(wide) > 600, svg:sub(1, 200)) -- not a panel's width away from it
   end)
 
   it("is cut down to what is around something", function()

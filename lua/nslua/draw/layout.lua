@@ -246,11 +246,20 @@ local function length_of(part)
   return sum + label_w
 end
 
+-- Rows are of one size: a box that is much wider than the others would hold them far apart.
+local function widest(part)
+  local w = 0
+  for _, box in ipairs(part.members) do
+    w = math.max(w, box.w)
+  end
+  return w
+end
+
 local LARGE = 400 -- nodes: more are drawn as the tree that is in them
 
 local function place(part)
   local is_tree = (part.pairs or 0) == #part.members - 1
-  local chain = is_tree and #part.links == part.pairs and length_of(part) > WIDEST and chain_of(part)
+  local chain = is_tree and #part.links == part.pairs and length_of(part) > WIDEST and widest(part) < WIDEST / 3 and chain_of(part)
   if chain then
     rows(part, chain)
   elseif is_tree or #part.members > LARGE then

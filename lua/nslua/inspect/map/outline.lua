@@ -2,11 +2,15 @@
 
 local M = {}
 
-local function natural(text)
+---A key that sorts as people count: h2 before h10.
+---@param text string
+---@return string
+function M.natural(text)
   return (text:gsub("%d+", function(n)
     return (("0"):rep(20) .. n):sub(-20)
   end))
 end
+local natural = M.natural
 
 ---@class nslua.map.Outline
 ---@field blocks nslua.map.Namespace[]           that are told by themselves

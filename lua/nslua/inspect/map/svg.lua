@@ -2,6 +2,7 @@
 
 local graphs = require "nslua.inspect.map.graph"
 local draw = require "nslua.draw"
+local outline = require "nslua.inspect.map.outline"
 
 local M = {}
 
@@ -86,6 +87,9 @@ local function gather(graph, plan)
     local list = hub[node.name]
     if list and #list >= MANY then
       local cells = {}
+      table.sort(list, function(a, b)
+        return outline.natural(a[1].title) < outline.natural(b[1].title)
+      end)
       for i, each in ipairs(list) do
         local leaf = each[1]
         gone[leaf.name], dropped[each[2]] = true, true
