@@ -67,6 +67,20 @@ describe("a quiz", function()
     end)
   end
 
+  it("is well again where the fault is mended", function()
+    for _, each in ipairs(ns.lab.quizzes()) do
+      local ok, q = pcall(ns.lab.quiz, each.fault)
+      if ok and each.fault ~= "wrong_port" and each.fault ~= "dns_no_redirect" then -- of which mend() leaves nothing that could work
+        q.faults[1]:mend()
+        local _, left = q:check { timeout = 2, within = 10 }
+        assert.equal("", table.concat(left, "; "), each.fault)
+      end
+      if ok then
+        q:close()
+      end
+    end
+  end)
+
   it("takes any repair, and none that destroys something else", function()
     local q = quiz "no_default_route"
     -- two routes in place of the default one

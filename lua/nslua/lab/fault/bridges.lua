@@ -64,7 +64,8 @@ return {
     switch.link:change(bridge, { bridge = { stp_state = true, forward_delay = 30 } })
     again()
     return function()
-      switch.link:change(bridge, { bridge = { stp_state = false, forward_delay = old } })
+      switch.link:change(bridge, { bridge = { stp_state = false } }) -- while it runs the delay is at least two seconds
+      switch.link:change(bridge, { bridge = { forward_delay = old } })
       again()
     end
   end },

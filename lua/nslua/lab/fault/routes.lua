@@ -53,9 +53,10 @@ return {
     end
   end },
   rule_rejects = { why = "a rule of policy routing ends the way", run = function(node)
-    node.rule:add { priority = 100, family = "inet", from = ways.first_device(node).inet .. "/32", action = "prohibit" }
+    local rule = { priority = 100, family = "inet", from = ways.first_device(node).inet .. "/32", action = "prohibit" }
+    node.rule:add(rule)
     return function()
-      node.rule:delete({ priority = 100, family = "inet", action = "prohibit" }, { absent = "ok" })
+      node.rule:delete(rule, { absent = "ok" })
     end
   end },
 }

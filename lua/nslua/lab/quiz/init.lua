@@ -173,7 +173,7 @@ local function candidates(level, draw)
     local fits = not level or each.level == level
     if level == "hard" then
       for _, other in ipairs(exercises) do
-        fits = fits or other ~= each and other.lab == each.lab and other.at ~= each.at
+        fits = fits or other ~= each and other.lab == each.lab and other.at ~= each.at and not each.after
       end
     end
     list[#list + 1] = fits and each or nil
@@ -188,7 +188,8 @@ end
 -- One that is somewhere else in the same lab.
 local function companion(first, draw)
   for _, each in ipairs(candidates(nil, draw)) do
-    if each.lab == first.lab and each.at ~= first.at and each.before == first.before then
+    local apart = each.at ~= first.at and each.before == first.before and not (each.after or first.after)
+    if each.lab == first.lab and apart then
       return each
     end
   end

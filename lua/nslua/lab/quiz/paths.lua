@@ -120,7 +120,8 @@ return {
       "The gateway should be r1: `ip route replace default via ADDRESS-OF-R1 dev eth0`.",
     } },
   { fault = "rule_rejects", lab = CHAIN, at = "h1", level = "hard", theme = "routes",
-    complaint = "I am on h1. Everything I send fails at once, and ip route shows all routes as they should be.", works = { { "h1", "h2" } }, hints = {
+    complaint = "I am on h1. Everything I send fails at once, and ip route shows all routes as they should be.",
+    works = { { "h2", "h1" }, { "h1", "h2", tcp = 80 } }, hints = {
       "Ask h1 for the way from its own address: h1 ip route get ADDRESS-OF-H2 from ADDRESS-OF-H1.",
       "Before the routes come the rules which say what table is asked: h1 ip rule.",
       "A rule of priority 100 prohibits what comes from h1: `ip rule del priority 100`.",
