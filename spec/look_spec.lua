@@ -49,6 +49,7 @@ local IPTABLES = {
   { "-t nat -A DOCKER -d 10.0.0.0/8 -p tcp -m multiport --dports 80,443 -j DNAT --to-destination 10.5.0.2:80-90",
     "ip daddr 10.0.0.0/8 tcp dport { 80, 443 } dnat to 10.5.0.2:80-90" },
   { "-t nat -A DOCKER -p udp -j REDIRECT --to-ports 5353", "meta l4proto udp redirect to :5353" },
+  { "-A FORWARD -i eth+ ! -o br+ -j ACCEPT", "iifname eth* oifname != br* accept" },
   { "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "ct state established,related accept" },
   { "-A FORWARD -p tcp --dport 80 -m comment --comment 'hi there' -j REJECT", "tcp dport 80 reject" },
   { "-A FORWARD -p icmp --icmp-type echo-request -j DROP", "icmp type 8 drop" },

@@ -44,7 +44,7 @@ local function head(layout, entry, facts, words)
     local name = entry:sub(links + (i - 1) * 16, links + i * 16 - 1):match "^%Z*"
     local mask = entry:sub(links + 32 + (i - 1) * 16, links + 32 + i * 16 - 1):match "^%Z*"
     if name ~= "" then
-      ask(each[1], each[2], { #mask > #name and name or name .. "*" }, each[3])
+      ask(each[1], each[2], { #mask > #name and name or name:gsub("%+$", "") .. "*" }, each[3])
     end
   end
   for i, each in ipairs { { "src", "saddr", 0x08 }, { "dst", "daddr", 0x10 } } do

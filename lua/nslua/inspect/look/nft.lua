@@ -213,7 +213,7 @@ function handlers.cmp(state, data)
         names[#names + 1] = name
       end
       if load.field then
-        state.facts.match[load.field] = names
+        xt.note(state.facts, load.field, names)
       else
         state.facts.more = true
       end
@@ -228,7 +228,8 @@ function handlers.cmp(state, data)
   end
   local value = value_of(load, bytes)
   if data.op == "eq" and load.type == "pair" then
-    state.facts.match.icmp_type, state.facts.match.icmp_code = { bytes:byte(1) }, { bytes:byte(2) }
+    xt.note(state.facts, "icmp_type", { bytes:byte(1) })
+    xt.note(state.facts, "icmp_code", { bytes:byte(2) })
     say(state, ("%s type %d %s code %d"):format(load.words, bytes:byte(1), load.words, bytes:byte(2)), load)
   elseif data.op == "eq" or data.op == "neq" then
     local known = load.key == "protocol" and { ip = "ipv4", ip6 = "ipv6" }
@@ -385,7 +386,7 @@ function handlers.lookup(state, data)
   end
   if found and not loads[2] and loads[1].field and not loads[1].mask then
     values.inverted = inverted or nil
-    state.facts.match[loads[1].field] = values
+    xt.note(state.facts, loads[1].field, values)
   else
     state.facts.more = true
   end
@@ -523,7 +524,7 @@ function M.rule(rule, set)
   for _, word in ipairs(state.words) do
     words[#words + 1] = word ~= "" and word or nil
   end
-  facts.more = facts.more or state.open > 0 or nil
+  facts.more, facts.asked = facts.more or state.open > 0 or nil, nil
   facts.text, facts.family, facts.proto_word = table.concat(words, " "), nil, nil
   return facts
 end

@@ -25,6 +25,15 @@ function M.text(value)
   return type(value) == "table" and ("%s-%s"):format(value[1], value[2]) or tostring(value)
 end
 
+---Note what a rule asks of packets. Where it asks for one thing twice, the last says not all.
+---@param facts table
+---@param field string
+---@param values table
+function M.note(facts, field, values)
+  facts.more = facts.more or facts.match[field] ~= nil or nil
+  facts.match[field], facts.asked = values, true
+end
+
 ---Note what a rule asks of packets, and say it.
 ---@param facts table       its `match`: field -> { value or { from, to }, ..., inverted = true }; `more` where it asks what is no field
 ---@param field string?     "dport"; nil: it is only said
@@ -39,7 +48,7 @@ function M.asks(facts, field, words, values, inverted)
   end
   if field then
     values.inverted = inverted or nil
-    facts.match[field], facts.asked = values, true
+    M.note(facts, field, values)
   else
     facts.more = true
   end
@@ -79,7 +88,7 @@ local function icmp(word)
   return function(info, _, facts)
     local type, low, high, inverted = unpack("BBBB", info)
     if type ~= 255 then
-      facts.match.icmp_type, facts.asked = { type, inverted = inverted & 1 ~= 0 or nil }, true
+      M.note(facts, "icmp_type", { type, inverted = inverted & 1 ~= 0 or nil })
       facts.match.icmp_code = (low ~= 0 or high ~= 255) and inverted & 1 == 0 and { M.range(low, high) } or nil
       facts.more = facts.more or (low ~= 0 or high ~= 255) and inverted & 1 ~= 0 or nil
     end
@@ -92,7 +101,7 @@ local states = { [1] = "invalid", [2] = "established", [4] = "related", [8] = "n
 
 local function ct_state(facts, mask, inverted)
   local names = M.bits(mask, states)
-  facts.match.state, facts.asked = names, true
+  M.note(facts, "state", names)
   names.inverted = inverted or nil
   return "ct state " .. (inverted and "!= " or "") .. table.concat(names, ",")
 end
