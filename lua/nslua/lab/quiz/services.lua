@@ -9,7 +9,8 @@ return {
     mend = { 'h2:serve "http"' }, hints = {
       "Somebody refuses the connection, so the packets arrive. What listens on h2? h2 ss -tln.",
       "Nothing listens on port 80 of h2. The network is not to blame.",
-      "Start a web server on h2: h2:serve \"http\" at this prompt, or a program of yours that listens on port 80 and goes on in the background.",
+      "Start a web server on h2, at this prompt: h2:serve \"http\", or a program of yours, which ends with the lab: "
+        .. "h2:spawn { \"python3\", \"-m\", \"http.server\", \"80\" }.",
     } },
   { fault = "loopback_only", lab = CHAIN, at = "h2", level = "medium", theme = "services",
     complaint = "I am on h1. h2's web page does not open. On h2 itself it does, says its owner, and shows curl 127.0.0.1.",
