@@ -180,6 +180,28 @@ describe("rules below and beside those of IP", function()
     assert.is_true(ns.why(l.h1, l.h2, 7).ok)
   end)
 
+  it("what leads where the walk does not follow is no prediction", function()
+    local l = lab "h1 -- h2"
+    l.h2:serve "echo"
+    local ok, e = pcall(l.h1.link.add, l.h1.link, { name = "m0", kind = "macvlan", link = "eth0", macvlan = { mode = "bridge" }, up = true })
+    if not ok then
+      return pending("this kernel has no macvlan: " .. tostring(e))
+    end
+    l.h1.address:add { "10.99.0.1/24", dev = "m0" }
+    l.h2.address:add { "10.99.0.2/24", dev = "eth0" }
+    local w = ns.why(l.h1, "10.99.0.2", 7, predict)
+    assert.same({ "unknown", false }, { w.verdict, w.ok })
+    assert.is_nil(w.error)
+    assert.matches("? h1: ", w:text(), 1, true)
+    w = ns.why(l.h1, "10.99.0.2", 7)
+    assert.same({ "reached", true }, { w.verdict, w.ok })
+    assert.is_nil(w.disagree)
+    w = ns.why(l.h1, "10.99.0.2", 8)
+    assert.same({ "refused", "ECONNREFUSED" }, { w.verdict, w.error })
+    assert.matches("what is behind that is not seen", w.why, 1, true)
+    assert.is_nil(w.disagree)
+  end)
+
   it("a program of XDP is one, too", function()
     helper.needs_root(pending)
     local module = os.tmpname()

@@ -33,7 +33,7 @@ local function open(word, kept)
     local handle = require("nslua.command.cli.place").open(word, true)
     kept[#kept + 1] = handle
     if rawget(handle, "label") == nil and rawget(handle, "name") == nil then
-      handle.label = word
+      handle.label = word:find "^%d+$" and "pid " .. word or word
     end
     return handle
   end

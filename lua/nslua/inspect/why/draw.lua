@@ -20,7 +20,7 @@ local function add_steps(out, steps, finding)
     ::continue::
   end
   if finding then
-    out[#out + 1] = ("X %s: %s"):format(safe(finding.space.label), safe(finding.why))
+    out[#out + 1] = ("%s %s: %s"):format(finding.unknown and "?" or "X", safe(finding.space.label), safe(finding.why))
   end
 end
 

@@ -101,7 +101,9 @@ local function finish(self, options)
   self.ok, self.verdict, self.error = p.verdict == "reached", p.verdict, p.error
   if finding then
     self.where, self.code, self.why, self.fix, self.direction = finding.space.label, finding.code, finding.why, finding.fix, p.direction
-    self.verdict = finding.unknown and "unknown" or self.verdict
+    if finding.unknown then
+      self.verdict, self.error = "unknown", nil
+    end
     if self.fix and finding.space and not self.fix:find "^in " and self.code ~= "no_listener" then
       self.fix = ("in %s: %s"):format(finding.space.label, self.fix)
     end

@@ -55,10 +55,18 @@ function M.judge(self, sized)
       return
     end
   end
+  local finding = self.prediction.finding
+  local unseen = not predicted and finding and finding.unknown and self.prediction.verdict == "failed" -- nothing is predicted
   self.ok = probe.ok
+  if unseen and not probe.ok then
+    self.error, self.verdict = probe.error, probe.error == "ECONNREFUSED" and "refused" or self.proto == "udp" and "unknown" or "failed"
+    self.why = ("%s, and what is behind that is not seen: the probe says %s"):format(self.why, tostring(probe.error))
+    return
+  end
   if probe.ok then
     if not predicted then
-      self.disagree = ("predicted was that it ends in %s (%s); the probe was answered"):format(tostring(self.where), tostring(self.why))
+      self.disagree = not unseen and ("predicted was that it ends in %s (%s); the probe was answered"):format(tostring(self.where),
+        tostring(self.why)) or nil
       self.verdict, self.error, self.why, self.fix, self.code, self.where, self.direction = "reached", nil, nil, nil, nil, nil, nil
     end
     return
