@@ -80,6 +80,7 @@ describe("the doctor", function()
       { "accept", "tcp dport 80 jump other", "tcp dport 80 goto more", "tcp dport 79-81 drop", bad = true },
       { "drop", "iif lo accept; tcp dport vmap { 22 : accept, 80 : jump other }", "meta nfproto ipv4 drop; accept", bad = true },
       { "accept", "ip saddr 10.0.0.0/8 ip saddr != 10.0.0.0/8 drop; meta nfproto ipv6 meta protocol ip drop" },
+      { "accept", "ip saddr 10.0.0.0/8 goto other; ip6 saddr fd00::/8 goto other; drop", "counter" },
       { "drop", "meta nfproto ipv4 accept", bad = true },
       { "accept", "iif lo accept; ct state != { established, related } tcp dport 80 reject", bad = true },
     } do

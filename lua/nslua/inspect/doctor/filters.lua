@@ -143,8 +143,11 @@ local function walk(firewall, chain, base, packet, out, deep)
         else
           out.maybe = true
         end
-        if code == "goto" and sure then
-          return through or returns
+        if code == "goto" then -- at its end this chain ends too
+          returns = returns or through
+          if sure then
+            return returns
+          end
         end
       elseif code == "return" then
         if sure then
