@@ -410,8 +410,24 @@ describe("a monitor", function()
         m:close()
       else
         assert.is_truthy(await("existing", "v0"))
+        -- another who looks does not keep it alive, nor do the two each other
+        local other = helper.held(ns.spawn { "sh", "-c", "exec env " .. helper.lua .. [[ -e '
+          local m = require "nslua".monitor { "link", netns = "all", interval = 0.05, existing = true }
+          for e in m:each(20) do
+            if e.inode == ]] .. inode .. [[ then
+              print(e.action)
+              io.stdout:flush()
+              if e.action == "netns_gone" then break end
+            end
+          end']], stdout = "pipe" })
+        repeat
+          local line = assert(other.stdout:read "l")
+        until line == "existing"
         keeper:close()
         assert.is_truthy(await "netns_gone")
+        repeat
+          local line = assert(other.stdout:read "l")
+        until line == "netns_gone"
       end
     end
   end)

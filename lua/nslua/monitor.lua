@@ -158,6 +158,7 @@ local function found(self, handle, name)
     end
     source = made
     source.found = true
+    netfds.mark(handle.fd)
   end
   return source
 end
