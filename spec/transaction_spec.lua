@@ -231,6 +231,25 @@ describe("transaction", function()
       a.link:change("v0", { master = false })
     end)
     assert.equal("static", a.fdb:list({ "02:00:00:00:00:aa" })[1].state)
+    -- also by a move to another namespace, after which it has another index
+    local vlans = pcall(a.link.change, a.link, "br0", { bridge = { vlan_filtering = true } }) -- not every kernel has them
+    if vlans then
+      a.bridge_vlan:add { dev = "v0", vid = "10-12", untagged = true }
+    end
+    a.mdb:add { dev = "br0", port = "v0", grp = "239.1.1.1", state = "permanent", vid = vlans and 10 or nil }
+    local function port()
+      local out = {}
+      for _, words in ipairs { "vlan show dev v0", "fdb show dev v0", "mdb show dev br0" } do
+        out[#out + 1] = rtnl.inside(a, ("sh -c 'bridge %s | sort'"):format(words))
+      end
+      return table.concat(out)
+    end
+    local before = port()
+    assert.matches((vlans and "10.*11.*12.*" or "") .. "02:00:00:00:00:aa.*239%.1%.1%.1", (before:gsub("\n", " ")))
+    undone(function()
+      a.link:change("v0", { netns = b, name = "guest" })
+    end)
+    assert.equal(before, port())
   end)
 
   it("keeps the order of addresses and of rules, and labels after a rename", function()

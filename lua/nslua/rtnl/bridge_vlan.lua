@@ -301,14 +301,15 @@ function methods:replace(t)
   return write(self, "bridge_vlan.replace", t, 0)
 end
 
--- All VLANs of the link: one that gets `pvid` takes it from another.
+-- All VLANs of the link: one that gets `pvid` takes it from another. moved_to: the index that it has by then.
 local function as_they_were(self, call, key)
   local index = head(self.handle, call, { dev = type(key) == "table" and key.dev or key.dev_index, vid = key.vid }).dev_index
   local before = {}
   for _, row in ipairs(rows_of(self, call, { dev = index })) do
     before[row.vid] = row
   end
-  return function()
+  return function(_, moved_to)
+    index = moved_to or index
     local now = {}
     for _, row in ipairs(rows_of(self, call, { dev = index })) do
       now[row.vid] = row

@@ -213,13 +213,13 @@ local function join_again(handle, kept, moved)
   local S = link.schema
   netlink.write { link.new, 0, S:encode { index = index, linkinfo = { slave_kind = "bridge", slave_data = kept.data } }, handle = handle,
     call = "link.restore", object = "link", schema = S }
-  if kept.vlans and not moved then
-    kept.vlans()
+  if kept.vlans then
+    kept.vlans(nil, index)
   end
   for _, name in ipairs { "fdb", "mdb" } do
     local object = collection(handle, name).object
-    for _, bytes in ipairs(not moved and kept[name] or {}) do
-      local ok, e = pcall(restore, object, handle, bytes, netlink.CREATE + netlink.EXCL)
+    for _, bytes in ipairs(kept[name]) do
+      local ok, e = pcall(restore, object, handle, bytes, netlink.CREATE + netlink.EXCL, moved)
       if not ok and not errors.is(e, "EEXIST") then
         error(e, 0)
       end

@@ -285,9 +285,9 @@ local function remove(self, call, words, key, absent)
   netlink.remove(self, call, (mdb.schema or verbs.schema(mdb)):encode(message_of(self, call, words)), mdb.detail(words), absent, key)
 end
 
-function mdb.restored(message)
+function mdb.restored(message, moved)
   local told = message.groups.entries[1].infos[1]
-  message.entry = { port_index = told.port_index, state = told.state, vid = told.vid, bytes = told.bytes, ethertype = told.ethertype }
+  message.entry = { port_index = moved and told.port_index == moved.from and moved.to or told.port_index, state = told.state, vid = told.vid, bytes = told.bytes, ethertype = told.ethertype }
   message.wanted = told.src and { src = told.src } or nil
   message.groups, message.family = nil, AF_BRIDGE
 end

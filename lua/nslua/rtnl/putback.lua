@@ -23,7 +23,7 @@ local function message_of(object, bytes, moved)
     part.dev_index = part.dev_index == moved.from and moved.to or part.dev_index
   end
   if object.restored then
-    object.restored(message)
+    object.restored(message, moved)
   end
   return message
 end
