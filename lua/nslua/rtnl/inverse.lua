@@ -177,6 +177,21 @@ end
 local follows = { "state", "root_id", "bridge_id", "designated_port", "designated_cost", "id", "no", "topology_change_ack", "config_pending",
   "message_age_timer", "forward_delay_timer", "hold_timer", "flush", "mrp_ring_open", "mrp_in_open", "mcast_eht_hosts_cnt", "mcast_n_groups" }
 
+-- Entries of the bridge's table that somebody has made for a port.
+local function fixed(handle, index, address)
+  local out = {}
+  for _, entry in ipairs(collection(handle, "fdb"):list { dev = index }) do
+    if entry.master_index and entry.master_index ~= index and (entry.state == "permanent" or entry.state == "static") and entry.lladdr ~= address then
+      out[#out + 1] = entry
+    end
+  end
+  return out
+end
+
+local function name_of(entry)
+  return ("%s %s"):format(entry.lladdr, entry.vlan)
+end
+
 -- What a port loses that leaves its bridge: its options, its VLANs, the entries of the tables of the bridge that go to it.
 local function membership(handle, row)
   local S = collection(handle, "link").object.schema
@@ -184,14 +199,13 @@ local function membership(handle, row)
   if not (info and info.slave_kind == "bridge" and type(info.slave_data) == "table") then
     return nil
   end
-  local kept = { data = info.slave_data, index = row.index, fdb = {}, mdb = {} }
+  local kept = { data = info.slave_data, index = row.index, address = row.address, fdb = {}, named = {}, mdb = {} }
   for _, key in ipairs(follows) do
     kept.data[key] = nil
   end
-  for _, entry in ipairs(collection(handle, "fdb"):list { dev = row.index }) do
-    if entry.master_index == row.master_index and (entry.state == "permanent" or entry.state == "static") and entry.lladdr ~= row.address then
-      kept.fdb[#kept.fdb + 1] = schema.bytes(entry)
-    end
+  for _, entry in ipairs(fixed(handle, row.index, row.address)) do
+    kept.fdb[#kept.fdb + 1] = schema.bytes(entry)
+    kept.named[name_of(entry)] = true
   end
   local ok, entries = pcall(function()
     return collection(handle, "mdb"):list { dev = row.master_index }
@@ -202,7 +216,7 @@ local function membership(handle, row)
     end
   end
   local vlans = collection(handle, "bridge_vlan")
-  local has, undo = pcall(vlans.object.inverses.change, vlans, "bridge_vlan.restore", { dev = row.index })
+  local has, undo = pcall(vlans.object.inverses.change, vlans, "bridge_vlan.restore", { dev = row.index, vid = 1 }) -- of all VLANs
   kept.vlans = has and undo or nil
   return kept
 end
@@ -223,6 +237,11 @@ local function join_again(handle, kept, moved)
       if not ok and not errors.is(e, "EEXIST") then
         error(e, 0)
       end
+    end
+  end
+  for _, entry in ipairs(fixed(handle, index, kept.address)) do
+    if not kept.named[name_of(entry)] then -- one of no VLAN was made for each of them
+      collection(handle, "fdb"):delete(entry, ABSENT)
     end
   end
 end
