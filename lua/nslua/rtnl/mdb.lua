@@ -287,7 +287,8 @@ end
 
 function mdb.restored(message, moved)
   local told = message.groups.entries[1].infos[1]
-  message.entry = { port_index = moved and told.port_index == moved.from and moved.to or told.port_index, state = told.state, vid = told.vid, bytes = told.bytes, ethertype = told.ethertype }
+  local port = moved and told.port_index == moved.from and moved.to or told.port_index
+  message.entry = { port_index = port, state = told.state, vid = told.vid, bytes = told.bytes, ethertype = told.ethertype }
   message.wanted = told.src and { src = told.src } or nil
   message.groups, message.family = nil, AF_BRIDGE
 end
