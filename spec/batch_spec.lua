@@ -91,6 +91,7 @@ describe("a batch", function()
     assert.equal("ENODEV", e.code)
     assert.equal(1, #e.errors)
     assert.equal("EEXIST", e.errors[1].error.code)
+    assert.is_truthy(tostring(e):find("ENODEV.*; request 1 had failed: link.add in .*EEXIST"), tostring(e))
     a.link:delete "twice"
   end)
 

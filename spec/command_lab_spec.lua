@@ -67,6 +67,29 @@ exit
     assert.is_truthy((" " .. table.concat(complete(built, env, "h1 slee", 4, 8), " ") .. " "):find " sleep ")
   end)
 
+  it("says in a line what is wrong with a command, and shows what a table has and what a link is impaired by now", function()
+    local out, ok = lab("-q -e 'h1 --5ms-- r1 -- h2'", [[
+link h1 r1 dealy 3ms
+link h1 r1 delay
+link r1 h2 delay 3ms
+link h1 r1 delay 20ms loss 0
+links
+draw
+=lab:to_shell():match "netem[^\n]+"
+h1:tcp("h2", 80)
+link h1 r1 delay off loss off
+draw
+{ 1, { a = "b" } }
+]])
+    assert(ok, out)
+    assert.is_nil(out:find("traceback", 1, true), out)
+    for _, text in ipairs { "lab> link.change: unknown key 'dealy' (did you mean 'delay'?)\nlab> delay has no value: link h1 r1 delay VALUE\nlab> ",
+      "begins with --0ms--\n", "10.0.1.0/24  20ms, 0%", "h1 ──20ms,0%── r1 ─── h2", "netem delay 20ms loss 0%", 'error = "ECONNREFUSED"',
+      "h1 ──0s── r1 ─── h2", '{ 1, { a = "b" } }' } do
+      assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
+    end
+  end)
+
   it("shows of several links between two which is down", function()
     local out, ok = lab("-e 'h1 -- r1\nh1 -- r1'", 'lab:link("h1", "r1", 2):down()\nlinks\n')
     assert(ok, out)

@@ -56,7 +56,8 @@ describe("the doctor", function()
   end)
 
   it("says nothing of healthy labs", function()
-    for _, text in ipairs { "h1 -- h2", "h1 -- (sw) -- h2", "h1 -- r1 -- r2 -- h2", "h1 -- r1 -- (sw) -- h2\n(sw) -- h3\nr1 -- h4" } do
+    for _, text in ipairs { "h1 -- h2", "h1 -- (sw) -- h2", "h1 -- r1 -- r2 -- h2", "h1 -- r1 -- (sw) -- h2\n(sw) -- h3\nr1 -- h4",
+      "h1 -- (a) -- r1 -- (b) -- h2\n(a) -- r2 -- (b)" } do
       local lab <close> = ns.lab(text)
       assert.equal("", told(ns.doctor(lab)))
       assert.equal("", told(ns.doctor(lab, { quick = true })))

@@ -40,6 +40,7 @@ describe("a lab with what was there before", function()
     fault("its settings, services and addresses", { nodes = { { "web", container = "x", serve = "http" } }, links = { { "web", "h1" } } })
     fault("macvlan is for a host or router", "(sw){macvlan=eth0} -- h2")
     fault("wire is for a host or router", "(sw){wire=eth0} -- h2")
+    fault("a and b are the same bridge, docker0", "h1 -- (a){bridge=docker0}\n(b){bridge=docker0} -- h2")
     fault("one device outside", "h1{wire=eth0, macvlan=eth0} -- h2")
     if helper.is_root() then
       fault("nslua%-none", "web{container=netns:nslua-none} -- h1")
@@ -199,6 +200,8 @@ describe("a lab with what was there before", function()
         local one <close> = ns.lab(web .. " -- h1")
         fault("EEXIST.*web has 10.0.1.1/24 on lab0 already", ns.lab, web .. " -- h1")
         one:expect { "h1", "web", within = 5 }
+        fault("p0 takes no macvlan: it is a port", ns.lab, "h1{macvlan=p0} -- h2")
+        fault("there is no link nslua%-none here", ns.lab, "h1{macvlan=nslua-none} -- h2")
       ]])
       settled(before)
     end)
@@ -227,10 +230,32 @@ describe("a lab with what was there before", function()
           local here = ns.netns.current()
           here.address:add { "203.0.113.1/24", dev = "far" }
           ns.eventually(function() return lab.r1:ping("203.0.113.1", { timeout = "200ms" }).received == 1 end, 10)
+          lab.r1:nat("home", { out = "outside" })
+          assert(lab.h1:ping("203.0.113.1", { timeout = 5 }).received == 1)
           here.address:delete { "203.0.113.1/24", dev = "far" } ]]):format(how))
         settled(before)
       end)
     end
+
+    it("waits for the end of what a lab left that was killed a moment ago", function()
+      if not host then
+        return pending "needs root"
+      end
+      local before = dump()
+      box.link:add { name = "lab0", kind = "veth", peer = { name = "gone" }, up = true }
+      box.address:add { "10.0.1.9/24", dev = "lab0" }
+      local p <close> = host:spawn { HOST, "-e", [[
+        io.stdout:write "up\n"
+        io.stdout:flush()
+        local lab <close> = ns.lab("h1 -- web{container=netns:" .. os.getenv "BOX" .. "}")
+        lab:expect { "h1", "web", within = 5 }
+        print "done" ]], env = { BOX = names.box }, stdout = "pipe", stderr = "null" }
+      assert.equal("up", p.stdout:read "l")
+      box.link:delete "lab0"
+      assert.equal("done", p.stdout:read "l")
+      assert.is_true(p:wait().ok)
+      settled(before)
+    end)
 
     it("leaves it as it was when the script is killed", function()
       if not host then

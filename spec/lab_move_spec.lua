@@ -199,6 +199,11 @@ describe("a link that is moved to another switch", function()
     assert.equal("fd00:2::1", lab.h1:address_of("h2", "inet6"))
     assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
     is_like_new(lab)
+    -- also where the segments would be others, were the lab made anew
+    local other <close> = ns.lab "h1 -- (sw1)\nh2 -- (sw2)"
+    other:link("h1", "sw1"):move("sw2", { address = { "10.0.2.9", "fd00:2::9" } })
+    assert.same({ "10.0.2.9", "fd00:2::9", "10.0.2.2" }, { other.h1:address_of(), other.h1:address_of("h2", "inet6"), other.h2:address_of() })
+    assert.equal(0, other:ping_all({ timeout = 5 }).loss)
     -- a router is moved likewise
     lab:link("r1", "sw2"):move "sw1"
     assert.equal(0, #lab.h2.route:list { "default", family = "inet" })
@@ -290,5 +295,29 @@ describe("a link that is moved to another switch", function()
     refused(lab:link("sw1", "sw2"), "is between two switches", "sw1")
     refused(lab:link("h2", "h3"), "ends at no switch", "sw1")
     assert.same(before, state(lab))
+    lab.sw2.link:add { name = "h1", kind = "bridge" } -- somebody's own
+    before = state(lab)
+    refused(link, "would be the port h1 of sw2, which has such a device", "sw2")
+    assert.same(before, state(lab))
+    assert.equal("link h1:eth0 -- sw1:h1", tostring(link))
+    link:move("sw2", { dev = "h1-2" })
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+  end)
+
+  it("takes a fault along, a name server, and hosts without an address", function()
+    local lab <close> = ns.lab [[
+      h1 -- (sw1) -- r1 -- (sw2) -- h2
+      (sw3) --subnet none-- h3
+    ]]
+    lab.h2:serve("dns", { resolv_conf = true })
+    local fault <close> = lab:fault("no_default_route", "h1")
+    lab:link("h1", "sw1"):move "sw2"
+    fault:mend()
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    lab:link("h2", "sw2"):move "sw1"
+    assert.is_truthy(lab.h1:output({ "cat", "/etc/resolv.conf" }):find("nameserver " .. lab.h2:address_of "h1", 1, true))
+    lab:link("h1", "sw2"):move "sw3"
+    assert.is_nil(lab.h1:address_of())
+    assert.same({ 0, 0 }, { lab:ping_all().sent, lab:ping_all().loss }) -- nobody is left that could be asked
   end)
 end)

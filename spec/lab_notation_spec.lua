@@ -81,6 +81,12 @@ describe("the text of a lab", function()
     assert.same(of "a --10ms, >20ms-- b", of "a -->20ms, 10ms-- b")
   end)
 
+  it("has braces behind a bracket too", function()
+    assert.same(of "h1{ipv6=off}[x] -- h2{ipv4=off}[y] -- h3", of "h1[x]{ipv6=off} -- h2 [y] -- h3\nh2{ipv4=off}")
+    assert.same(of "a -- b{ipv6=off}\n{seed=7}", of "a -- b{ipv6=off} # c\n{seed=7}")
+    assert.same(of "a -- b[x] [y] -- c\nb{ipv6=off}", of "a -- b[x]{ipv6=off}[y] -- c")
+  end)
+
   it("has brackets before a node too: they are of the link before it", function()
     assert.same(of "a[x] -- b[y] [z] -- c", of "[x]a -- [y]b[z] -- c")
   end)

@@ -34,6 +34,11 @@ describe("a VXLAN in a text", function()
     refused("h1 -- (s1) --vxlan 42 via r1 r1-- (s2) -- r1 -- h2", "both its ends are at r1")
     refused("h1 -- r1 -- (s1) --vxlan 42-- (s2) -- r2 -- h2", "no way leads from r1 to r2 but through the VXLAN itself")
     refused("r1 -- r2\nr1 -- (s1)\nr2 -- (s2)\n(s1) --vxlan 42-- (s2)\n(s3) --vxlan 42 via r1 r2-- (s4)", "carries a VXLAN 42 already")
+    local low = "h1 -- (s1) -- r1 --mtu %d-- r2 -- (s2) -- h2\n(s1) --vxlan 42-- (s2)"
+    refused(low:format(1300), "link 1 (h1--s1): IPv6 needs an MTU of 1280, and this one has 1250, what a VXLAN leaves")
+    refused("{ipv6=off}" .. low:format(100), "a packet of 50 bytes is all that would fit")
+    assert.equal("string", type(ns.lab.draw("{ipv6=off}" .. low:format(1300))))
+    refused("h1 --mtu 1000-- h2{ipv6=off} --mtu 1000-- h3", "link 1 (h1--h2): IPv6 needs an MTU of 1280, and this one has 1000:")
     refused({ links = { { "s1", "s2", via = { "r1", "r2" } } } }, "via is of a VXLAN")
   end)
 

@@ -540,6 +540,7 @@ function M.batch(handle, fn)
   if not ok then
     if #failed > 0 and errors.is(e) and not e.errors then
       e.errors = failed -- requests that a read or another handle's write had already sent
+      e.hint = e.hint or ("request %d had failed: %s"):format(failed[1].index, (tostring(failed[1].error):gsub("^[^ ]*:%d+: ", "")))
     end
     error(e, 0)
   end

@@ -21,4 +21,9 @@ return {
   { check = "arp_silent", fault = "arp_ignore", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
   { check = "neighbour_silent", fault = "arp_rule", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", nft = true },
   { check = "neighbour_silent", fault = "arp_lost", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1", nft = true },
+  { check = "ipv6_duplicate", lab = "h1 -- (sw) -- h2", at = "h1" },
+  { check = "ipv6_off", lab = "h1 -- (sw) -- h2", at = "h1" },
+  { check = "ipv6_off", fault = "no_link_local", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "ra_ignored", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "path_mtu", fault = "narrow_port", lab = "h1 -- (sw) -- h2", at = "h2", ask = "h1" },
 }

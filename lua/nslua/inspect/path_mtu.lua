@@ -174,6 +174,7 @@ end
 ---@field retries? integer        how often a size is tried again before it counts as lost: 1
 ---@field family? "inet"|"inet6"  where the target is a name
 ---@field from? string            an address or a link of the namespace
+---@field hops? boolean           false: of a black hole the last router is not looked for, which takes as long again
 
 ---@class nslua.PathMtu
 ---@field mtu? integer          bytes of the largest packet, all headers included, that is answered; nil where nothing is
@@ -191,7 +192,7 @@ end
 function M:path_mtu(to, options)
   options = options or {}
   check.options(CALL, options, { max = "integer|string", proto = "string",
-    timeout = "number|string", retries = "0-100", family = "string", from = "string" })
+    timeout = "number|string", retries = "0-100", family = "string", from = "string", hops = "boolean" })
   namespace.fd_of(self, CALL)
   target.check_family(CALL, options.family)
   local timeout = units.duration(options.timeout or 0.5, CALL .. ": timeout")
@@ -222,7 +223,7 @@ function M:path_mtu(to, options)
   search(state)
   out.mtu, out.black_hole = state.low, state.hole == true
   out.error = state.error and state.error.error
-  if out.black_hole then
+  if out.black_hole and options.hops ~= false then
     out.last_hop, out.last_ttl = last_hop(self, t, options, state.low + 1, timeout)
   end
   return out

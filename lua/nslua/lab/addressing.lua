@@ -10,6 +10,8 @@ local segments = require "nslua.lab.segment"
 
 local M = {}
 
+local LEAST_INET6 = 1280 -- bytes of an MTU
+
 ---@class nslua.lab.Topology
 ---@field nodes nslua.lab.TopologyNode[]
 ---@field links nslua.lab.TopologyLink[]
@@ -187,6 +189,21 @@ function Plan:find(name)
   return node
 end
 
+-- The kernel has no IPv6 on a device with a smaller MTU. RFC 8200, 5
+local function check_mtu(plan)
+  for _, link in ipairs(plan.links) do
+    for side, at in ipairs(link.ends) do
+      for _, interface in ipairs(link.interfaces[side]) do
+        if interface.inet6 and interface.mtu and interface.mtu < LEAST_INET6 then
+          errors.misuse("lab: link %d (%s--%s): IPv6 needs an MTU of %d, and this one has %d%s: a larger one, or {ipv6=off} behind %s or for the lab",
+            link.index, link.nodes[1].name, link.nodes[2].name, LEAST_INET6, interface.mtu,
+            interface.segment.overlay and ", what a VXLAN leaves" or "", at.node)
+        end
+      end
+    end
+  end
+end
+
 ---What a topology comes to. Raises where it cannot be.
 ---@param topology nslua.lab.Topology
 ---@return nslua.lab.Plan
@@ -206,6 +223,7 @@ function M.plan(topology)
   if overlays then
     overlay.resolve(plan)
   end
+  check_mtu(plan)
   return plan
 end
 

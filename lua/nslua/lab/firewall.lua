@@ -13,7 +13,11 @@ local function device_of(node, call, value)
       return interface.dev
     end
   end
-  local known = {}
+  local machine = node.plan.macvlan or node.plan.wire
+  if machine and (value == "outside" or value == machine) then
+    return "outside"
+  end
+  local known = { machine and "outside" }
   for _, interface in ipairs(node.plan.interfaces) do
     known[#known + 1] = interface.dev
     known[#known + 1] = interface.peer

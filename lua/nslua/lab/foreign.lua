@@ -10,6 +10,7 @@ local wires = require "nslua.lab.wires"
 local M = {}
 
 local TEMPLATE = "lab%d" -- the kernel counts: dev_alloc_name() in net/core/dev.c
+local PATIENCE = 1 -- seconds for what a lab left whose script was killed a moment ago: the kernel is taking it away
 
 ---Whether a node was there before.
 ---@param node nslua.lab.PlanNode
@@ -31,6 +32,15 @@ end
 ---@param plan nslua.lab.Plan
 ---@param topology nslua.lab.Topology
 function M.check(plan, topology)
+  local switches = {}
+  for _, node in ipairs(plan.nodes) do
+    local other = node.existing and switches[node.existing]
+    if other then
+      errors.misuse("lab: %s and %s are the same bridge, %s: one switch does, with the links of both", other, node.name, node.existing)
+    elseif node.existing then
+      switches[node.existing] = node.name
+    end
+  end
   for i, link in ipairs(plan.links) do
     local a, b = link.nodes[1], link.nodes[2]
     if M.is(a) and M.is(b) then
@@ -92,8 +102,7 @@ function M.dev(node, link, side)
   return link.words[side].dev or M.is(node) and TEMPLATE or link.ends[side].dev
 end
 
-local function address_in(handle, text)
-  local subnet = subnets.of(subnets.parse(text))
+local function address_in(handle, subnet)
   for row in handle.address:each { family = subnet.family } do
     if row.dev ~= "lo" and subnets.overlap(subnet, subnets.of(subnets.parse(row.address))) then
       return row
@@ -104,7 +113,7 @@ end
 ---Refuse containers in which the lab's subnets would be others' at the same time, and one that is two nodes.
 ---@param lab nslua.Lab
 function M.vacant(lab)
-  local seen = {}
+  local seen, deadline = {}, core.fd.clock() + PATIENCE
   for _, node in ipairs(lab.nodes) do
     if node and node.plan.container then
       for _, other in ipairs(seen) do
@@ -115,7 +124,12 @@ function M.vacant(lab)
       seen[#seen + 1] = node
       for _, segment in ipairs(lab.plan.segments) do
         for _, family in ipairs { "inet", "inet6" } do
-          local row = segment[family] and address_in(node, segment[family])
+          local subnet = segment[family] and subnets.of(subnets.parse(segment[family]))
+          local row = subnet and address_in(node, subnet)
+          while row and row.dev:find "^lab%d+$" and core.fd.clock() < deadline do
+            core.fd.poll({}, 0.01)
+            row = address_in(node, subnet)
+          end
           if row then
             errors.raise { call = "lab", errno = core.errno.EEXIST, detail = segment[family],
               message = ("%s has %s on %s already, and the lab has a subnet there"):format(node.node_name, row.address, row.dev),
@@ -194,7 +208,15 @@ function M.outside(lab)
       local here <close> = netns.current()
       local there = lab.node[node.name]
       if node.macvlan then
-        here.link:add { name = "outside", kind = "macvlan", link = dev, netns = there, macvlan = { mode = "bridge" } }
+        local ok, e = pcall(here.link.add, here.link, { name = "outside", kind = "macvlan",
+          link = dev, netns = there, macvlan = { mode = "bridge" } })
+        if not ok then
+          local busy = errors.is(e, "EBUSY") or errors.is(e, "EINVAL")
+          errors.raise { call = "lab", errno = errors.is(e) and e.errno or nil, detail = node.name,
+            message = errors.is(e, "ENODEV") and ("there is no link %s here"):format(dev)
+              or busy and ("%s takes no macvlan: it is a port of another device, or no Ethernet"):format(dev) or tostring(e),
+            hint = busy and ("wire=%s goes by a process instead; of a bridge's port, take the bridge"):format(dev) or nil }
+        end
         there.link:change("outside", { up = true })
       else
         wires.hub(lab):new { a = { there, dev = "outside" }, b = { here, dev = dev, attach = true } }

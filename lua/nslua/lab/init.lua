@@ -81,7 +81,8 @@ function methods:replanned()
   self.link_of = known
 end
 
----Echo requests between all pairs of hosts (of routers, where there are no hosts), all at the same time, in both families unless one is said.
+---Echo requests between all pairs of hosts (of routers, where there are no hosts), all at the same time, in both families unless one is said. Who
+---has no address of a family is left out there.
 ---@param options? nslua.PingManyOptions  besides: `nodes`, a list of those to ask and be asked
 ---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `from` and `to` are nodes
 function methods:ping_all(options)
@@ -99,11 +100,16 @@ function methods:ping_all(options)
       asked[#asked + 1] = node.kind == kind and node or nil
     end
   end
+  local addressed = {}
   for _, family in ipairs(rest.family and { rest.family } or { "inet", "inet6" }) do
+    addressed[family] = {}
+    for _, one in ipairs(asked) do -- who has none there cannot be asked, and does not ask
+      addressed[family][one] = one.plan[family] and self.plan:address_of(one.node_name, nil, family) ~= nil
+    end
     for i, one in ipairs(asked) do
       for k = i + 1, #asked do
         local other = asked[k]
-        if one.plan[family] and other.plan[family] then
+        if addressed[family][one] and addressed[family][other] then
           -- both ways behind each other: who was asked knows its neighbour
           list[#list + 1] = { from = one, to = other, family = family }
           list[#list + 1] = { from = other, to = one, family = family }

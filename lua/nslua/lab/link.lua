@@ -4,7 +4,7 @@ local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
 local lost = require "nslua.lab.lost"
-
+local topologies = require "nslua.lab.topology"
 local wires = require "nslua.lab.wires"
 
 local M = {}
@@ -157,6 +157,13 @@ function Link:change(t)
   local words = each_way(t)
   wires.prepare(self.lab, wire, { words })
   wire:change(words)
+  -- what is drawn, and what is built from now on by that topology
+  local said = self.lab.topology.links[self.number]
+  local now = topologies.link({ said[1], said[2], to = wire.to or nil, from = wire.from or nil }, self.number)
+  said.to, said.from = now.to, now.from
+  if not said.to and not said.from then
+    said.to, said.from = { delay = 0 }, { delay = 0 } -- it still is one that can be impaired
+  end
   return self
 end
 

@@ -8,6 +8,7 @@ local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
 local nodename = require "nslua.lab.nodename"
 local running = require "nslua.lab.running"
+local services = require "nslua.lab.service"
 local topologies = require "nslua.lab.topology"
 
 local M = {}
@@ -127,6 +128,21 @@ local function with_others(said, had)
   return out
 end
 
+-- Say in a topology what would be another than it was, apart from the link that is moved; the plan that comes of it.
+local function nail(topology, old, index, side, stays)
+  local new, changed
+  repeat
+    new, changed = addressing.plan(topology), false
+    local done = {}
+    for i, link in ipairs(new.links) do
+      changed = (i ~= index or stays) and nail_subnet(topology.links[i], old.links[i], link, done) or changed
+    end
+    for i, link in ipairs(changed and {} or new.links) do -- with the subnets most are right
+      changed = nail_ends(topology.links[i], old.links[i], link, i == index and side or nil) or changed
+    end
+  until not changed
+end
+
 -- The topology and the plan once that side of a link is at the switch `to`.
 local function plan(lab, index, side, to, options)
   local old, topology = lab.plan, copy(lab.topology, lab.plan)
@@ -142,28 +158,19 @@ local function plan(lab, index, side, to, options)
   if stays then
     said.subnet, at.address, at.foreign = subnet, address, strange
   end
+  said.readdressed = not stays or options.address ~= nil
   if options.address == "keep" then
     at.address, at.foreign = addresses_of(old.links[index], 3 - side), not stays or strange or nil
   elseif options.address then
+    nail(topology, old, index, side, stays) -- the subnet there is that of now
     at.address = with_others(options.address, stays and addresses_of(old.links[index], 3 - side) or {})
   end
-  said.readdressed = not stays or options.address ~= nil
-  local new, changed
-  repeat
-    new, changed = addressing.plan(topology), false
-    local done = {}
-    for i, link in ipairs(new.links) do
-      changed = (i ~= index or stays) and nail_subnet(topology.links[i], old.links[i], link, done) or changed
-    end
-    for i, link in ipairs(changed and {} or new.links) do -- with the subnets most are right
-      changed = nail_ends(topology.links[i], old.links[i], link, i == index and side or nil) or changed
-    end
-  until not changed
+  nail(topology, old, index, side, stays)
   said.readdressed = nil
   for i, link in ipairs(topology.links) do
     topology.links[i] = topologies.link(link, i) -- as canonical as what was said at first
   end
-  new = addressing.plan(topology)
+  local new = addressing.plan(topology)
   for i, link in ipairs(new.links) do
     for s, carrier in ipairs(link.tunnel or {}) do
       if carrier.address ~= old.links[i].tunnel[s].address then
@@ -217,7 +224,6 @@ local function move_port(lab, link, old, new)
   else
     from.link:change(old.dev, { netns = to, name = new.dev })
   end
-  build.port(to, new)
 end
 
 -- Addresses of the node that is moved. The new ones come first, as the kernel drops all routes with the last address of IPv4, and others of a subnet
@@ -313,10 +319,16 @@ function M.move(link, to, options)
   local lab, side, name = link.lab, target(link, to)
   local index, old = link.number, lab.plan
   local topology, new = plan(lab, index, side, name, options)
+  local before, after = old.links[index], new.links[index]
+  local from, port = before.ends[side], after.ends[side]
+  if lab.node[name].link:get(port.dev) then
+    refuse(link, "would be the port %s of %s, which has such a device: say another name, { dev = %q }", port.dev, name, port.dev .. "-2")
+  end
   local was_down = link.is_down
   if was_down then
     link:up() -- what was remembered is of the old place
   end
+  move_port(lab, link, from, port) -- first: where it is refused, all is as it was
   local routes = {}
   for i, node in ipairs(lab.nodes) do
     local gone, come = differ(node, old, new)
@@ -325,16 +337,15 @@ function M.move(link, to, options)
       node.route:delete({ route[1], via = route.via, family = is_inet6(route) and "inet6" or "inet" }, { absent = "ok" })
     end
   end
-  local before, after = old.links[index], new.links[index]
   lab.topology, lab.plan = topology, new
   for i, node in ipairs(lab.nodes) do
     node.plan = new.nodes[i]
   end
   lab:replanned()
-  for _, switch in ipairs { before.ends[side].node, name } do
+  for _, switch in ipairs { from.node, name } do
     build.filter_vlans(lab.node[switch], old.node[switch])
   end
-  move_port(lab, link, before.ends[side], after.ends[side])
+  build.port(lab.node[name], port)
   for i, each in ipairs(new.links) do
     set_mtu(lab, old.links[i], each)
   end
@@ -346,6 +357,7 @@ function M.move(link, to, options)
     end
     node:forget_etc()
   end
+  services.moved(lab)
   for _, segments in ipairs { before.segments, after.segments } do
     forget(lab, after.ends[3 - side], segments)
   end

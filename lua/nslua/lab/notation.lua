@@ -464,6 +464,7 @@ local function chain(self)
   skip(self)
   local near_at = self.at
   local behind = end_at(self)
+  options_at(self, node_options, self.known[last])
   if near and behind then
     stray(self, before_at)
   end
@@ -489,7 +490,10 @@ local function chain(self)
     elseif name == last then
       fail(self, at, "a link from %s to itself", name)
     end
-    far = far or end_at(self)
+    if not far then
+      far = end_at(self)
+      options_at(self, node_options, self.known[name])
+    end
     link[1], link[2] = last, name
     link.ends = (near or far) and { near or {}, far or {} } or nil
     for _, way in ipairs { "to", "from" } do

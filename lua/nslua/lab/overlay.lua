@@ -14,6 +14,7 @@ M.LAST = 16777215 -- of the numbers of VXLANs, 24 bits
 -- Outer headers: IP, UDP, VXLAN, Ethernet.
 local OVERHEAD = { inet = 20 + 8 + 8 + 14, inet6 = 40 + 8 + 8 + 14 }
 local ETHERNET = 1500
+local LEAST = 68 -- of an MTU: ETH_MIN_MTU, linux/if_ether.h
 
 -- What a router thinks of a way through an overlay, beside which any other is short: a tunnel must not lead through itself.
 local FAR = 1 << 20
@@ -132,6 +133,9 @@ function M.resolve(plan)
   for _, link in ipairs(plan.links) do
     if link.vxlan then
       local fits = resolve(plan, link)
+      if fits < LEAST then
+        errors.misuse("%s: a packet of %d bytes is all that would fit in those that carry it: they need a larger MTU", where(link), fits)
+      end
       if link.ends[1].mtu and link.ends[1].mtu < fits then
         fits = link.ends[1].mtu
       end

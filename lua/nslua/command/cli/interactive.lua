@@ -115,12 +115,16 @@ local function compile(text, env)
   return nil, message, message:find "<eof>$" ~= nil
 end
 
-local function show(ok, ...)
+local function show(as, ok, ...)
   if not ok then
     -- what is below the statement is this file
     io.stderr:write((tostring((...)):gsub("\n\t%[C%]: in function 'xpcall'\n\t%[nslua%]/command/cli/interactive.*$", "")), "\n")
   elseif select("#", ...) > 0 then
-    local printed, message = pcall(print, ...)
+    local values = table.pack(...)
+    for i = 1, as and values.n or 0 do
+      values[i] = as(values[i])
+    end
+    local printed, message = pcall(print, table.unpack(values, 1, values.n))
     if not printed then
       io.stderr:write("error calling 'print' (", tostring(message), ")\n")
     end
@@ -133,6 +137,7 @@ end
 ---@field lines? fun(): string?              gives what is typed, in place of what is read
 ---@field env? table                         globals of what is typed
 ---@field line? fun(text: string): boolean?  takes a line before it is Lua: true where it was its own, false to end
+---@field as? fun(value: any): string         how a value is shown (default: as print does)
 ---@field complete? fun(text: string, from: integer, to: integer): string[], string?  and what follows the only one
 
 ---Read and run lines until the end of input.
@@ -173,7 +178,7 @@ function M.run(options)
         reader.remember(line)
         buffer = ""
         if not ok then
-          show(false, taken)
+          show(nil, false, taken)
         end
         io.flush()
         return not ok or taken
@@ -186,7 +191,7 @@ function M.run(options)
     reader.remember(buffer)
     buffer = ""
     if chunk then
-      show(xpcall(chunk, host.traceback))
+      show(options.as, xpcall(chunk, host.traceback))
     else
       io.stderr:write(message, "\n")
     end

@@ -3,6 +3,7 @@
 local completion = require "nslua.command.lab.complete"
 local interactive = require "nslua.command.cli.interactive"
 local nslua = require "nslua"
+local value = require "nslua.command.cli.value"
 
 local M = {}
 
@@ -82,9 +83,12 @@ local function change_link(lab, words)
   elseif verb == nil then
     return say("%s", tostring(link))
   else
+    if #words % 2 == 0 then
+      return say("%s has no value: link %s %s %s VALUE", words[#words], a, b, words[#words])
+    end
     local change = {}
     for i = 4, #words, 2 do
-      change[words[i]] = words[i + 1] ~= "off" and (words[i + 1] or true)
+      change[words[i]] = words[i + 1] ~= "off" and words[i + 1]
     end
     link:change(change)
   end
@@ -101,10 +105,7 @@ local function move(lab, words)
     return say("no link %s -- %s", name, from)
   end
   local address = words[6] and { table.unpack(words, 5) } or words[5]
-  local ok, e = pcall(link.move, link, to, { address = address })
-  if not ok then
-    return say("%s", (tostring(e):gsub("^%S+:%d+: ", "")))
-  end
+  link:move(to, { address = address })
   for _, at in ipairs(link.plan.ends) do
     if at.node == name then
       say("%s  %s", tostring(link), addresses(at))
@@ -153,7 +154,10 @@ function M.line(lab, text, own)
     run_on(node, text:match "^%S+%s+(.*)$")
     return true
   elseif verbs[first] and not text:find "^%S+%s*[=:.,(]" then
-    verbs[first](lab, words)
+    local ok, e = pcall(verbs[first], lab, words)
+    if not ok then -- of what was typed: one line says it
+      say("%s", (tostring(e):gsub("^%S+:%d+: ", "")))
+    end
     return true
   end
   return nil
@@ -177,7 +181,7 @@ function M.run(lab, options)
     end
     return _G[key]
   end, __keys = { rawget(lab, "node"), _G } })
-  return interactive.run { prompt = options.prompt or "lab> ", lines = options.lines, env = env, line = function(text)
+  return interactive.run { prompt = options.prompt or "lab> ", lines = options.lines, env = env, as = value.text, line = function(text)
     return M.line(lab, text, options.words)
   end, complete = function(text, from, to)
     return completion.complete(lab, env, text, from, to, options.words)

@@ -1,6 +1,7 @@
 -- Faults of addresses and neighbours.
 
 local errors = require "nslua.error"
+local eventually = require("nslua.eventually").eventually
 local ways = require "nslua.lab.fault.ways"
 
 ---@type table<string, nslua.lab.fault.Known>
@@ -53,5 +54,61 @@ return {
   end },
   arp_ignore = { why = "a host keeps silent about its addresses", run = function(node)
     return ways.sysctl(node, "net.ipv4.conf.all.arp_ignore", 8)
+  end },
+  ipv6_duplicate = { why = "an IPv6 address is another's, and duplicate address detection says so", run = function(node)
+    local at = ways.first_device(node)
+    for _, member in ipairs(at.segment and at.segment.members or {}) do
+      if member.node ~= node.node_name and member.inet6 then
+        local conf = ("net.ipv6.conf.%s."):format(at.dev)
+        local undo = { ways.sysctl(node, conf .. "accept_dad", 1), ways.sysctl(node, conf .. "dad_transmits", 1) }
+        node.address:add { member.inet6 .. "/64", dev = at.dev }
+        undo[3] = function()
+          node.address:delete({ member.inet6 .. "/64", dev = at.dev }, { absent = "ok" })
+        end
+        -- the other one answers at once
+        if not eventually(function()
+          local row = node.address:get { member.inet6 .. "/64", dev = at.dev }
+          return row and row.dadfailed
+        end, 10) then
+          ways.all(undo)()
+          errors.misuse("lab.fault: %s has not noticed that %s is another's", node.node_name, member.inet6)
+        end
+        return ways.all(undo)
+      end
+    end
+    errors.misuse("lab.fault: nobody else is on the link of %s with an IPv6 address", node.node_name)
+  end },
+  ipv6_off = { why = "IPv6 is switched off on an interface", run = function(node)
+    local dev = ways.first_device(node).dev
+    local back = ways.addresses6(node, dev)
+    local undo = ways.sysctl(node, ("net.ipv6.conf.%s.disable_ipv6"):format(dev), 1)
+    return ways.all { back, undo }
+  end },
+  no_link_local = { why = "an interface has lost its link-local address", here = true, run = function(node)
+    local dev = ways.first_device(node).dev
+    for _, row in ipairs(node.address:list { dev = dev, family = "inet6" }) do
+      if row.scope == "link" then
+        local address = row.address
+        node.address:delete(row)
+        return function()
+          node.address:ensure { address, dev = dev }
+        end
+      end
+    end
+    errors.misuse("lab.fault: %s has no link-local address", node.node_name)
+  end },
+  ra_ignored = { why = "a host that forwards takes no router advertisements, and has no IPv6 address and no way out", run = function(node)
+    local dev = ways.first_device(node).dev
+    local back = ways.addresses6(node, dev)
+    for _, row in ipairs(node.address:list { dev = dev, family = "inet6" }) do
+      if row.scope ~= "link" then
+        node.address:delete(row)
+      end
+    end
+    for _, row in ipairs(node.route:list { "default", family = "inet6" }) do
+      node.route:delete(row)
+    end
+    local conf = ("net.ipv6.conf.%s."):format(dev)
+    return ways.all { back, ways.sysctl(node, conf .. "forwarding", 1), ways.sysctl(node, conf .. "accept_ra", 1) }
   end },
 }

@@ -94,4 +94,12 @@ return {
       node.link:delete("stale0", { absent = "ok" })
     end
   end },
+  narrow_port = { why = "a port of a switch takes less than the hosts send", here = true, run = function(node)
+    local switch, index = port_of(node)
+    local old = switch.link:get(index).mtu
+    switch.link:change(index, { mtu = 1300 })
+    return function()
+      switch.link:change(index, { mtu = old })
+    end
+  end },
 }

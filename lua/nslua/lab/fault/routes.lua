@@ -15,7 +15,11 @@ return {
     end
     return function()
       for _, row in ipairs(kept) do
-        node.route:ensure { "default", via = row.via, dev = row.dev, family = row.family }
+        local ok, e = pcall(node.route.ensure, node.route, { "default", via = row.via, dev = row.dev, family = row.family })
+        -- out of reach: the node was moved meanwhile, and has the route of its new place
+        if not ok and not errors.is(e, "ENETUNREACH") and not errors.is(e, "EHOSTUNREACH") then
+          error(e, 0)
+        end
       end
     end
   end },

@@ -240,6 +240,17 @@ function M.start_said(lab)
   said(lab, "start_said")
 end
 
+---After something was moved.
+---@param lab nslua.Lab
+---@package
+function M.moved(lab)
+  for _, node in ipairs(lab.nodes) do
+    if rawget(node, "services") then
+      return require("nslua.lab.service.serve").moved(lab)
+    end
+  end
+end
+
 ---Use those of a lab that was opened.
 ---@param lab nslua.Lab
 ---@package

@@ -100,6 +100,18 @@ function M.serve(node, name, options)
   return result
 end
 
+---After nodes have other addresses: they ask the name server where it is now.
+---@param lab nslua.Lab
+---@package
+function M.moved(lab)
+  for _, node in ipairs(lab.nodes) do
+    local dns = (rawget(node, "services") or {}).dns
+    if dns and dns.options.resolv_conf then
+      point_to(node)
+    end
+  end
+end
+
 ---Start what a lab's topology says: `h2{serve=http}`. A name server there is the lab's.
 ---@param lab nslua.Lab
 ---@package

@@ -1,5 +1,16 @@
 -- There is no way out, or one that leads to nobody.
 
+-- Whether there is a way to what is beyond a router without a default route.
+local function reaches(target, router, family)
+  for _, row in ipairs(router.space.addresses) do
+    local beyond = row.family == family and row.scope == "global" and row.dev_index ~= router.link.index and router.space.link_of[row.dev_index]
+    if beyond and beyond.name ~= "lo" and not target:lookup((row.address:match "^[^/]+")) then
+      return false
+    end
+  end
+  return true
+end
+
 return {
   name = "no_default_route",
   why = "Without a route there is no way to whoever is not on a link of one's own: connect() says that the network is unreachable. A "
@@ -15,7 +26,7 @@ return {
         router = router or conf and conf.forwarding and each
       end
       local conf = target.netconf[family].all
-      if not own and router and not (conf and conf.forwarding) then
+      if not own and router and not (conf and conf.forwarding) and not reaches(target, router, family) then
         evidence[#evidence + 1] = ("the table main has no default route for %s (rtnetlink route)"):format(family == "inet6" and "IPv6" or "IPv4")
         evidence[#evidence + 1] = ("%s forwards, and is on the link of %s with %s (rtnetlink address, netconf)"):format(router.space.title,
           router.mine.name, router.ip)
