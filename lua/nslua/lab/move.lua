@@ -128,7 +128,7 @@ local function with_others(said, had)
   return out
 end
 
--- Say in a topology what would be another than it was, apart from the link that is moved; the plan that comes of it.
+-- Say in a topology all that would be another than it was, but for the link that is moved.
 local function nail(topology, old, index, side, stays)
   local new, changed
   repeat
@@ -322,13 +322,19 @@ function M.move(link, to, options)
   local before, after = old.links[index], new.links[index]
   local from, port = before.ends[side], after.ends[side]
   if lab.node[name].link:get(port.dev) then
-    refuse(link, "would be the port %s of %s, which has such a device: say another name, { dev = %q }", port.dev, name, port.dev .. "-2")
+    refuse(link, "would be the port %s of %s, which has such a device: say another name, { dev = \"p9\" }", port.dev, name)
   end
   local was_down = link.is_down
   if was_down then
     link:up() -- what was remembered is of the old place
   end
-  move_port(lab, link, from, port) -- first: where it is refused, all is as it was
+  local ok, e = pcall(move_port, lab, link, from, port) -- first: where it is refused, all is as it was
+  if not ok then
+    if was_down then
+      link:down()
+    end
+    error(e, 0)
+  end
   local routes = {}
   for i, node in ipairs(lab.nodes) do
     local gone, come = differ(node, old, new)
