@@ -189,7 +189,7 @@ local function fixed(handle, index, address)
 end
 
 local function name_of(entry)
-  return ("%s %s"):format(entry.lladdr, entry.vlan)
+  return entry.lladdr .. " " .. tostring(entry.vlan)
 end
 
 -- What a port loses that leaves its bridge: its options, its VLANs, the entries of the tables of the bridge that go to it.
