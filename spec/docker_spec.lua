@@ -95,7 +95,8 @@ describe("a Docker container", function()
     listening(pid, 80)
     local out, ok = h.sh(("%s examples/09-container.lua %d"):format(HOST, pid))
     assert(ok, out)
-    assert.equal("nothing found", (h.sh(("%s doctor -p 80 pid:%d"):format(HOST, pid)):gsub("%s+$", "")))
+    -- nothing is sent: from this daemon's namespace no way leads to the machine's name server
+    assert.equal("nothing found", (h.sh(("%s doctor -q -p 80 pid:%d"):format(HOST, pid)):gsub("%s+$", "")))
 
     -- The same from the tools the article uses, run in the container's network by nsenter.
     local want = {}
