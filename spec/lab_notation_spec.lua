@@ -81,6 +81,27 @@ describe("the text of a lab", function()
     assert.same(of "a --10ms, >20ms-- b", of "a -->20ms, 10ms-- b")
   end)
 
+  it("tells the place of what is wrong with addresses, nodes and links too", function()
+    for _, case in ipairs {
+      { "h1[10.0.0.1/24] -- (sw)\nh2[10.0.0.1/24] -- (sw)", 2, 4, "h1 and h2 both have 10.0.0.1" },
+      { "h1 -- (sw)\n\n  h2[10.9.0.1/24] --10.0.0.0/24-- (sw)", 3, 6, "h2, towards sw: 10.9.0.1/24 is outside" },
+      { "a -- b\nb --mtu 1000-- c", 2, 3, "IPv6 needs an MTU of 1280" },
+      { "b -- c\nx{macvlan=eth0, kind=switch} -- b", 2, 1, "macvlan and wire are for" },
+      { "a --10.0.0.0/24-- b\n\tb --10.0.0.0/25-- c", 1, 5, "10.0.0.0/24 and 10.0.0.0/25 overlap" },
+      { "a --10.0.0.0/30-- (sw) # 10.0.0.0/3\n(sw) -- b\n(sw) -- c", 1, 5, "too small for the 3" },
+      { "h1 -- (a){bridge=docker0}\n(b){bridge=docker0} -- h2", 1, 7, "the same bridge" },
+    } do
+      for _, fn in ipairs { lab.new, lab.draw } do
+        local ok, e = pcall(fn, case[1])
+        assert.is_false(ok)
+        assert.is_truthy(e:find(("lab: line %d, column %d: "):format(case[2], case[3]), 1, true), e)
+        assert.is_truthy(e:find(case[4], 1, true) and e:find "\n[ \t]+%^$", e)
+      end
+    end
+    -- a table has no lines
+    assert.is_truthy(select(2, pcall(lab.new, { links = { { "a", "b", mtu = 1000 } } })):find "lab: link 1 %(a%-%-b%): IPv6 needs")
+  end)
+
   it("has braces behind a bracket too", function()
     assert.same(of "h1{ipv6=off}[x] -- h2{ipv4=off}[y] -- h3", of "h1[x]{ipv6=off} -- h2 [y] -- h3\nh2{ipv4=off}")
     assert.same(of "a -- b{ipv6=off}\n{seed=7}", of "a -- b{ipv6=off} # c\n{seed=7}")

@@ -222,13 +222,38 @@ function methods:draw(options)
   return draw(self.topology, self.plan, down, options)
 end
 
+-- The table that all else is made of, and, of a text, where what it says stands.
+local function understood(said)
+  if type(said) == "string" then
+    local places
+    said, places = notation.read(said)
+    return notation.placed(places, topologies.read, said), places
+  elseif type(said) ~= "table" then
+    errors.misuse("lab: a text (\"h1 -- h2\") or a table expected, got %s", type(said))
+  end
+  return topologies.read(said)
+end
+
+local function plan_of(topology)
+  local plan = addressing.plan(topology)
+  foreign.check(plan, topology)
+  return plan
+end
+
+local function planned(topology, places)
+  if places then
+    return notation.placed(places, plan_of, topology)
+  end
+  return plan_of(topology)
+end
+
 ---The same of what is not built.
 ---@param said string|nslua.lab.Said
 ---@param options? table
 ---@return string
 function M.draw(said, options)
-  local topology = M.topology(said)
-  return draw(topology, addressing.plan(topology), nil, options)
+  local topology, places = understood(said)
+  return draw(topology, planned(topology, places), nil, options)
 end
 
 ---Whether it is still there.
@@ -284,12 +309,7 @@ end
 ---@param said string|nslua.lab.Said
 ---@return nslua.lab.Topology
 function M.topology(said)
-  if type(said) == "string" then
-    said = notation.read(said)
-  elseif type(said) ~= "table" then
-    errors.misuse("lab: a text (\"h1 -- h2\") or a table expected, got %s", type(said))
-  end
-  return topologies.read(said)
+  return (understood(said))
 end
 
 ---The text that says the same as a text or table.
@@ -328,8 +348,8 @@ local function name_of(options)
   return name and running.check_name("lab", name), keep ~= false
 end
 
-local function new(topology, fields)
-  fields.topology, fields.plan = topology, addressing.plan(topology)
+local function new(topology, fields, places)
+  fields.topology, fields.plan = topology, planned(topology, places)
   fields.node, fields.nodes, fields.link_of, fields.wires = {}, {}, {}, {}
   fields.packet_functions = setmetatable({}, { __mode = "k" })
   return setmetatable(fields, Lab)
@@ -341,7 +361,7 @@ end
 ---@return nslua.Lab
 function M.new(said, options)
   check.options("lab", options or {}, option_words)
-  local topology = M.topology(said)
+  local topology, places = understood(said)
   local all = {}
   for word in pairs(option_words) do
     all[word] = options and options[word]
@@ -350,7 +370,7 @@ function M.new(said, options)
     end
   end
   local name, keep = name_of(all)
-  local self = new(topology, { home = keeper.home(), kept = keep })
+  local self = new(topology, { home = keeper.home(), kept = keep }, places)
   local socket
   self.name, socket = running.claim(name)
   local ok, e = pcall(function()

@@ -428,8 +428,9 @@ local function node_at(self)
       fail(self, begin, "%q is no name of a node: it has more than 63 characters", name)
     end
     known = { name, kind = kind }
-    self.known[name] = known
+    self.known[name], self.places.nodes[name] = known, begin
     self.nodes[#self.nodes + 1] = known
+    self.places.nodes[#self.nodes] = begin
   end
   if kind and (known.kind or kind) ~= kind then
     fail(self, begin, "%s is a %s already", name, known.kind)
@@ -501,17 +502,67 @@ local function chain(self)
     end
     check_link(self, link, at)
     self.links[#self.links + 1] = link
+    self.places.links[#self.links] = at
     skip(self)
     near_at = self.at
     last, near = name, end_at(self) -- "[..]" of the next link stands behind this end's own
   end
 end
 
+---@class nslua.lab.Places  where in a text nodes are first told of, and links
+---@field text string
+---@field nodes table<string|integer, integer>  by name, and in their order
+---@field links integer[]
+
+-- Where a text says what an error is about: an address or a subnet where it stands last, a link by its number, a node.
+local function place_of(places, message)
+  for word in message:gmatch "%x[%x.:/]+%x" do
+    local at
+    for from, to in places.text:gmatch("()" .. word:gsub("%p", "%%%0") .. "()") do
+      local beyond = places.text:sub(from - 1, from - 1):find "[%w.:]" or places.text:sub(to, to):find "[%w:]"
+      at = word:find "[.:].*[.:]" and not beyond and from or at
+    end
+    if at then
+      return at
+    end
+  end
+  local link = places.links[tonumber(message:match "links?[ %[](%d+)")] or places.nodes[tonumber(message:match "nodes%[(%d+)%]")]
+  if link then
+    return link
+  end
+  for word in message:gmatch "[%w_.-]+" do
+    local at = places.nodes[word] or places.nodes[word:gsub("[.-]+$", "")]
+    if at then
+      return at
+    end
+  end
+end
+
+---Do what tells of misuse by the names of nodes and links; of a text the place is told.
+---@generic T
+---@param places nslua.lab.Places
+---@param fn fun(...): T
+---@return T
+function M.placed(places, fn, ...)
+  local ok, value = pcall(fn, ...)
+  if ok then
+    return value
+  end
+  local message = type(value) == "string" and (value:match "^lab: (.*)" or value:match "^.-:%d+: lab: (.*)")
+  local at = message and place_of(places, message)
+  if at then
+    fail(places, at, "%s", (message:gsub("^%a+%[%d+%]: ", "")))
+  end
+  error(value, 0)
+end
+
 ---Read a text into the table form.
 ---@param text string
 ---@return nslua.lab.Said
+---@return nslua.lab.Places
 function M.read(text)
-  local self = { text = text, plain = quoted.mask(text), at = 1, nodes = {}, known = {}, links = {} }
+  local self = { text = text, plain = quoted.mask(text), at = 1, nodes = {}, known = {}, links = {},
+    places = { text = text, nodes = {}, links = {} } }
   local out = { nodes = self.nodes, links = self.links }
   while true do
     skip(self, true)
@@ -521,7 +572,7 @@ function M.read(text)
       chain(self)
     end
   end
-  return out
+  return out, self.places
 end
 
 return M
