@@ -237,26 +237,6 @@ describe("a lab with what was there before", function()
       end)
     end
 
-    it("waits for the end of what a lab left that was killed a moment ago", function()
-      if not host then
-        return pending "needs root"
-      end
-      local before = dump()
-      box.link:add { name = "lab0", kind = "veth", peer = { name = "gone" }, up = true }
-      box.address:add { "10.0.1.9/24", dev = "lab0" }
-      local p <close> = host:spawn { HOST, "-e", [[
-        io.stdout:write "up\n"
-        io.stdout:flush()
-        local lab <close> = ns.lab("h1 -- web{container=netns:" .. os.getenv "BOX" .. "}")
-        lab:expect { "h1", "web", within = 5 }
-        print "done" ]], env = { BOX = names.box }, stdout = "pipe", stderr = "null" }
-      assert.equal("up", p.stdout:read "l")
-      box.link:delete "lab0"
-      assert.equal("done", p.stdout:read "l")
-      assert.is_true(p:wait().ok)
-      settled(before)
-    end)
-
     it("leaves it as it was when the script is killed", function()
       if not host then
         return pending "needs root"

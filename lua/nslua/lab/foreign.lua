@@ -104,7 +104,7 @@ end
 
 local function address_in(handle, subnet)
   for row in handle.address:each { family = subnet.family } do
-    if row.dev ~= "lo" and subnets.overlap(subnet, subnets.of(subnets.parse(row.address))) then
+    if row.dev and row.dev ~= "lo" and subnets.overlap(subnet, subnets.of(subnets.parse(row.address))) then
       return row
     end
   end
