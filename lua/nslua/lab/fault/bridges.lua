@@ -3,31 +3,11 @@
 local errors = require "nslua.error"
 local ways = require "nslua.lab.fault.ways"
 
--- The switch a node is on, and its port there.
-local function port_of(node)
-  local at = ways.first_device(node)
-  local switch = node.lab.node[at.peer]
-  if not switch or switch.plan.kind ~= "switch" then
-    errors.misuse("lab.fault: %s is on no switch", node.node_name)
-  end
-  return switch, node.link:get(at.dev).link_index
-end
-
--- Set an option of a port.
-local function set(node, word, value)
-  local switch, index = port_of(node)
-  local old = switch.link:get(index).port[word]
-  switch.link:change(index, { port = { [word] = value } })
-  return function()
-    switch.link:change(index, { port = { [word] = old } })
-  end
-end
-
 ---@type table<string, nslua.lab.fault.Known>
 return {
   isolated_port = { why = "two ports of a switch are isolated from each other", here = true, run = function(node)
-    local switch, index = port_of(node)
-    local undo = { set(node, "isolated", true) }
+    local switch, index = ways.port_of(node)
+    local undo = { ways.port(node, "isolated", true) }
     for _, port in ipairs(switch.link:list { kind = "veth" }) do
       if port.index ~= index and port.master_index then
         local row = port.index
@@ -41,8 +21,8 @@ return {
     return ways.all(undo)
   end },
   locked_port = { why = "a port of a switch is locked, and does not know who is behind it", here = true, run = function(node)
-    local switch, index = port_of(node)
-    local undo = set(node, "locked", true)
+    local switch, index = ways.port_of(node)
+    local undo = ways.port(node, "locked", true)
     for _, row in ipairs(switch.fdb:list { dev = switch.link:get(index).name }) do
       if row.state ~= "permanent" then
         switch.fdb:delete(row, { absent = "ok" })
@@ -51,10 +31,10 @@ return {
     return undo
   end },
   deaf_port = { why = "a switch does not send broadcasts by a port", here = true, run = function(node)
-    return set(node, "bcast_flood", false)
+    return ways.port(node, "bcast_flood", false)
   end },
   listening_port = { why = "a switch runs the spanning tree protocol, and does not yet forward for a port", here = true, run = function(node)
-    local switch, index = port_of(node)
+    local switch, index = ways.port_of(node)
     local bridge = switch.link:get(index).master
     local old = switch.link:get(bridge).bridge.forward_delay
     local function again()
@@ -70,7 +50,7 @@ return {
     end
   end },
   no_bridge = { why = "the port of a host is on no bridge", here = true, run = function(node)
-    local switch, index = port_of(node)
+    local switch, index = ways.port_of(node)
     local master = switch.link:get(index).master
     switch.link:change(index, { master = false })
     return function()
@@ -78,7 +58,7 @@ return {
     end
   end },
   wrong_bridge = { why = "the port of a host is on another bridge", here = true, run = function(node)
-    local switch, index = port_of(node)
+    local switch, index = ways.port_of(node)
     local master = switch.link:get(index).master
     switch.link:add { name = "wrong", kind = "bridge", up = true }
     switch.link:change(index, { master = "wrong" })
@@ -95,11 +75,10 @@ return {
     end
   end },
   narrow_port = { why = "a port of a switch takes less than the hosts send", here = true, run = function(node)
-    local switch, index = port_of(node)
-    local old = switch.link:get(index).mtu
-    switch.link:change(index, { mtu = 1300 })
-    return function()
-      switch.link:change(index, { mtu = old })
-    end
+    local switch, index = ways.port_of(node)
+    return ways.change(switch, index, { mtu = 1300 })
+  end },
+  hairpin = { why = "a bridge sends nothing back by the port it came by", here = true, run = function(node)
+    return ways.port(node, "hairpin", false)
   end },
 }

@@ -15,33 +15,24 @@ return {
     end
   end },
   loopback_down = { why = "the loopback interface is down", run = function(node)
-    node.link:change("lo", { up = false })
-    return function()
-      node.link:change("lo", { up = true })
-    end
+    return ways.change(node, "lo", { up = false })
   end },
   duplicate_mac = { why = "two have one link-layer address", here = true, run = function(node)
     local at = ways.first_device(node)
     for _, member in ipairs(at.segment and at.segment.members or {}) do
       local other = member.node ~= node.node_name and node.lab.node[member.node]
       if other and member.inet then
-        local old = node.link:get(at.dev).address
-        node.link:change(at.dev, { address = other.link:get(member.dev).address })
-        return function()
-          node.link:change(at.dev, { address = old })
-        end
+        return ways.change(node, at.dev, { address = other.link:get(member.dev).address })
       end
     end
     errors.misuse("lab.fault: nobody else is on the link of %s", node.node_name)
   end },
   mtu_black_hole = { why = "a link takes less than its ends know, and says so to nobody", run = function(node)
     local at = node.plan.interfaces[#node.plan.interfaces] or ways.first_device(node)
-    local old = node.link:get(at.dev).mtu
-    node.link:change(at.dev, { mtu = 1300 })
+    local back = ways.change(node, at.dev, { mtu = 1300 })
     firewall.firewall(node, "block_frag_needed")
-    return function()
-      node.link:change(at.dev, { mtu = old })
+    return ways.all { back, function()
       firewall.clear(node, "block_frag_needed")
-    end
+    end }
   end },
 }

@@ -5,15 +5,6 @@ local firewall = require "nslua.lab.firewall"
 local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
 
--- Load a table; what is returned deletes it.
-local function load(node, name, chains)
-  local gone = ("%s\ndelete %s\n"):format(name, name)
-  firewall.load(node, "lab.fault", ("%s%s { %s }\n"):format(gone, name, chains))
-  return function()
-    firewall.load(node, "lab.fault", gone)
-  end
-end
-
 local function iptables(node, words)
   local argv = { "iptables-legacy", "-w" }
   for word in words:gmatch "%S+" do
@@ -61,12 +52,7 @@ end
 ---@type table<string, nslua.lab.fault.Known>
 return {
   forward_drop = { why = "a router drops what no rule of its firewall accepts", run = function(node)
-    local rules = "table inet nslua_forward_drop\ndelete table inet nslua_forward_drop\n"
-    firewall.load(node, "lab.fault", rules
-      .. "table inet nslua_forward_drop { chain forward { type filter hook forward priority filter; policy drop; }; }\n")
-    return function()
-      firewall.load(node, "lab.fault", rules)
-    end
+    return ways.load(node, "table inet nslua_forward_drop", "chain forward { type filter hook forward priority filter; policy drop; };")
   end },
   icmp_blocked = { why = "echo requests are dropped", run = function(node)
     firewall.firewall(node, "block_icmp")
@@ -75,30 +61,30 @@ return {
     end
   end },
   arp_rule = { why = "a rule drops who asks for addresses", run = function(node)
-    local undo = load(node, "table arp nslua_fault", "chain input { type filter hook input priority filter; arp operation request drop; };")
+    local undo = ways.load(node, "table arp nslua_fault", "chain input { type filter hook input priority filter; arp operation request drop; };")
     forget(node)
     return undo
   end },
   arp_lost = { why = "what asks for addresses does not get in", run = function(node)
-    local undo = load(node, "table netdev nslua_fault",
+    local undo = ways.load(node, "table netdev nslua_fault",
       ('chain ingress { type filter hook ingress device "%s" priority filter; arp operation request drop; };'):format(ways.first_device(node).dev))
     forget(node)
     return undo
   end },
   input_drop = { why = "a host drops what comes for a port that it serves", run = function(node)
-    return load(node, "table inet nslua_fault", ("chain ports { tcp dport %d drop; }; "
+    return ways.load(node, "table inet nslua_fault", ("chain ports { tcp dport %d drop; }; "
       .. "chain input { type filter hook input priority filter; meta l4proto tcp jump ports; };"):format(port_of(node)))
   end },
   input_policy = { why = "a host lets nothing in", run = function(node)
-    return load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
+    return ways.load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
       iifname "lo" accept; ct state vmap { established : accept, related : accept, invalid : drop }; meta l4proto { icmp, ipv6-icmp } accept; };]])
   end },
   output_drop = { why = "a host lets nothing out", run = function(node)
-    return load(node, "table inet nslua_fault", [[chain output { type filter hook output priority filter; policy drop;
+    return ways.load(node, "table inet nslua_fault", [[chain output { type filter hook output priority filter; policy drop;
       oifname "lo" accept; ct state established,related accept; meta l4proto ipv6-icmp accept; };]])
   end },
   loopback_filter = { why = "a host drops what it sends to itself", run = function(node)
-    return load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
+    return ways.load(node, "table inet nslua_fault", [[chain input { type filter hook input priority filter; policy drop;
       iifname != "lo" accept; };]])
   end },
   forward_legacy = { why = "a chain of iptables-legacy drops what a router is to pass on", run = function(node)
@@ -106,7 +92,7 @@ return {
   end },
   mixed_firewalls = { why = "nf_tables accept a port that a host serves, and iptables-legacy drop it", run = function(node)
     local port = port_of(node)
-    return ways.all { load(node, "table inet nslua_fault",
+    return ways.all { ways.load(node, "table inet nslua_fault",
       ("chain input { type filter hook input priority filter; tcp dport %d accept; };"):format(port)),
       load_legacy(node, "INPUT", ("-p tcp --dport %d -j DROP"):format(port)) }
   end },

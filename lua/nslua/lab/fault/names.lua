@@ -3,6 +3,7 @@
 local errors = require "nslua.error"
 local firewall = require "nslua.lab.firewall"
 local programs = require "nslua.lab.fault.programs"
+local ways = require "nslua.lab.fault.ways"
 
 -- Name other servers in its file.
 local function named(text)
@@ -31,16 +32,10 @@ return {
     end
   end },
   dns_blocked = { why = "a rule drops what is asked of name servers", run = function(node)
-    local rules = "table inet nslua_dns_blocked\ndelete table inet nslua_dns_blocked\n"
-    firewall.load(node, "lab.fault", rules .. [[
-table inet nslua_dns_blocked {
+    return ways.load(node, "table inet nslua_dns_blocked", [[
   chain output { type filter hook output priority filter; udp dport 53 drop; tcp dport 53 drop; }
   chain forward { type filter hook forward priority filter; udp dport 53 drop; tcp dport 53 drop; }
-}
 ]])
-    return function()
-      firewall.load(node, "lab.fault", rules)
-    end
   end },
   dns_stopped = { why = "the name server is stopped", run = function(node)
     local name, service = programs.served(node)

@@ -9,15 +9,6 @@ local ways = require "nslua.lab.fault.ways"
 local packet = core.packet
 local DGRAM = 2 -- socket(2)
 
-local function switch_of(node)
-  local at = ways.first_device(node)
-  local switch = node.lab.node[at.peer]
-  if not switch or switch.plan.kind ~= "switch" then
-    errors.misuse("lab.fault: %s is on no switch", node.node_name)
-  end
-  return switch, node.link:get(at.dev).link_index
-end
-
 local function prefix_of(at, last)
   return at.inet:gsub("%d+$", last)
 end
@@ -77,16 +68,15 @@ return {
       errors.misuse("lab.fault: %s is not between a host and another network", node.node_name)
     end
     local gone = prefix_of(far, "77")
-    local rules = "table ip nslua_fault\ndelete table ip nslua_fault\n"
-    firewall.load(node, "lab.fault", rules .. ("table ip nslua_fault { chain prerouting { type nat hook prerouting priority dstnat; "
-      .. "udp dport 5353 dnat to %s; }; }\n"):format(gone))
+    local unload = ways.load(node, "table ip nslua_fault",
+      ("chain prerouting { type nat hook prerouting priority dstnat; udp dport 5353 dnat to %s; };"):format(gone))
     local fd = inside.raw_socket(client, 2, DGRAM, 0)
     assert(packet.connect(fd, core.inet.bytes(near.inet), 5353))
     packet.send(fd, "x")
     require("nslua.eventually").eventually(function()
       return node.conntrack:list({ proto = "udp", dport = 5353 })[1] ~= nil
     end)
-    firewall.load(node, "lab.fault", rules)
+    unload()
     return function()
       fd:close()
       for _, row in ipairs(node.conntrack:list { proto = "udp", dport = 5353 }) do
@@ -94,25 +84,12 @@ return {
       end
     end
   end },
-  hairpin = { why = "a bridge sends nothing back by the port it came by", here = true, run = function(node)
-    local switch, index = switch_of(node)
-    local old = switch.link:get(index).port.hairpin
-    switch.link:change(index, { port = { hairpin = false } })
-    return function()
-      switch.link:change(index, { port = { hairpin = old } })
-    end
-  end },
   bridge_nf_off = { why = "what a bridge passes is not translated", run = function(node)
     return ways.sysctl(node, "net.bridge.bridge-nf-call-iptables", 0)
   end },
   bridge_nf_on = { why = "what a bridge passes meets a firewall that drops it", run = function(node)
-    local rules = "table inet nslua_fault\ndelete table inet nslua_fault\n"
-    local back = ways.sysctl(node, "net.bridge.bridge-nf-call-iptables", 1)
-    firewall.load(node, "lab.fault", rules .. "table inet nslua_fault { chain forward { type filter hook forward priority filter; policy drop; "
-      .. "ct state established,related accept; }; }\n")
-    return ways.all { back, function()
-      firewall.load(node, "lab.fault", rules)
-    end }
+    return ways.all { ways.sysctl(node, "net.bridge.bridge-nf-call-iptables", 1), ways.load(node, "table inet nslua_fault",
+      "chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; };") }
   end },
   packet_drop = { why = "a program at an interface drops what comes in", here = true, run = function(node)
     local dev = ways.first_device(node).dev
@@ -123,9 +100,8 @@ return {
     end
   end },
   conntrack_full = { why = "a host tracks as many connections as it may", run = function(node)
-    local tables = "table ip nslua_fault\ndelete table ip nslua_fault\n"
-    firewall.load(node, "lab.fault", tables
-      .. "table ip nslua_fault { chain output { type filter hook output priority filter; ct state established accept; }; }\n")
+    local unload = ways.load(node, "table ip nslua_fault",
+      "chain output { type filter hook output priority filter; ct state established accept; };")
     local most = math.tointeger(tonumber(node:sysctl "net.netfilter.nf_conntrack_max"))
     local sink, source = inside.raw_socket(node, 2, DGRAM, 0), inside.raw_socket(node, 2, DGRAM, 0)
     assert(packet.bind(sink, core.inet.bytes "0.0.0.0", 0))
@@ -137,7 +113,7 @@ return {
     source:close()
     sink:close()
     return function()
-      firewall.load(node, "lab.fault", tables)
+      unload()
       node:run { "conntrack", "-F" }
     end
   end },

@@ -1,7 +1,6 @@
 -- Faults of programs that serve: who does not listen, or where nobody comes by.
 
 local errors = require "nslua.error"
-local firewall = require "nslua.lab.firewall"
 local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
 
@@ -38,11 +37,7 @@ return {
   wrong_port = { why = "a router leads a port to one that nobody listens on", run = function(node)
     local host, ip = neighbour(node)
     local _, service = programs.served(host)
-    local rules = "table ip nslua_wrong_port\ndelete table ip nslua_wrong_port\n"
-    firewall.load(node, "lab.fault", rules .. ("table ip nslua_wrong_port { chain prerouting { type nat hook prerouting priority dstnat; "
-      .. "tcp dport 8080 dnat to %s:%d; }; }\n"):format(ip, service.port % 65535 + 1))
-    return function()
-      firewall.load(node, "lab.fault", rules)
-    end
+    return ways.load(node, "table ip nslua_wrong_port",
+      ("chain prerouting { type nat hook prerouting priority dstnat; tcp dport 8080 dnat to %s:%d; };"):format(ip, service.port % 65535 + 1))
   end },
 }

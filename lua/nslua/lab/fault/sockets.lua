@@ -3,7 +3,6 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local eventually = require("nslua.eventually").eventually
-local firewall = require "nslua.lab.firewall"
 local inside = require "nslua.inside"
 local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
@@ -19,15 +18,7 @@ end
 
 -- Requests for connections that a node has dropped.
 local function dropped(node)
-  local names, values = node:read("/proc/net/netstat"):match "TcpExt: (%a[^\n]*)\nTcpExt: ([^\n]*)"
-  local next_value = values:gmatch "%d+"
-  for name in names:gmatch "%S+" do
-    local value = tonumber(next_value())
-    if name == "ListenDrops" then
-      return value
-    end
-  end
-  return 0
+  return require("nslua.inspect").look.counters(node)["TcpExt.ListenDrops"]
 end
 
 ---@type table<string, nslua.lab.fault.Known>
@@ -62,12 +53,9 @@ return {
     local at = ways.first_device(node)
     local other = node.lab.node[at.peer]
     local _, service = programs.served(node)
-    local rules = "table inet nslua_syn_queue\ndelete table inet nslua_syn_queue\n"
-    firewall.load(other, "lab.fault", rules .. ("table inet nslua_syn_queue { chain input { type filter hook input priority filter; "
-      .. "tcp sport %d tcp flags & (syn | ack) == syn | ack drop; }; }\n"):format(service.port))
-    local undo = { ways.sysctl(node, "net.ipv4.tcp_syncookies", 0), ways.sysctl(node, "net.ipv4.tcp_max_syn_backlog", 16), function()
-      firewall.load(other, "lab.fault", rules)
-    end }
+    local unload = ways.load(other, "table inet nslua_syn_queue",
+      ("chain input { type filter hook input priority filter; tcp sport %d tcp flags & (syn | ack) == syn | ack drop; };"):format(service.port))
+    local undo = { ways.sysctl(node, "net.ipv4.tcp_syncookies", 0), ways.sysctl(node, "net.ipv4.tcp_max_syn_backlog", 16), unload }
     local before = dropped(node)
     undo[4] = programs.closer((programs.connect(other, at.inet, service.port, 20)))
     eventually(function()

@@ -1,6 +1,7 @@
--- What faults are made of: settings that are set back, several that are undone in turn.
+-- What faults are made of: settings that are set back, tables that are loaded, several that are undone in turn.
 
 local errors = require "nslua.error"
+local firewall = require "nslua.lab.firewall"
 
 local M = {}
 
@@ -14,6 +15,35 @@ function M.sysctl(node, name, value)
   node:sysctl(name, value)
   return function()
     node:sysctl(name, old)
+  end
+end
+
+---Change a link.
+---@param node nslua.lab.Node
+---@param link string|integer
+---@param words table  of link:change; what they were is what a row says of them
+---@return fun() undo
+function M.change(node, link, words)
+  local row, old = node.link:get(link), {}
+  for word in pairs(words) do
+    old[word] = row[word]
+  end
+  node.link:change(link, words)
+  return function()
+    node.link:change(link, old)
+  end
+end
+
+---Load a table of nf_tables.
+---@param node nslua.lab.Node
+---@param name string    "table inet nslua_fault"
+---@param chains string  what stands in its braces
+---@return fun() undo  the table goes, where it is still there
+function M.load(node, name, chains)
+  local gone = ("%s\ndelete %s\n"):format(name, name)
+  firewall.load(node, "lab.fault", ("%s%s { %s }\n"):format(gone, name, chains))
+  return function()
+    firewall.load(node, "lab.fault", gone)
   end
 end
 
@@ -57,6 +87,33 @@ end
 ---@return table interface
 function M.first_device(node)
   return node.plan.interfaces[1] or errors.misuse("lab.fault: %s has no interface", node.node_name)
+end
+
+---The switch a node is on, and its port there.
+---@param node nslua.lab.Node
+---@return nslua.lab.Node switch
+---@return integer index
+function M.port_of(node)
+  local at = M.first_device(node)
+  local switch = node.lab.node[at.peer]
+  if not switch or switch.plan.kind ~= "switch" then
+    errors.misuse("lab.fault: %s is on no switch", node.node_name)
+  end
+  return switch, node.link:get(at.dev).link_index
+end
+
+---Set an option of the port that a node is on.
+---@param node nslua.lab.Node
+---@param word string  of `port` of a link
+---@param value any
+---@return fun() undo
+function M.port(node, word, value)
+  local switch, index = M.port_of(node)
+  local old = switch.link:get(index).port[word]
+  switch.link:change(index, { port = { [word] = value } })
+  return function()
+    switch.link:change(index, { port = { [word] = old } })
+  end
 end
 
 return M
