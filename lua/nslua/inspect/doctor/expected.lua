@@ -2,6 +2,7 @@
 -- rules of the namespaces on the way lead to.
 
 local nat = require "nslua.inspect.look.nat"
+local words = require "nslua.inspect.doctor.rules"
 
 local M = {}
 
@@ -20,11 +21,6 @@ local function addresses_of(target)
     out[i] = row.address
   end
   return nat.plain(out)
-end
-
-local function rule_words(rule)
-  local at = rule.source == "iptables" and ("rule %d of %s %s %s (iptables)") or ("rule %d of %s %s %s (nf_tables)")
-  return at:format(rule.handle, rule.family, rule.table, rule.chain)
 end
 
 ---Those of a target.
@@ -58,8 +54,8 @@ function M.of(target)
     for _, port in ipairs(rules[1] and nat.published({}, nat.rules(space.firewall, addresses, space.title)) or {}) do
       if (port.proto == "tcp" or port.proto == "udp") and port.port and not port.host_port_max and not port.rule.nat.port_max then
         add { proto = port.proto, port = port.port, address = port.address, rule = port.rule, space = space, sure = 0.9,
-          evidence = ("%s in %s leads %s here: %s"):format(rule_words(port.rule), space.title,
-            port.host_port and ("port %d"):format(port.host_port) or "packets", port.rule.text) }
+          evidence = ("rule %d of %s (%s) in %s leads %s here: %s"):format(port.rule.handle, words.chain_words(port.rule), words.source(port.rule),
+            space.title, port.host_port and ("port %d"):format(port.host_port) or "packets", port.rule.text) }
       end
     end
   end
@@ -83,7 +79,10 @@ local function is_loopback(ip)
 end
 M.is_loopback = is_loopback
 
--- "0.0.0.0" and "::" are all addresses; "::" is those of IPv4 too, unless the socket says otherwise.
+---Whether a socket hears what comes to an address. "0.0.0.0" and "::" are all addresses; "::" is those of IPv4 too, unless the socket says otherwise.
+---@param row nslua.Socket
+---@param ip string
+---@return boolean
 local function hears(row, ip)
   if row.src == "0.0.0.0" then
     return not ip:find(":", 1, true)
@@ -92,6 +91,8 @@ local function hears(row, ip)
   end
   return row.src == ip or row.src == "::ffff:" .. ip
 end
+
+M.hears = hears
 
 local function listeners(target, proto, port)
   local out = {}

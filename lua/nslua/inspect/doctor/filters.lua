@@ -255,7 +255,7 @@ end
 ---@return string
 function M.words(drop)
   local chain, rule = drop.chain, drop.rule
-  local source = chain.source == "iptables" and "iptables-legacy" or "nf_tables"
+  local source = rules.source(chain)
   local from = chain ~= drop.base and (", reached from %s"):format(drop.base.name) or ""
   if not rule then
     return ("no rule of %s accepts it, and its policy is drop (%s)"):format(rules.chain_words(chain), source)

@@ -11,9 +11,12 @@ local function plain(row)
   return row.address:match "^[^/]+"
 end
 
+---@param ip string
+---@return "inet"|"inet6"
 local function family_of(ip)
   return ip:find(":", 1, true) and "inet6" or "inet"
 end
+M.family_of = family_of
 
 -- Links that it has addresses on, and the first of each family.
 local function links_of(target)

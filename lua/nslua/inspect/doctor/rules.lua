@@ -103,6 +103,20 @@ function M.chain_words(row)
   return ("%s %s %s"):format(row.family, M.quoted(row.table), M.quoted(row.chain or row.name))
 end
 
+---Where rules of this source are read.
+---@param row nslua.FirewallRule|nslua.FirewallChain
+---@return string
+function M.source(row)
+  return row.source == "iptables" and "iptables-legacy" or "nf_tables"
+end
+
+---A rule in words, with where it was read.
+---@param row nslua.FirewallRule
+---@return string
+function M.words(row)
+  return ("rule %d of %s: %s (%s)"):format(row.handle, M.chain_words(row), row.text, M.source(row))
+end
+
 ---The command that deletes a rule.
 ---@param rule nslua.doctor.Rule
 ---@return string

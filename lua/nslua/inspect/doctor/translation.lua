@@ -13,6 +13,7 @@ local MOST, QUICK = 20000, 1000 -- connections that are looked at
 ---@field link nslua.Link       of the router, on whose segment the address is
 ---@field rule nslua.FirewallRule
 ---@field address string
+---@field family "inet"|"inet6"  of the address
 ---@field proto? string  `port`: it is led to; `dport`: it came for
 ---@field owner? nslua.doctor.End  who has the address
 
@@ -61,7 +62,7 @@ function M.services(router)
           places[address] = at
         end
         local proto, dport = rule.match.proto, rule.match.dport
-        out[#out + 1] = { router = router, link = at.link, rule = rule, address = address, away = at.away,
+        out[#out + 1] = { router = router, link = at.link, rule = rule, address = address, family = passing.family_of(address), away = at.away,
           port = math.tointeger(tonumber(nat.port)), proto = proto and not proto.inverted and tostring(proto[1]) or nil,
           owner = at.owner, dport = dport and not dport.inverted and math.tointeger(dport[1]) or nil }
       end
@@ -71,19 +72,11 @@ function M.services(router)
   return router.services_list
 end
 
----Where a rule is, in words.
----@param rule nslua.FirewallRule
+---The sysctl by which what is bridged meets the filters and the NAT of the host.
+---@param family "inet"|"inet6"
 ---@return string
-function M.words(rule)
-  return ("rule %d of %s: %s (%s)"):format(rule.handle, rules.chain_words(rule), rule.text, rule.source == "iptables" and "iptables-legacy"
-    or "nf_tables")
-end
-
----The command that takes a rule away.
----@param rule nslua.FirewallRule
----@return string
-function M.delete(rule)
-  return rules.delete { row = rule }
+function M.bridge_nf(family)
+  return family == "inet" and "net.bridge.bridge-nf-call-iptables" or "net.bridge.bridge-nf-call-ip6tables"
 end
 
 ---The command that adds a rule to where sources are translated: `ask` in the words of nft and of iptables.

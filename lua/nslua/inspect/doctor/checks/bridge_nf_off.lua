@@ -1,6 +1,7 @@
 -- Answers between hosts of one bridge do not pass the router that translated the request.
 
 local filters = require "nslua.inspect.doctor.filters"
+local rules = require "nslua.inspect.doctor.rules"
 local translation = require "nslua.inspect.doctor.translation"
 
 return {
@@ -12,8 +13,8 @@ return {
     for _, router in ipairs(translation.routers(target)) do
       for _, service in ipairs(router ~= target and translation.services(router) or {}) do
         local bridge, owner = service.link, service.owner
-        local family = service.address:find(":", 1, true) and "inet6" or "inet"
-        local name = family == "inet" and "net.bridge.bridge-nf-call-iptables" or "net.bridge.bridge-nf-call-ip6tables"
+        local family = service.family
+        local name = translation.bridge_nf(family)
         local value = router:sysctl(name)
         if owner and bridge.kind == "bridge" and value ~= "1" and not (bridge.bridge or {}).nf_call_iptables then
           for i, each in ipairs(router:segment(bridge)) do
@@ -25,7 +26,7 @@ return {
                 oif_index = bridge.index }) then
               report:found { at = router, sure = 0.9,
                 problem = ("answers of %s to %s pass %s by"):format(owner.space.title, each.space.title, router.title),
-                evidence = { translation.words(service.rule), ("%s and %s are both on %s (rtnetlink link, address)"):format(ip, service.address,
+                evidence = { rules.words(service.rule), ("%s and %s are both on %s (rtnetlink link, address)"):format(ip, service.address,
                   bridge.name), value and ("%s is %s (sysctl)"):format(name, value) or name .. " is not there: br_netfilter is not loaded (sysctl)" },
                 fix = (value and "" or "modprobe br_netfilter && ") .. ("sysctl -w %s=1"):format(name) }
               break

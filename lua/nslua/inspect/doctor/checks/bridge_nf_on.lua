@@ -1,6 +1,7 @@
 -- What a bridge passes between its ports meets the host's filters, and is dropped.
 
 local filters = require "nslua.inspect.doctor.filters"
+local translation = require "nslua.inspect.doctor.translation"
 
 return {
   name = "bridge_nf_on",
@@ -13,7 +14,7 @@ return {
       local far = target:far(link)
       local space, bridge = far and far.space, far and far.link.master_index and far.space.link_of[far.link.master_index]
       for _, family in ipairs(bridge and bridge.kind == "bridge" and space ~= target and { "inet", "inet6" } or {}) do
-        local name = family == "inet" and "net.bridge.bridge-nf-call-iptables" or "net.bridge.bridge-nf-call-ip6tables"
+        local name = translation.bridge_nf(family)
         local own = target:addresses_of(link, family)[1]
         local on = own and space.firewall.chains[1] and (space:sysctl(name) == "1" or (bridge.bridge or {}).nf_call_iptables)
         for _, each in ipairs(on and space:segment(bridge) or {}) do

@@ -2,6 +2,7 @@
 
 local filters = require "nslua.inspect.doctor.filters"
 local names = require "nslua.inspect.doctor.names"
+local passing = require "nslua.inspect.doctor.passing"
 local programs = require "nslua.inspect.doctor.programs"
 
 local WAIT = 1.2 -- seconds for a server, in which it is asked twice
@@ -15,7 +16,7 @@ end
 
 -- The rule on the way that drops questions, with what mends it.
 local function dropped(target, ip)
-  local family = ip:find(":", 1, true) and "inet6" or "inet"
+  local family = passing.family_of(ip)
   local places = { { target, "output", { iif = false, iif_index = false } } }
   local route = target:lookup((ip:gsub("%%.*$", "")))
   local owner = route and type(route.via) == "string" and target.link_of[route.dev_index or 0]

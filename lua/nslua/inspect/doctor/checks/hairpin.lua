@@ -1,6 +1,7 @@
 -- Who is behind a published port does not reach itself by it.
 
 local filters = require "nslua.inspect.doctor.filters"
+local rules = require "nslua.inspect.doctor.rules"
 local translation = require "nslua.inspect.doctor.translation"
 
 return {
@@ -15,14 +16,14 @@ return {
         if owner and owner.space == target and bridge.kind == "bridge" and not (bridge.flags or {}).promisc then
           local far = target:far(owner.link)
           local port = far and far.space == router and far.link.master_index == bridge.index and far.link
-          local family = service.address:find(":", 1, true) and "inet6" or "inet"
+          local family = service.family
           local comes = { family = family, proto = service.proto, src = service.address, iif = bridge.name, iif_index = bridge.index }
           local goes = { family = family, proto = service.proto, src = service.address, dst = service.address, oif = bridge.name,
             oif_index = bridge.index }
           if port and filters.matches(service.rule, comes) ~= false then
-            local fixes, evidence = {}, { translation.words(service.rule) }
+            local fixes, evidence = {}, { rules.words(service.rule) }
             -- else it is routed, and comes to the port from the bridge itself
-            local bridged = router:sysctl(family == "inet" and "net.bridge.bridge-nf-call-iptables" or "net.bridge.bridge-nf-call-ip6tables") == "1"
+            local bridged = router:sysctl(translation.bridge_nf(family)) == "1"
             if bridged and port.port and port.port.hairpin == false then
               fixes[1] = ("ip link set dev %s type bridge_slave hairpin on"):format(port.name)
               evidence[2] = ("hairpin of %s, its port of %s, is off (rtnetlink link)"):format(port.name, bridge.name)

@@ -2,6 +2,7 @@
 
 local filters = require "nslua.inspect.doctor.filters"
 local passing = require "nslua.inspect.doctor.passing"
+local rules = require "nslua.inspect.doctor.rules"
 
 return {
   name = "mixed_firewalls",
@@ -14,8 +15,8 @@ return {
       if rule and not seen[drop.rule or drop.chain] then
         seen[drop.rule or drop.chain] = true
         report:found { at = space, sure = 0.96, problem = ("one firewall accepts %s port %d, the other drops it"):format(packet.proto, packet.dport),
-          evidence = { ("rule %d of %s %s %s accepts it: %s (%s)"):format(rule.handle, rule.family, rule.table, rule.chain, rule.text,
-            rule.source == "iptables" and "iptables-legacy" or "nf_tables"), filters.words(drop) },
+          evidence = { ("rule %d of %s accepts it: %s (%s)"):format(rule.handle, rules.chain_words(rule), rule.text, rules.source(rule)),
+            filters.words(drop) },
           fix = filters.fix(drop, packet, hook == "forward" and { "dst", "dport" } or { "dport" }) }
       end
     end

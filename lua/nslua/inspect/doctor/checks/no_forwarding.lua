@@ -1,5 +1,7 @@
 -- Whoever is to pass packets on does not.
 
+local passing = require "nslua.inspect.doctor.passing"
+
 return {
   name = "no_forwarding",
   why = "A host drops what is not for itself unless it forwards. It is set for the namespace and for each interface that packets come in "
@@ -7,7 +9,7 @@ return {
   run = function(target, report)
     local asked = {}
     local function look(router, link, ip, who)
-      local family = ip:find(":", 1, true) and "inet6" or "inet"
+      local family = passing.family_of(ip)
       local conf = router.netconf[family][link.name]
       local key = router.handle.inode .. family .. link.name
       -- who has nowhere to go on is a host that answers for itself

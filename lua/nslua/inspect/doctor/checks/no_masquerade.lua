@@ -36,7 +36,7 @@ return {
     for _, each in ipairs(passing.outward(target)) do
       local router, packet = each.owner and each.owner.space, each.packet
       for _, hop in ipairs(router and router ~= target and router:gateways() or {}) do
-        local same = (hop.ip:find(":", 1, true) ~= nil) == (packet.family == "inet6")
+        local same = passing.family_of(hop.ip) == packet.family
         if same and hop.route.dst == "default" and hop.link.index ~= each.owner.link.index and not translation.hides(router,
           { family = packet.family, src = packet.src, dst = world[packet.family], oif = hop.link.name, oif_index = hop.link.index }) then
           local beyond = router:owner(hop.ip, hop.link)

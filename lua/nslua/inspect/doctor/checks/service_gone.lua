@@ -7,9 +7,8 @@ local translation = require "nslua.inspect.doctor.translation"
 -- The one other host beside it that listens on the port.
 local function instead(service)
   local found
-  local family = service.address:find(":", 1, true) and "inet6" or "inet"
   for i, each in ipairs(service.port and service.router:segment(service.link) or {}) do
-    local own = i > 1 and each.space ~= service.router and each.space:addresses_of(each.link, family)[1]
+    local own = i > 1 and each.space ~= service.router and each.space:addresses_of(each.link, service.family)[1]
     for _, row in ipairs(own and each.space:listening() or {}) do
       if row.proto == (service.proto or "tcp") and row.sport == service.port and not expected.is_loopback(row.src) then
         if found and found ~= own.address:match "^[^/]+" then
@@ -45,10 +44,10 @@ return {
           local other = link and instead(service)
           report:found { at = router, problem = ("%s leads %s to %s, which nobody has"):format(router.title,
             service.dport and ("port %d"):format(service.dport) or "a service", service.address), sure = 0.93,
-            evidence = { translation.words(service.rule), link and ("nobody on %s has %s (rtnetlink address)"):format(link.name, service.address)
+            evidence = { rules.words(service.rule), link and ("nobody on %s has %s (rtnetlink address)"):format(link.name, service.address)
               or ("there is no route to %s (rtnetlink route)"):format(service.address),
               other and ("%s beside it listens on that port (sock_diag)"):format(other) or nil },
-            fix = other and replaced(service, other) or translation.delete(service.rule) }
+            fix = other and replaced(service, other) or rules.delete { row = service.rule } }
         end
       end
     end
