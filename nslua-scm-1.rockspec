@@ -413,6 +413,7 @@ build = {
     ["nslua.lab.quiz.names"] = "lua/nslua/lab/quiz/names.lua",
     ["nslua.lab.quiz.nat"] = "lua/nslua/lab/quiz/nat.lua",
     ["nslua.lab.quiz.paths"] = "lua/nslua/lab/quiz/paths.lua",
+    ["nslua.lab.quiz.scene"] = "lua/nslua/lab/quiz/scene.lua",
     ["nslua.lab.quiz.services"] = "lua/nslua/lab/quiz/services.lua",
     ["nslua.lab.quiz.switches"] = "lua/nslua/lab/quiz/switches.lua",
     ["nslua.lab.quoted"] = "lua/nslua/lab/quoted.lua",

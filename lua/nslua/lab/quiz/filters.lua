@@ -1,11 +1,8 @@
 -- Exercises: firewalls, and what keeps neighbours from finding each other.
 
-local CHAIN = "{ipv6=off}\nh1 -- r1 -- h2{serve=http}"
+local scene = require "nslua.lab.quiz.scene"
 
--- h1 forgets where r1 is, as it does in time.
-local function forget(lab)
-  lab.h1.neighbour:delete({ lab.r1:address_of "h1", dev = "eth0" }, { absent = "ok" })
-end
+local CHAIN = scene.CHAIN
 
 local SILENCE = "I am on h1. r1 does not answer any more: \"Destination Host Unreachable\". Its administrator says that r1 is up and reaches h2."
 
@@ -52,25 +49,25 @@ return {
       "A chain that INPUT jumps to drops tcp dport 80: `iptables-legacy -F CHAIN` on h2.",
     } },
   { fault = "arp_rule", lab = CHAIN, at = "r1", level = "hard", theme = "firewalls", check = "neighbour_silent", complaint = SILENCE,
-    works = { { "h1", "h2" } }, after = forget, mend = { "r1 nft delete table arp nslua_fault" }, hints = {
+    works = { { "h1", "h2" } }, after = scene.forget, mend = { "r1 nft delete table arp nslua_fault" }, hints = {
       "What does h1 know of r1? h1 ip neigh. Does r1 hear that it is asked? r1 tcpdump -ni eth0 arp.",
       "r1 hears the question and says nothing. IP's firewall does not see ARP; which one does? r1 nft list ruleset.",
       "A table of the family arp drops requests: `nft delete table arp NAME` on r1.",
     } },
   { fault = "arp_lost", lab = CHAIN, at = "r1", level = "hard", theme = "firewalls", check = "neighbour_silent", complaint = SILENCE,
-    works = { { "h1", "h2" } }, after = forget, mend = { "r1 nft delete table netdev nslua_fault" }, hints = {
+    works = { { "h1", "h2" } }, after = scene.forget, mend = { "r1 nft delete table netdev nslua_fault" }, hints = {
       "What does h1 know of r1? h1 ip neigh. Does r1 hear that it is asked? r1 tcpdump -ni eth0 arp.",
       "tcpdump sees what arrives at the interface, before anything of r1. What comes next? r1 nft list ruleset.",
       "A chain of the family netdev, at the hook ingress, drops ARP: `nft delete table netdev NAME` on r1.",
     } },
   { fault = "arp_off", lab = CHAIN, at = "r1", level = "medium", theme = "addresses", check = "arp_silent", complaint = SILENCE,
-    works = { { "h1", "h2" } }, after = forget, hints = {
+    works = { { "h1", "h2" } }, after = scene.forget, hints = {
       "What does h1 know of r1? h1 ip neigh. And r1 of h1?",
       "An interface may be told to do without ARP. Read the flags in <...>: r1 ip link.",
       "eth0 of r1 is NOARP: `ip link set dev eth0 arp on`.",
     } },
   { fault = "arp_ignore", lab = CHAIN, at = "r1", level = "hard", theme = "addresses", check = "arp_silent", complaint = SILENCE,
-    works = { { "h1", "h2" } }, after = forget, hints = {
+    works = { { "h1", "h2" } }, after = scene.forget, hints = {
       "What does h1 know of r1? h1 ip neigh. Does r1 hear that it is asked? r1 tcpdump -ni eth0 arp.",
       "r1 hears it, no filter drops it, and no answer leaves. There are sysctls for when to answer: r1 sysctl -a | grep arp.",
       "net.ipv4.conf.all.arp_ignore is 8 on r1: never answer. 0 is what there was.",

@@ -29,6 +29,7 @@ local function bridged(lab)
     .. "ip saddr %s ip daddr %s masquerade; }; }\n"):format(h1, h1, h1))
 end
 
+local CHAIN = require "nslua.lab.quiz.scene".CHAIN
 local BRIDGE = "{ipv6=off}\nh1{serve=http} -- (sw) -- h2"
 
 ---@type nslua.lab.quiz.Exercise[]
@@ -41,7 +42,7 @@ return {
       "h2 knows no way to the address of h1 (h2 ip route), and need not: r1 should put its own in its place. r1 nft list ruleset.",
       "The chain postrouting of r1 has lost its rule: `nft add rule FAMILY TABLE CHAIN oifname eth1 masquerade`.",
     } },
-  { fault = "service_gone", lab = "{ipv6=off}\nh1 -- r1 -- h2{serve=http}", at = "h2", level = "medium", theme = "NAT", before = published,
+  { fault = "service_gone", lab = CHAIN, at = "h2", level = "medium", theme = "NAT", before = published,
     complaint = "I am on h1. Port 8080 of r1 leads to the web server on h2. Since h2 was set up anew nobody answers there.",
     works = { { "h1", "r1", tcp = 8080 } }, mend = { "h2 ip addr del 10.0.2.77/24 dev eth0", "h2 ip addr add 10.0.2.2/24 dev eth0",
       "h2 ip route replace default via 10.0.2.254 dev eth0" }, hints = {
@@ -49,7 +50,7 @@ return {
       "Who has that address? Compare with h2 ip addr, and with the picture.",
       "h2 has another address than all others know. Give it the old one, with `ip addr add ADDRESS/24 dev eth0`; its default route: h2 ip route.",
     } },
-  { fault = "packet_drop", lab = "{ipv6=off}\nh1 -- r1 -- h2{serve=http}", at = "h1", level = "hard", theme = "firewalls",
+  { fault = "packet_drop", lab = CHAIN, at = "h1", level = "hard", theme = "firewalls",
     complaint = "I am on h1. I reach nobody, not even r1. Link, address, routes, all firewalls (there are none) are right.",
     works = { { "h1", "h2" } }, hints = {
       "Do answers come back? r1 tcpdump -ni eth0, while h1 pings from another terminal. And which does h1 tell that it has seen? h1 ip -s link.",

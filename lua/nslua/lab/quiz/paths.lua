@@ -1,6 +1,8 @@
 -- Exercises: links, addresses, routes and filters on the way.
 
-local CHAIN = "{ipv6=off}\nh1 -- r1 -- h2{serve=http}" -- one family: else each repair is made twice
+local scene = require "nslua.lab.quiz.scene"
+
+local CHAIN = scene.CHAIN
 
 -- Whether h1 alone has its address: with two it is a matter of luck whom a packet reaches, which no ping tells.
 local function sole_owner(lab)
@@ -106,9 +108,7 @@ return {
     } },
   { fault = "gateway_address", lab = CHAIN, at = "r1", level = "medium", theme = "addresses", check = "gateway_missing",
     complaint = "I am on h1. My default route is there as ever, and leads nowhere: \"Destination Host Unreachable\".", works = { { "h1", "h2" } },
-    after = function(lab)
-      lab.h1.neighbour:delete({ lab.r1.plan.interfaces[1].inet, dev = "eth0" }, { absent = "ok" })
-    end, hints = {
+    after = scene.forget, hints = {
       "Who is the gateway of h1 (h1 ip route), and who has that address? The picture says who should.",
       "Compare the picture with r1 ip addr.",
       "eth0 of r1 has lost its address: `ip addr add ADDRESS/24 dev eth0`, where ADDRESS is the gateway of h1.",

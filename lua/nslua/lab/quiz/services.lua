@@ -1,6 +1,6 @@
 -- Exercises: programs that serve, and those who come to them.
 
-local CHAIN = "{ipv6=off}\nh1 -- r1 -- h2{serve=http}"
+local CHAIN = require "nslua.lab.quiz.scene".CHAIN
 
 ---@type nslua.lab.quiz.Exercise[]
 return {

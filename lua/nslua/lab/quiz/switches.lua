@@ -1,5 +1,7 @@
 -- Exercises: switches and their ports.
 
+local scene = require "nslua.lab.quiz.scene"
+
 local PAIR = "{ipv6=off}\nh1 -- (sw) -- h2"
 
 -- Whether no end of a veth of the switch is in the switch itself: then nobody has it.
@@ -30,9 +32,7 @@ return {
     } },
   { fault = "deaf_port", lab = "{ipv6=off}\nh1 -- (sw) -- r1 -- h2", at = "r1", level = "hard", theme = "switches", check = "bridge_port",
     complaint = "I am on h1. r1 was there until my machine forgot its address; now nobody tells me.", works = { { "h1", "h2" } },
-    after = function(lab)
-      lab.h1.neighbour:delete({ lab.r1:address_of "h1", dev = "eth0" }, { absent = "ok" })
-    end, hints = {
+    after = scene.forget, hints = {
       "h1 asks who has the address of r1, and asks everybody: h1 ip neigh. Does r1 hear it? r1 tcpdump -ni eth0 arp.",
       "What is for everybody is a broadcast. The switch decides by which ports it goes out: sw bridge -d link.",
       "bcast_flood is off for the port of r1: `bridge link set dev r1 bcast_flood on` on sw.",
