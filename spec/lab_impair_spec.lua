@@ -171,6 +171,30 @@ for _, backend in ipairs { "netem", "wire" } do
       assert.matches("was built without anything", tostring(e))
     end)
 
+    it("goes on with what it was told to do later where it is moved", function()
+      local lab = helper.held(ns.lab(("{ipv6=off%s} h1 --0ms-- (s1) -- r1 -- (s2) -- h2"):format(backend == "wire" and ", wire=on" or "")))
+      local l = lab:link("h1", "s1")
+      assert.equal(backend, lab.wires[l.number].backend)
+      local function ping(to)
+        return lab.h1:ping(lab[to]:address_of(), { count = 2, interval = 0.01, timeout = 0.3 })
+      end
+      l:at(0, { delay = "20ms" })
+      ns.eventually(function()
+        local r = ping "r1"
+        return r.received > 0 and r.rtt.min >= 0.04
+      end, 20)
+      l:at(2, { to = { loss = 1 } })
+      l:move "s2"
+      local r = ping "h2"
+      assert.is_true(r.received == 0 or r.rtt.min >= 0.04)
+      ns.eventually(function()
+        return ping("h2").received == 0
+      end, 20)
+      l:unschedule()
+      l:change { delay = false, to = { loss = false } }
+      assert.equal(2, ping("h2").received)
+    end)
+
     it("is gone once closed", function()
       local l, a, b = link { backend = backend }
       assert.is_true(l:isopen())

@@ -5,6 +5,8 @@ local process = require "nslua.process"
 
 local M = {}
 
+local SETTLED = 0.05 -- seconds that a step may take
+
 -- Steps of the same period, in their order: what is due next is the place in the list, and how often that has been gone through.
 local function rounds(steps)
   local by_period, out = {}, {}
@@ -38,8 +40,18 @@ end
 ---@param steps nslua.Step[]  by the time they are due
 ---@param began number  what their times are counted from, of ns.clock()
 ---@param act fun(step: nslua.Step)  one that fails is left out
-function M.through(steps, began, act)
+---@param since? number  what was due until then has been done
+function M.through(steps, began, act, since)
   local open = rounds(steps)
+  for i = since and #open or 0, 1, -1 do
+    local more = true
+    while more and began + due(open[i]) <= since do
+      more = advance(open[i])
+    end
+    if not more then
+      table.remove(open, i)
+    end
+  end
   while open[1] do
     local first = 1
     for i = 2, #open do
@@ -57,15 +69,57 @@ function M.through(steps, began, act)
   end
 end
 
+---@class nslua.lab.Follower  who does them
+---@field steps nslua.Step[]
+---@field began number
+---@field process nslua.Process
+
 ---The same in a copy of the script, which ends with it.
 ---@param steps nslua.Step[]
 ---@param act fun(step: nslua.Step)
----@return nslua.Process
-function M.start(steps, act)
-  local began = core.fd.clock()
-  return process.fork(function()
-    M.through(steps, began, act)
-  end)
+---@param began? number  (default: now)
+---@param since? number
+---@return nslua.lab.Follower
+function M.start(steps, act, began, since)
+  began = began or core.fd.clock()
+  return { steps = steps, began = began, process = process.fork(function()
+    M.through(steps, began, act, since)
+  end) }
+end
+
+---@param followers nslua.lab.Follower[]
+function M.stop(followers)
+  for _, each in ipairs(followers) do
+    each.process:kill "KILL"
+    each.process:close()
+  end
+end
+
+-- Seconds since the last of the steps was due.
+local function since_last(followers, now)
+  local least = math.huge
+  for _, each in ipairs(followers) do
+    for _, step in ipairs(each.steps) do
+      local past = now - each.began - step.after
+      local gone = past >= 0 and step.every and math.min(past // step.every, (step.times or math.huge) - 1) or 0
+      past = past - gone * (step.every or 0)
+      least = past >= 0 and math.min(least, past) or least
+    end
+  end
+  return least
+end
+
+---Stop them, and none in the middle of a step, unless steps are so close that there is always one.
+---@param followers nslua.lab.Follower[]
+---@return number since  what was due until then has been done
+function M.pause(followers)
+  local now, tries = core.fd.clock(), 0
+  while since_last(followers, now) < SETTLED and tries < 10 do
+    core.fd.poll({}, SETTLED - since_last(followers, now))
+    now, tries = core.fd.clock(), tries + 1
+  end
+  M.stop(followers)
+  return now
 end
 
 return M

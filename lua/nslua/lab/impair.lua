@@ -78,7 +78,7 @@ local function build(options, first, second, words)
   peer.netns, link.kind, link.peer = second, "veth", peer
   first.link:add(link)
   local self = setmetatable({ backend = "netem", a = { dev = name, netns = first }, b = { dev = far_name, netns = second }, to = words.to,
-    from = words.from, seed = options.seed, opened = {}, followers = {} }, Link)
+    from = words.from, seed = options.seed, opened = {}, followers = {}, touched = { to = {}, from = {} } }, Link)
   local ok, err = pcall(function()
     for i, handle in ipairs { first, second } do
       local t = i == 1 and a or b
@@ -187,12 +187,18 @@ local function act(self, step)
     end
     if step.up == false then
       local row = side.netns.qdisc:get(side.dev)
-      side.lost = row and row.kind == "netem" and row.netem.loss or 0
+      side.lost = row and row.kind == "netem" and row.netem.loss or 0 -- of a copy made while it was down: what was said at first
       alter(side.netns, side.dev, step.what, { loss = 1 }, self.seed)
     elseif step.up then
-      alter(side.netns, side.dev, step.what, { loss = side.lost or 0 }, self.seed)
+      alter(side.netns, side.dev, step.what, { loss = side.lost or self[way].loss or 0 }, self.seed)
     end
   end
+end
+
+local function follow_steps(self, steps, began, since)
+  table.insert(self.followers, follow.start(steps, function(step)
+    act(self, step)
+  end, began, since))
 end
 
 local function schedule_steps(self, call, steps)
@@ -203,7 +209,11 @@ local function schedule_steps(self, call, steps)
       if step[way] ~= nil then
         netem.changes(step.what .. ": " .. way, step[way])
         single = single or step[way] and impairment.each_packet(step[way]) or false
+        for word in pairs(step[way] or impairment.words) do
+          self.touched[way][word] = true
+        end
       end
+      self.touched[way].loss = self.touched[way].loss or step.up ~= nil or nil
     end
     plug = plug or step.up ~= nil
   end
@@ -214,9 +224,7 @@ local function schedule_steps(self, call, steps)
       M.segments(side.netns, side.dev, true)
     end
   end
-  table.insert(self.followers, follow.start(steps, function(step)
-    act(self, step)
-  end))
+  follow_steps(self, steps)
   return true
 end
 
@@ -244,10 +252,7 @@ end
 
 ---End the copies of the script that do its steps.
 function Link:let_go()
-  for _, process in ipairs(self.followers) do
-    process:kill "KILL"
-    process:close()
-  end
+  follow.stop(self.followers)
   self.followers = {}
 end
 
@@ -304,11 +309,28 @@ end
 function Link:move(which, handle, dev)
   handles(self, "impair.move")
   local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("impair.move: %s", check.unknown("end", which, { "a", "b" }))
-  local at = self[which]
+  local at, followers = self[which], self.followers
   dev = dev or at.dev
-  at.netns.link:change(at.dev, { netns = handle, name = dev })
-  at.netns, at.dev = handle, dev
-  impair(handle, dev, "impair.move: " .. ways[i], self.unplugged and { loss = 1 } or self[ways[i]], self.seed)
+  local since = follow.pause(followers)
+  self.followers = {}
+  local row, now = self.scheduled and at.netns.qdisc:get(at.dev), {}
+  for word in pairs(row and row.kind == "netem" and self.touched[ways[i]] or {}) do
+    now[word] = row.netem[word] or false
+  end
+  local ok, e = pcall(at.netns.link.change, at.netns.link, at.dev, { netns = handle, name = dev })
+  if ok then
+    at.netns, at.dev = handle, dev
+    impair(handle, dev, "impair.move: " .. ways[i], self.unplugged and { loss = 1 } or self[ways[i]], self.seed, self.single)
+    if next(now) then -- what the steps have done so far
+      alter(handle, dev, "impair.move: " .. ways[i], now, self.seed)
+    end
+  end
+  for _, each in ipairs(followers) do -- the copies that did them know the old place
+    follow_steps(self, each.steps, each.began, since)
+  end
+  if not ok then
+    error(e, 0)
+  end
   return true
 end
 

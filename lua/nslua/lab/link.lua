@@ -186,7 +186,9 @@ end
 ---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
 ---@return nslua.lab.Link
 function Link:flap(t)
-  wire_of(self, "flap"):flap(t)
+  local wire = wire_of(self, "flap")
+  wires.prepare(self.lab, wire, { { up = false } })
+  wire:flap(t)
   return self
 end
 
