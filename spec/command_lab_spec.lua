@@ -29,14 +29,20 @@ h1:address_of()
 x = lab.h2:ping("h1", { timeout = 5 })
 x.loss
 h1 sh -c "exit 3"
-nosuch word
+h9 ping h1
+lnk h1 r1 down
+link h9 r1 down
+foo bar
+x = 1
+x word
 exit
 ]])
     assert(ok, out)
     assert.equal("h1 10.0.1.1 ──5ms 10.0.1.0/24── r1 ──10.0.2.0/24── h2 10.0.2.2", out:match "^[^\n]+")
     for _, text in ipairs { "lab> h1\n", "lab> x b\n", "h2           host    eth0 10.0.2.2/24 fd00:2::2/64", "5ms",
       "2 of 2 pairs answer, 0 % lost", "(down)",
-      "lab> 10.0.1.1\n", "lab> 0.0\n", "(status 3)", "syntax error near 'word'" } do
+      "lab> 10.0.1.1\n", "lab> 0.0\n", "(status 3)",
+      "lab> no node h9: did you mean h1 or h2?\nlab> no command lnk: did you mean link?\nlab> no node h9: did you mean h1 or h2?\nlab> no node foo; there are h1, r1 and h2\n", "syntax error near 'word'" } do
       assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
     end
   end)
@@ -124,6 +130,8 @@ draw
     assert.is_truthy(lab("list -j"):find('"name":"' .. name .. '"', 1, true))
     assert.equal("h2", (lab(("exec %s h2 hostname"):format(name))))
     assert.equal(7, select(3, lab(("exec %s h1 sh -c \"exit 7\""):format(name))))
+    assert.equal("h2 --", (lab(("exec %s h2 -- sh -c 'echo $(hostname) $0' --"):format(name))))
+    assert.is_truthy(lab(("exec %s h2 --"):format(name)):find("a program is missing", 1, true))
     out, ok = lab(("--keep %s -q -e 'h1 -- h2'"):format(name))
     assert.is_false(ok)
     assert.is_truthy(out:find(name, 1, true), out)
@@ -138,6 +146,7 @@ draw
     local out, ok = lab("-e 'h1 --10xs-- h2'")
     assert.is_false(ok)
     assert.is_truthy(out:find("line 1, column 6", 1, true) and out:find("\n       ^", 1, true), out)
+    assert.equal("nslua lab: unknown format 'svk' (did you mean 'svg'?); there are text, svg, dot, mermaid, json, shell", (lab "-f svk -e 'h1 -- h2'"))
     assert.is_truthy(lab(""):find("a file, -e <text>, or one of list", 1, true))
     assert.is_truthy(lab("enter"):find("the name of a lab is missing", 1, true))
     assert.is_truthy(lab("--help"):find("destroy", 1, true))

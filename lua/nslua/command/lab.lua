@@ -4,10 +4,13 @@
 -- link h1 r1 down, and Lua. Leaving it takes the lab down, unless --keep NAME says otherwise. A file ending in .lua is a script that
 -- returns what ns.lab takes.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local host = require "nslua.host"
 local options = require "nslua.command.cli.options"
+
+local formats = { "text", "svg", "dot", "mermaid", "json", "shell" }
 
 local declaration = options.declare {
   name = "lab", usage = "[options] [<file> | list | enter | exec | destroy] [<argument>...]", operands = "file", stop = true,
@@ -16,14 +19,14 @@ local declaration = options.declare {
   { "k", "keep", arg = "name", help = "it outlives this command, under that name" },
   { "N", "name", arg = "name", help = "what others open it by while it runs" },
   { "d", "draw", help = "draw it and build nothing" },
-  { "f", "format", arg = "format", words = { "text", "svg", "dot", "mermaid", "json", "shell" },
-    help = "of the drawing; shell: a script of ip(8) that builds the same" },
+  { "f", "format", arg = "format", words = formats,
+    help = "of the drawing: " .. table.concat(formats, ", ", 1, 5) .. "; shell: a script of ip(8) that builds the same" },
   { "a", "addresses", help = "draw addresses too" },
   { "q", "quiet", help = "do not draw it at the beginning" },
   commands = {
     { "list", usage = "[-j|-q]", help = "the labs that run" },
     { "enter", usage = "<name> [<node>]", operands = "lab", help = "a shell on a node, the first host if none is said" },
-    { "exec", usage = "<name> <node> <program> ...", operands = "lab", help = "run a program on a node" },
+    { "exec", usage = "<name> <node> [--] <program> ...", operands = "lab", help = "run a program on a node" },
     { "destroy", usage = "<name>...", operands = "lab", help = "end labs that are kept" },
   },
   notes = "nslua lab <command> --help tells more of a command.",
@@ -67,10 +70,22 @@ local function draw(o, said)
   return 0
 end
 
+local function is_one_of(list, word)
+  for _, each in ipairs(list) do
+    if word == (type(each) == "table" and each[1] or each) then
+      return true
+    end
+  end
+  return false
+end
+
 local function run(o)
   local said = o.execute
   if said and o[1] or not said and not o[1] then
     errors.misuse "a file, -e <text>, or one of list, enter, exec, destroy is needed"
+  end
+  if o.format and not is_one_of(formats, o.format) then
+    errors.misuse("%s; there are %s", check.unknown("format", o.format, formats), table.concat(formats, ", "))
   end
   said = said or read(o[1])
   if o.draw or o.format then
@@ -87,17 +102,8 @@ local function run(o)
   return require "nslua.command.lab.prompt".run(built)
 end
 
-local function is_command(word)
-  for _, sub in ipairs(declaration.commands) do
-    if sub[1] == word then
-      return true
-    end
-  end
-  return false
-end
-
 return function(args)
-  if is_command(args[1]) then
+  if is_one_of(declaration.commands, args[1]) then
     return require("nslua.command.lab." .. args[1])(table.move(args, 2, #args, 1, {}))
   end
   return declaration:run(args, run)

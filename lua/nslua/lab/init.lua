@@ -194,6 +194,8 @@ function methods:frr(options)
   return require("nslua.lab.frr").start_all(self, options)
 end
 
+local formats = { "text", "svg", "dot", "mermaid", "json" }
+
 local function draw(topology, plan, down, options)
   check.options("lab.draw", options or {}, { format = "string", columns = "integer", ascii = "boolean", addresses = "boolean" })
   options = options or {}
@@ -208,7 +210,7 @@ local function draw(topology, plan, down, options)
   elseif format == "json" then
     return require("nslua.lab.graph").json(topology, plan, all)
   end
-  errors.misuse("lab.draw: %s", check.unknown("format", format, { "text", "svg", "dot", "mermaid", "json" }))
+  errors.misuse("lab.draw: %s; there are %s", check.unknown("format", format, formats), table.concat(formats, ", "))
 end
 
 ---The lab as a picture: text for a terminal, SVG, DOT, Mermaid, JSON.

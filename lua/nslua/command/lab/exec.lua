@@ -4,7 +4,7 @@ local node = require "nslua.command.lab.node"
 local options = require "nslua.command.cli.options"
 
 local declaration = options.declare {
-  name = "lab exec", usage = "<name> <node> <program> [<argument>...]", summary = "Become a program on a node of a running lab.", operands = "lab",
+  name = "lab exec", usage = "<name> <node> [--] <program> [<argument>...]", summary = "Become a program on a node of a running lab.", operands = "lab",
   stop = true,
 }
 
@@ -17,6 +17,9 @@ end
 
 return function(args)
   return declaration:run(args, function(o)
+    if o[3] == "--" then
+      table.remove(o, 3)
+    end
     if not o[3] then
       return declaration:wrong(not o[1] and "the name of a lab is missing" or not o[2] and "the name of a node is missing" or "a program is missing")
     end

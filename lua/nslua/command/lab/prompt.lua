@@ -1,5 +1,6 @@
 -- The prompt of a lab: what mininet's users type (`h1 ping h2`, `pingall`, `link h1 r1 down`), and Lua for all else.
 
+local check = require "nslua.check"
 local completion = require "nslua.command.lab.complete"
 local interactive = require "nslua.command.cli.interactive"
 local nslua = require "nslua"
@@ -31,6 +32,42 @@ end
 
 local function say(format, ...)
   io.write(format:format(...), "\n")
+end
+
+-- Names that are near to a word, the nearest first: at most three.
+local function near(word, known)
+  local left, out = {}, {}
+  for name in pairs(known) do
+    left[name] = true
+  end
+  while #out < 3 do
+    local name = check.nearest(word, left)
+    if not name then
+      break
+    end
+    out[#out + 1], left[name] = name, nil
+  end
+  return out
+end
+
+-- "h1, h2 or h3"
+local function listed(names, word)
+  local last = table.remove(names)
+  return names[1] and ("%s %s %s"):format(table.concat(names, ", "), word, last) or last
+end
+
+local FEW = 8 -- nodes, which are all named where none is near
+
+-- "no node h9: did you mean h1, h2 or h3?"
+local function no_node(lab, word)
+  local names = near(word, rawget(lab, "node"))
+  if names[1] then
+    return ("no node %s: did you mean %s?"):format(word, listed(names, "or"))
+  end
+  for i, node in ipairs(#lab.nodes <= FEW and lab.nodes or {}) do
+    names[i] = node.node_name
+  end
+  return ("no node %s%s"):format(word, names[1] and ("; there are " .. listed(names, "and")) or "")
 end
 
 local function addresses(interface)
@@ -71,11 +108,28 @@ local function ping_all(lab, words)
   say("%d of %d pairs answer, %.0f %% lost", result.received, result.sent, result.loss * 100)
 end
 
+-- The link between two nodes; where there is none, which of them is none is told.
+local function link_of(lab, a, b)
+  for _, name in ipairs { a, b } do
+    if not rawget(lab, "node")[name] then
+      return say("%s", no_node(lab, name))
+    end
+  end
+  local link = lab:link(a, b)
+  if not link then
+    say("no link %s -- %s", a, b)
+  end
+  return link
+end
+
 local function change_link(lab, words)
   local a, b, verb = words[2], words[3], words[4]
-  local link = a and b and lab.node[a] and lab.node[b] and lab:link(a, b)
+  if not b then
+    return say "usage: link A B down|up|WORD VALUE ..."
+  end
+  local link = link_of(lab, a, b)
   if not link then
-    return say(a and b and "no link %s -- %s" or "usage: link A B down|up|WORD VALUE ...", a, b)
+    return
   elseif verb == "down" then
     link:down()
   elseif verb == "up" then
@@ -100,9 +154,9 @@ local function move(lab, words)
   if not to then
     return say "usage: move NODE SWITCH SWITCH [ADDRESS|keep]"
   end
-  local link = lab.node[name] and lab.node[from] and lab:link(name, from)
+  local link = link_of(lab, name, from)
   if not link then
-    return say("no link %s -- %s", name, from)
+    return
   end
   local address = words[6] and { table.unpack(words, 5) } or words[5]
   link:move(to, { address = address })
@@ -163,6 +217,36 @@ function M.line(lab, text, own)
   return nil
 end
 
+local lua_words = {}
+for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch "%a+" do
+  lua_words[word] = true
+end
+
+-- Whether a line that is no Lua begins with a word that nobody knows, as if it were a node: `h9 ping h1`. It is told then.
+local function is_of_no_node(lab, env, text, own)
+  local first, second = text:match "^([%a_][%w_.-]*)%s+(%S+)"
+  if not first or second:find "^[=:,(]" or lua_words[first] or lua_words[second] or env[first] ~= nil or load("return " .. text) then
+    return false
+  end
+  local chunk, message = load(text)
+  if chunk or message:find "<eof>$" then
+    return false
+  end
+  local commands = {}
+  for _, each in ipairs { verbs, own or {} } do
+    for word in pairs(each) do
+      commands[word] = true
+    end
+  end
+  local command, said = check.nearest(first, commands), no_node(lab, first)
+  if command and not near(first, rawget(lab, "node"))[1] then
+    say("no command %s: did you mean %s?", first, command)
+  else
+    say("%s", said)
+  end
+  return true
+end
+
 ---@class nslua.lab.Prompt
 ---@field prompt? string
 ---@field words? table<string, fun(words: string[]): boolean?>  more of them, before all others
@@ -182,7 +266,8 @@ function M.run(lab, options)
     return _G[key]
   end, __keys = { rawget(lab, "node"), _G } })
   return interactive.run { prompt = options.prompt or "lab> ", lines = options.lines, env = env, as = value.text, line = function(text)
-    return M.line(lab, text, options.words)
+    local taken = M.line(lab, text, options.words)
+    return taken == nil and is_of_no_node(lab, env, text, options.words) or taken
   end, complete = function(text, from, to)
     return completion.complete(lab, env, text, from, to, options.words)
   end }
