@@ -42,7 +42,8 @@ exit
     for _, text in ipairs { "lab> h1\n", "lab> x b\n", "h2           host    eth0 10.0.2.2/24 fd00:2::2/64", "5ms",
       "2 of 2 pairs answer, 0 % lost", "(down)",
       "lab> 10.0.1.1\n", "lab> 0.0\n", "(status 3)",
-      "lab> no node h9: did you mean h1 or h2?\nlab> no command lnk: did you mean link?\nlab> no node h9: did you mean h1 or h2?\nlab> no node foo; there are h1, r1 and h2\n", "syntax error near 'word'" } do
+      "lab> no node h9: did you mean h1 or h2?\nlab> no command lnk: did you mean link?\nlab> no node h9: did you mean h1 or h2?\n",
+      "h2?\nlab> no node foo; there are h1, r1 and h2\n", "syntax error near 'word'" } do
       assert.is_truthy(out:find(text, 1, true), text .. "\n" .. out)
     end
   end)
@@ -146,7 +147,8 @@ draw
     local out, ok = lab("-e 'h1 --10xs-- h2'")
     assert.is_false(ok)
     assert.is_truthy(out:find("line 1, column 6", 1, true) and out:find("\n       ^", 1, true), out)
-    assert.equal("nslua lab: unknown format 'svk' (did you mean 'svg'?); there are text, svg, dot, mermaid, json, shell", (lab "-f svk -e 'h1 -- h2'"))
+    assert.equal("nslua lab: unknown format 'svk' (did you mean 'svg'?); there are text, svg, dot, mermaid, json, shell",
+      (lab "-f svk -e 'h1 -- h2'"))
     assert.is_truthy(lab(""):find("a file, -e <text>, or one of list", 1, true))
     assert.is_truthy(lab("enter"):find("the name of a lab is missing", 1, true))
     assert.is_truthy(lab("--help"):find("destroy", 1, true))

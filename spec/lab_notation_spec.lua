@@ -102,6 +102,16 @@ describe("the text of a lab", function()
     assert.is_truthy(select(2, pcall(lab.new, { links = { { "a", "b", mtu = 1000 } } })):find "lab: link 1 %(a%-%-b%): IPv6 needs")
   end)
 
+  it("has its mistakes pointed at behind tabs and letters of several bytes too", function()
+    local text = "a -- b\r\n\th1 --name \"ä\"\t, 10xs-- h2\r\n"
+    local e = select(2, pcall(lab.topology, text))
+    local line = '        h1 --name "ä"   , 10xs-- h2'
+    assert.equal(line, e:match "\n  ([^\n]*)\n")
+    assert.is_truthy(e:find("line 2, column 18: ", 1, true), e)
+    assert.equal(utf8.len(line:match "^(.-)10xs"), #e:match "\n  ([^\n]*)%^$", e)
+    assert.is_nil(e:find "[\t\r]")
+  end)
+
   it("has braces behind a bracket too", function()
     assert.same(of "h1{ipv6=off}[x] -- h2{ipv4=off}[y] -- h3", of "h1[x]{ipv6=off} -- h2 [y] -- h3\nh2{ipv4=off}")
     assert.same(of "a -- b{ipv6=off}\n{seed=7}", of "a -- b{ipv6=off} # c\n{seed=7}")

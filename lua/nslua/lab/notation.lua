@@ -10,14 +10,28 @@ local units = require "nslua.units"
 
 local M = {}
 
+local TAB = 8 -- columns
+
+-- As a terminal shows it: a character of UTF-8 is a column, a tab goes on to the next of its own.
+local function expand(text)
+  local at = 0
+  return (text:gsub("[^\x80-\xbf]", function(c)
+    local step = c == "\t" and TAB - at % TAB or 1
+    at = at + step
+    return c == "\t" and (" "):rep(step) or nil
+  end))
+end
+
 -- A place in the text: what is wrong is shown under it.
 local function fail(self, at, format, ...)
   local before = self.text:sub(1, at - 1)
   local _, number = before:gsub("\n", "\n")
   local start = before:match ".*\n()" or 1
   local line = self.text:match("[^\n]*", start)
-  local mark = line:sub(1, at - start):gsub("[\x80-\xbf]", ""):gsub("[^\t]", " ") -- a character of UTF-8 is one column
-  errors.misuse("lab: line %d, column %d: %s\n  %s\n  %s^", number + 1, #mark + 1, format:format(...), line, mark)
+  local left = line:sub(1, at - start)
+  local blank = expand(left):gsub("[\x80-\xbf]", ""):gsub(".", " ")
+  errors.misuse("lab: line %d, column %d: %s\n  %s\n  %s^", number + 1, #left:gsub("[\x80-\xbf]", "") + 1, format:format(...),
+    expand(line:gsub("\r$", "")), blank)
 end
 
 -- Blanks and comments; over line ends too where `lines`.

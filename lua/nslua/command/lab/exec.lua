@@ -4,8 +4,8 @@ local node = require "nslua.command.lab.node"
 local options = require "nslua.command.cli.options"
 
 local declaration = options.declare {
-  name = "lab exec", usage = "<name> <node> [--] <program> [<argument>...]", summary = "Become a program on a node of a running lab.", operands = "lab",
-  stop = true,
+  name = "lab exec", usage = "<name> <node> [--] <program> [<argument>...]", operands = "lab",
+  summary = "Become a program on a node of a running lab.", stop = true,
 }
 
 -- As a shell has it: 127 where the program is not there, 126 where it is none.
