@@ -254,6 +254,7 @@ build = {
     ["nslua.inspect.dns"] = "lua/nslua/inspect/dns.lua",
     ["nslua.inspect.doctor.checks.accept_queue"] = "lua/nslua/inspect/doctor/checks/accept_queue.lua",
     ["nslua.inspect.doctor.checks.arp_silent"] = "lua/nslua/inspect/doctor/checks/arp_silent.lua",
+    ["nslua.inspect.doctor.checks.asymmetric_route"] = "lua/nslua/inspect/doctor/checks/asymmetric_route.lua",
     ["nslua.inspect.doctor.checks.blackhole_route"] = "lua/nslua/inspect/doctor/checks/blackhole_route.lua",
     ["nslua.inspect.doctor.checks.bridge_nf_off"] = "lua/nslua/inspect/doctor/checks/bridge_nf_off.lua",
     ["nslua.inspect.doctor.checks.bridge_nf_on"] = "lua/nslua/inspect/doctor/checks/bridge_nf_on.lua",

@@ -26,4 +26,5 @@ return {
   { check = "ipv6_off", fault = "no_link_local", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "ra_ignored", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "path_mtu", fault = "narrow_port", lab = "h1 -- (sw) -- h2", at = "h2", ask = "h1" },
+  { check = "asymmetric_route", lab = "h1 -- (a) -- r1 -- (b) -- h2\n(a) -- r2 -- (b)", at = "h2", ask = "h1", nft = true },
 }

@@ -68,6 +68,7 @@ local built_in = {
   require "nslua.inspect.doctor.checks.hairpin",
   require "nslua.inspect.doctor.checks.bridge_nf_off",
   require "nslua.inspect.doctor.checks.rp_filter",
+  require "nslua.inspect.doctor.checks.asymmetric_route",
   require "nslua.inspect.doctor.checks.mtu_black_hole",
   require "nslua.inspect.doctor.checks.no_mss_clamp",
   require "nslua.inspect.doctor.checks.neighbour_silent",

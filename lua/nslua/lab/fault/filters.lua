@@ -96,4 +96,27 @@ return {
       ("chain input { type filter hook input priority filter; tcp dport %d accept; };"):format(port)),
       load_legacy(node, "INPUT", ("-p tcp --dport %d -j DROP"):format(port)) }
   end },
+  asymmetric_route = { why = "answers go by another router, whose firewall knows nothing of the connection", run = function(node)
+    local at = ways.first_device(node)
+    for _, member in ipairs(at.segment and at.segment.members or {}) do
+      local other = member.node ~= node.node_name and member.inet and node.lab.node[member.node]
+      local undo = {}
+      for _, row in ipairs(other and other.plan.kind == "router" and node.route:list { family = "inet", dev = at.dev } or {}) do
+        local old = row.via ~= member.inet and row.via
+        if old then
+          local dst = row.dst
+          node.route:replace { dst, via = member.inet, dev = at.dev }
+          undo[#undo + 1] = function()
+            node.route:replace { dst, via = old, dev = at.dev }
+          end
+        end
+      end
+      if undo[1] then
+        undo[#undo + 1] = ways.load(other, "table inet nslua_fault",
+          "chain forward { type filter hook forward priority filter; ct state invalid drop; };")
+        return ways.all(undo)
+      end
+    end
+    errors.misuse("lab.fault: %s goes by all the routers that are on its link", node.node_name)
+  end },
 }
