@@ -64,6 +64,36 @@ describe("the doctor", function()
     end
   end)
 
+  for _, case in ipairs(require "spec.doctor_cases.healthy") do
+    it("says nothing of " .. case.title, function()
+      local cannot = truth.cannot(ns, case)
+      if cannot then
+        return pending(cannot)
+      end
+      local lab <close> = ns.lab(case.lab)
+      if lab.h2 then
+        lab.h2:serve "http"
+      end
+      local say = type(case.say) == "function" and case.say(lab) or case.say
+      for i = 1, #say, 2 do
+        local r = lab.node[say[i]]:run { "sh", "-ec", say[i + 1] }
+        assert.equal("", r.stderr .. (r.ok and "" or r.stdout))
+      end
+      assert.equal("", told(ns.doctor(lab, { quick = true })))
+    end)
+  end
+
+  it("takes a counter of few packets for no news", function()
+    local lab <close> = ns.lab "h1 -- r1 -- h2"
+    lab.r1:sysctl("net.ipv4.conf.all.rp_filter", 1)
+    lab.h1:run { "ping", "-q", "-f", "-c150", lab.r1:address_of "h1" }
+    lab.h1.address:add { "203.0.113.7/32", dev = "lo" }
+    lab.h1:run { "ping", "-c1", "-W0.1", "-I", "203.0.113.7", lab.h2:address_of() }
+    lab.h1.address:delete { "203.0.113.7/32", dev = "lo" }
+    assert.is_truthy(lab.r1:read("/proc/net/netstat"):find "IPReversePathFilter")
+    assert.equal("", told(ns.doctor(lab.r1, { quick = true })))
+  end)
+
   it("knows what filters do with a port, and keeps silent where it cannot know", function()
     local cannot = truth.cannot(ns, { nft = true })
     if cannot then

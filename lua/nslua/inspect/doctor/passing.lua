@@ -55,15 +55,19 @@ end
 
 ---What a target sends to its gateways, whatever it is.
 ---@param target nslua.doctor.Snapshot
----@return { packet: nslua.doctor.Packet, gateway: string, owner: nslua.doctor.End? }[]
+---@return { packet: nslua.doctor.Packet, gateway: string, owner: nslua.doctor.End?, default: boolean }[]
 function M.outward(target)
   local out = {}
   for _, each in ipairs(target:gateways()) do
     local family = family_of(each.ip)
     local own = target:addresses_of(each.link, family)[1]
+    local default = false
+    for _, row in ipairs(each.routes) do
+      default = default or row.dst == "default"
+    end
     if own then
-      out[#out + 1] = { gateway = each.ip, owner = target:owner(each.ip, each.link), packet = { family = family, src = plain(own), iif = false,
-        iif_index = false, oif = each.link.name, oif_index = each.link.index } }
+      out[#out + 1] = { gateway = each.ip, default = default, owner = target:owner(each.ip, each.link),
+        packet = { family = family, src = plain(own), iif = false, iif_index = false, oif = each.link.name, oif_index = each.link.index } }
     end
   end
   return out

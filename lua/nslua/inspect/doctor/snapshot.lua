@@ -300,6 +300,35 @@ function methods:closed(link)
   return true
 end
 
+---Whether a fixed entry of the neighbour table leads to somebody on the link: then whoever has the address need not answer for it.
+---@param ip string
+---@param link nslua.Link
+---@return boolean
+function methods:fixed(ip, link)
+  for _, row in ipairs(self.neighbours) do
+    if row.dst == ip and row.dev_index == link.index and row.state == "permanent" then
+      for i, each in ipairs(self:segment(link)) do
+        if i > 1 and each.link.address == row.lladdr then
+          return true
+        end
+      end
+    end
+  end
+  return false
+end
+
+---Whether a bridge on the segment of a link keeps VLANs apart: then not all of it hears what is sent.
+---@param link nslua.Link
+---@return boolean
+function methods:parted(link)
+  for _, each in ipairs(self:segment(link)) do
+    if each.link.kind == "bridge" and (each.link.bridge or {}).vlan_filtering then
+      return true
+    end
+  end
+  return false
+end
+
 ---Addresses of a link, without those of the link itself (fe80::).
 ---@param link nslua.Link
 ---@param family? string
@@ -373,16 +402,19 @@ function methods:default_route(family)
   return found
 end
 
----Gateways of unicast routes, with the link that leads there.
----@return { ip: string, link: nslua.Link, route: nslua.Route }[]
+---Gateways of unicast routes, with the link that leads there, the first of their routes, and all of them.
+---@return { ip: string, link: nslua.Link, route: nslua.Route, routes: nslua.Route[] }[]
 function methods:gateways()
   local out, seen = {}, {}
   for _, row in ipairs(self.routes) do
     for _, hop in ipairs(row.nexthops or { row }) do
       local link = hop.via and (self.link_of[hop.dev_index or 0] or self.link_of[hop.dev or ""])
-      if link and not seen[hop.via .. link.name] and type(hop.via) == "string" then
-        seen[hop.via .. link.name] = true
-        out[#out + 1] = { ip = hop.via, link = link, route = row }
+      if link and type(hop.via) == "string" then
+        local key = hop.via .. link.name
+        local one = seen[key] or { ip = hop.via, link = link, route = row, routes = {} }
+        one.routes[#one.routes + 1] = row
+        out[#out + 1] = not seen[key] and one or nil
+        seen[key] = one
       end
     end
   end

@@ -518,6 +518,13 @@ function M.rule(rule, set)
       facts.more = e.name ~= "notrack" and e.name ~= "objref" or facts.more
       facts.ends = facts.ends or enders[e.name]
       state.words[#state.words + 1] = e.name == "notrack" and "notrack" or "[" .. tostring(e.name) .. "]"
+      local into = type(e.data) == "table" and e.data.dreg
+      if into then -- what was in the register before is not what is compared next
+        state.registers[slot(into)] = { words = "[" .. tostring(e.name) .. "]", type = "host" }
+        state.words[#state.words] = ""
+      elseif type(e.data) ~= "table" then
+        state.registers = {}
+      end
     end
   end
   local words = {}

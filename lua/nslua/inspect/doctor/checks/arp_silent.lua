@@ -52,7 +52,9 @@ return {
             fix = ("ip link set dev %s arp on"):format(theirs.name) }
         else
           local set = settings(space, theirs)
-          if set.value == 8 or (set.value == 1 or set.value == 2) and row.dev_index ~= theirs.index then
+          local holds = space.link_of[row.dev_index] or {}
+          local beside = holds.link_index == theirs.index and not holds.link_netnsid and holds.kind ~= "veth" -- a macvlan answers for itself
+          if not beside and (set.value == 8 or (set.value == 1 or set.value == 2) and row.dev_index ~= theirs.index) then
             report:found { at = space, problem = ("%s does not answer who asks for %s"):format(space.title, ip), sure = 0.95,
               evidence = { ("%s is %d (sysctl)"):format(table.concat(set, ", "), set.value),
                 ("%s is on %s, and is asked for on %s (rtnetlink address)"):format(ip, tostring(row.dev), theirs.name) },

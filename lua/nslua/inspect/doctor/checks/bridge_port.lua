@@ -37,11 +37,16 @@ return {
             gateways[owner.space.handle.inode] = each.ip
           end
         end
+        -- where somebody can be reached, those who are kept from each other are so on purpose: a private VLAN
+        local uplink = space:addresses_of(bridge)[1] ~= nil
+        for _, other in ipairs(space.links) do
+          uplink = uplink or other.master_index == bridge.index and other.port and not other.port.isolated
+        end
         for _, other in ipairs(space.links) do
           local them = other.master_index == bridge.index and other.port and space:far(other)
           local user = them and them.space:addresses_of(them.link)[1]
-          if user and other.index ~= far.link.index and port.isolated and other.port.isolated then
-            local ip = gateways[them.space.handle.inode]
+          local ip = user and gateways[them.space.handle.inode]
+          if user and other.index ~= far.link.index and port.isolated and other.port.isolated and (ip or not uplink) then
             report:found { at = space, problem = ("ports %s and %s of bridge %s are isolated from each other"):format(
               math.min(far.link.index, other.index) == other.index and other.name or far.link.name,
               math.min(far.link.index, other.index) == other.index and far.link.name or other.name, bridge.name),

@@ -7,7 +7,7 @@ return {
     for _, link in ipairs(target.links) do
       for _, row in ipairs(link.name ~= "lo" and target:addresses_of(link) or {}) do
         local ip = row.address:match "^[^/]+"
-        local other = not row.dadfailed and target:owner(ip, link)
+        local other = not row.dadfailed and not target:parted(link) and target:owner(ip, link)
         local theirs = other and other.space:has_address(ip)
         if other and not theirs.dadfailed and other.space ~= target then
           -- one that was added beside another of the same prefix is the stranger

@@ -9,7 +9,7 @@ return {
   why = "A bridge learns behind which port an address is. Where two have the same, as cloned machines do, it sends to whoever spoke last.",
   run = function(target, report)
     for _, link in ipairs(target.links) do
-      if link.name ~= "lo" and not link.master and target:addresses_of(link)[1] then
+      if link.name ~= "lo" and not link.master and target:addresses_of(link)[1] and not target:parted(link) then
         for i, each in ipairs(target:segment(link)) do
           if i > 1 and each.space ~= target and each.link.address == link.address and each.space:addresses_of(each.link)[1] then
             report:found { problem = ("%s and %s have one link-layer address"):format(target.title, each.space.title), sure = 0.94,

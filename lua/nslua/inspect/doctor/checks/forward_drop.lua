@@ -14,12 +14,19 @@ return {
       if router then
         local from = each.owner.link
         -- towards anywhere, then towards the world
-        local world = router:default_route(packet.family)
+        local world = each.default and router:default_route(packet.family)
         packet = { family = packet.family, src = packet.src, iif = from.name, iif_index = from.index }
         drop = filters.drops_all(router, "forward", packet)
+        if drop and not each.default then -- who has but a route to a network may be asked from there, and answer
+          packet.state = "established"
+          drop = filters.drops_all(router, "forward", packet) and drop
+          packet.state = nil
+        end
         if not drop and world and world.dev_index ~= from.index and router.link_of[world.dev_index] then
           packet.oif, packet.oif_index = router.link_of[world.dev_index].name, world.dev_index
           drop = filters.drops_all(router, "forward", packet)
+          -- a rule that names both links keeps one from the other on purpose
+          drop = not (drop and drop.rule and drop.rule.match.iif and drop.rule.match.oif) and drop or nil
         end
       end
       if drop then

@@ -23,7 +23,8 @@ return {
     for _, each in ipairs(target:gateways()) do
       local ip, link, row = each.ip, each.link, each.route
       local own = target:addresses_of(link, row.family)
-      if own[1] and not ip:find "^fe80:" and not target:owner(ip, link) and not target:has_address(ip) and target:closed(link) then
+      if own[1] and not ip:find "^fe80:" and not target:owner(ip, link) and not target:has_address(ip) and target:closed(link)
+        and not target:fixed(ip, link) then
         local six = row.family == "inet6" and "-6 " or ""
         local network
         for _, address in ipairs(own) do

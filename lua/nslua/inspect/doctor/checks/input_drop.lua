@@ -26,7 +26,8 @@ return {
       local packet, drop = each[1], each[2]
       local named = drop.rule and drop.rule.match.dport
       -- what is not expected from outside may be kept from it on purpose, unless nothing at all gets in
-      if packet.want or named or not open then
+      -- and what one link or family lets in another keeps out
+      if packet.want or named and not passes[packet.proto .. packet.dport] or not open then
         local evidence = { filters.words(drop) }
         evidence[2] = packet.want and packet.want.evidence or ("%s port %d is listened on (sock_diag)"):format(packet.proto, packet.dport)
         -- of one family alone

@@ -32,7 +32,8 @@ return {
         local word = ("net.ipv6.conf.%s.disable_ipv6"):format((link.name:gsub("%.", "/")))
         if not own[link.index] and not near[link.index] and target:addresses_of(link)[1] then
           local other, row = speaker(target, link)
-          if other and target:sysctl(word) == "1" then
+          -- where it is off for all links the host is meant to do without
+          if other and target:sysctl(word) == "1" and target:sysctl "net.ipv6.conf.all.disable_ipv6" ~= "1" then
             report:found { problem = ("IPv6 is off on %s"):format(link.name), sure = 0.75,
               evidence = { word .. " is 1 (sysctl)", ("%s on the same link has %s (rtnetlink address)"):format(other.space.title, row.address) },
               fix = ("sysctl -w %s=0"):format(word) }

@@ -23,7 +23,8 @@ return {
   run = function(target, report)
     for _, link in ipairs(target.links) do
       local far = link.name ~= "lo" and target:far(link)
-      local used = target:addresses_of(link)[1] or link.master or far and far.space ~= target
+      -- a tap on a bridge is down until a machine uses it
+      local used = target:addresses_of(link)[1] or link.master and link.kind ~= "tun" or far and far.space ~= target
       if link.name ~= "lo" and used and not link.up then
         report:found { problem = ("%s is down"):format(link.name), sure = 0.98,
           evidence = ("the flag UP is missing, state %s (rtnetlink link)"):format(tostring(link.operstate)), fix = mend(target, link) }

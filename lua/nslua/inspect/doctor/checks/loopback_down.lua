@@ -6,7 +6,11 @@ return {
     .. "from inside.",
   run = function(target, report)
     local lo = target.link_of.lo
-    local used = lo and not lo.up and (target.links[2] or target.sockets[1])
+    -- one that only passes frames on has nothing that would talk to itself
+    local used = lo and not lo.up and target.sockets[1] ~= nil
+    for _, row in ipairs(lo and not lo.up and target.addresses or {}) do
+      used = used or row.scope ~= "link" and row.scope ~= "host"
+    end
     if used then
       report:found { problem = "lo is down", sure = 0.95, evidence = "the flag UP of lo is missing (rtnetlink link)", fix = "ip link set dev lo up" }
     end

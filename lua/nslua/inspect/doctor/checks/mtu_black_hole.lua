@@ -6,7 +6,7 @@ local rules = require "nslua.inspect.doctor.rules"
 local function silencers(space)
   local out = {}
   rules.find(space.nft, { output = true, forward = true, input = true }, function(rule)
-    if rule.verdict == "drop" and (rule.proto == 1 and rule.icmp == 3 and (rule.icmp_code == nil or rule.icmp_code == 4)
+    if rule.verdict == "drop" and not rule.other and (rule.proto == 1 and rule.icmp == 3 and (rule.icmp_code == nil or rule.icmp_code == 4)
       or rule.proto == 58 and rule.icmp == 2) then
       out[#out + 1] = rule
     end
@@ -44,7 +44,9 @@ return {
             sure = quiet and 0.96 or 0.7, evidence = seen, fix = table.concat(fixes, " && ") }
           fixes, seen = {}, {}
         end
-        local under = link.kind == "vxlan" and (link.link_index and space.link_of[link.link_index])
+        local below = link.kind == "vxlan" and link.link_index and (not link.link_netnsid and space
+          or space.examination:by_nsid(space, link.link_netnsid))
+        local under = below and below.link_of[link.link_index]
         local room = under and under.mtu - 50
         if room and link.mtu > room then
           odd = true

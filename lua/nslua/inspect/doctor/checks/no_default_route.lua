@@ -1,5 +1,9 @@
 -- There is no way out, or one that leads to nobody.
 
+local filters = require "nslua.inspect.doctor.filters"
+
+local world = { inet = "198.51.100.1", inet6 = "2001:db8::1" } -- somebody far away
+
 -- Whether there is a way to what is beyond a router without a default route.
 local function reaches(target, router, family)
   for _, row in ipairs(router.space.addresses) do
@@ -9,6 +13,25 @@ local function reaches(target, router, family)
     end
   end
   return true
+end
+
+-- Who has routes by gateways to some networks is meant to reach these alone.
+local function chosen(target, family)
+  for _, each in ipairs(target:gateways()) do
+    for _, row in ipairs(each.routes) do
+      if row.family == family and row.table == "main" then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether the router itself keeps from the world whoever is on that link, as that of an internal network does.
+local function kept(target, router, family)
+  local own = target:addresses_of(router.mine, family)[1]
+  return filters.drops_all(router.space, "forward", { family = family, src = own and own.address:match "^[^/]+", dst = world[family],
+    iif = router.link.name, iif_index = router.link.index }) ~= nil
 end
 
 return {
@@ -26,7 +49,8 @@ return {
         router = router or conf and conf.forwarding and each
       end
       local conf = target.netconf[family].all
-      if not own and router and not (conf and conf.forwarding) and not reaches(target, router, family) then
+      if not own and router and not (conf and conf.forwarding) and not chosen(target, family)
+        and not reaches(target, router, family) and not kept(target, router, family) then
         evidence[#evidence + 1] = ("the table main has no default route for %s (rtnetlink route)"):format(family == "inet6" and "IPv6" or "IPv4")
         evidence[#evidence + 1] = ("%s forwards, and is on the link of %s with %s (rtnetlink address, netconf)"):format(router.space.title,
           router.mine.name, router.ip)
@@ -35,7 +59,7 @@ return {
         local link = target.link_of[own.dev_index]
         local segment = link and target:segment(link)
         if router and link and segment[2] and router.ip ~= own.via and router.mine.index == link.index and not own.via:find "^fe80:"
-          and not target:owner(own.via, link) then
+          and not target:owner(own.via, link) and not target:fixed(own.via, link) and target:closed(link) then
           report:found { problem = ("nobody has the address of the gateway %s"):format(own.via), sure = 0.9,
             evidence = { ("default via %s dev %s (rtnetlink route)"):format(own.via, link.name),
               ("nobody on that link has it; %s, which forwards, has %s (rtnetlink address)"):format(router.space.title, router.ip) },

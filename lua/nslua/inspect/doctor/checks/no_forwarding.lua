@@ -29,16 +29,27 @@ return {
             ("%s has a route by its address %s (rtnetlink route)"):format(who.title, ip) }, fix = ("sysctl -w %s=1"):format(word) }
       end
     end
+    -- a route to an address that the gateway has itself, on lo as anycast has it, needs no forwarding
+    local function passes(router, routes)
+      for _, row in ipairs(routes) do
+        local ip = row.dst:match "^[^/]+"
+        local way = ip ~= "default" and router:lookup(ip)
+        if not way or way.type ~= "local" then
+          return true
+        end
+      end
+      return false
+    end
     for _, each in ipairs(target:gateways()) do
       local owner = target:owner(each.ip, each.link)
-      if owner then
+      if owner and passes(owner.space, each.routes) then
         look(owner.space, owner.link, each.ip, target)
       end
     end
     for _, other in ipairs(target.around) do
       for _, each in ipairs(other:gateways()) do
         local owner = target:has_address(each.ip) and other:owner(each.ip, each.link)
-        if owner and owner.space == target then
+        if owner and owner.space == target and passes(target, each.routes) then
           look(target, owner.link, each.ip, other)
         end
       end

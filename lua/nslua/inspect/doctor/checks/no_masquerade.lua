@@ -35,9 +35,12 @@ return {
   run = function(target, report)
     for _, each in ipairs(passing.outward(target)) do
       local router, packet = each.owner and each.owner.space, each.packet
-      for _, hop in ipairs(router and router ~= target and router:gateways() or {}) do
-        local same = passing.family_of(hop.ip) == packet.family
-        if same and hop.route.dst == "default" and hop.link.index ~= each.owner.link.index and not translation.hides(router,
+      for _, hop in ipairs(each.default and router and router ~= target and router:gateways() or {}) do
+        local same, default = passing.family_of(hop.ip) == packet.family, false
+        for _, row in ipairs(hop.routes) do
+          default = default or row.dst == "default"
+        end
+        if same and default and hop.link.index ~= each.owner.link.index and not translation.hides(router,
           { family = packet.family, src = packet.src, dst = world[packet.family], oif = hop.link.name, oif_index = hop.link.index }) then
           local beyond = router:owner(hop.ip, hop.link)
           local back = beyond and beyond.space:lookup(packet.src)

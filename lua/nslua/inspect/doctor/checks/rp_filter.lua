@@ -1,5 +1,7 @@
 -- Packets that do not come the way their answer would go are dropped.
 
+local FEW = 100 -- of so many packets that came one that is dropped tells nothing
+
 return {
   name = "rp_filter",
   why = "With rp_filter=1 the kernel drops, without a word, what comes in by another interface than the answer would leave by. The stricter "
@@ -14,6 +16,7 @@ return {
       end
       return (all == "strict" or own == "strict") and "strict" or "off"
     end
+    local dropped = target.counters["TcpExt.IPReversePathFilter"]
     local evidence, where = {}, nil
     for _, link in ipairs(target.links) do
       if link.name ~= "lo" and effective(link.name) == "strict" then
@@ -35,10 +38,10 @@ return {
             end
           end
         end
-        where = where or target.counters["TcpExt.IPReversePathFilter"] > 0 and link or nil
+        -- one in a hundred is somebody's mistake or an attempt, and no news
+        where = where or dropped > 0 and dropped * FEW >= target.counters["Ip.InReceives"] and link or nil
       end
     end
-    local dropped = target.counters["TcpExt.IPReversePathFilter"]
     if where then
       if dropped > 0 then
         table.insert(evidence, 1, ("IPReversePathFilter is %d (/proc/net/netstat)"):format(dropped))
