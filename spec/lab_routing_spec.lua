@@ -63,6 +63,31 @@ describe("routes", function()
     assert.same({}, addressing.plan { nodes = { { name = "h1", kind = "host" } }, links = {} }:routes "h1")
   end)
 
+  it("lead through no host, whether it is the lab's or a container, however many links it has", function()
+    local topology = of { { "h1", "r1" }, { "r1", "c" }, { "c", "r2" }, { "r2", "h2" }, { "r1", "r3" }, { "r3", "r4" }, { "r4", "r2" } }
+    for _, what in ipairs { { kind = "host" }, { kind = "host", container = "web" } } do
+      for _, node in ipairs(topology.nodes) do
+        if node.name == "c" then
+          node.kind, node.container = what.kind, what.container
+        end
+      end
+      for _, multipath in ipairs { false, true } do
+        topology.multipath = multipath
+        local plan = addressing.plan(topology)
+        local way = {}
+        topologies.follow(plan, topologies.tables(plan), "h1", plan:address_of("h2", "h1", "inet"), function(name, cost)
+          way[#way + 1] = name .. " " .. cost
+        end)
+        assert.same({ "h2 5" }, way)
+        assert.equal("10.0.4.2", plan:address_of("h2", "c"))
+      end
+    end
+    local plan = addressing.plan { nodes = { { name = "h1", kind = "host" }, { name = "c", kind = "host", container = "web" },
+      { name = "h2", kind = "host" } }, links = { { "h1", "c" }, { "c", "h2" } } }
+    assert.same({}, plan:routes "h1")
+    assert.is_nil(plan:address_of("h2", "h1"))
+  end)
+
   it("lead everywhere, by a shortest path", function()
     local checked = 0
     for seed = 1, 150 do

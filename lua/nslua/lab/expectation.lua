@@ -71,6 +71,20 @@ local function guarded(from, to, t)
   return is, why, found
 end
 
+-- What to say where the lab has no way between two: hosts with several links may look as if they were one.
+local function no_way(lab, from, to, family)
+  if lab.plan:address_of(to.node_name, from.node_name, family) then
+    return nil
+  end
+  local between = {}
+  for _, node in ipairs(lab.plan.nodes) do
+    local stands = node.kind == "host" and #node.interfaces > 1 and node.name ~= from.node_name and node.name ~= to.node_name
+    between[#between + 1] = stands and node.name or nil
+  end
+  return "the lab has no way there" .. (between[1] and (": %s %s with several links, which forwards nothing"):format(table.concat(between, ", "),
+    between[2] and "are each a host" or "is a host") or "")
+end
+
 ---@param lab nslua.Lab
 ---@param t nslua.lab.Expectation
 ---@return table
@@ -83,7 +97,8 @@ function M.expect(lab, t)
       return found
     elseif core.fd.clock() >= deadline then
       errors.raise { call = "lab.expect", message = ("%s does not reach %s%s"):format(from.node_name, to.node_name,
-        t.within and (" within %g seconds"):format(units.duration(t.within)) or ""), detail = why }
+        t.within and (" within %g seconds"):format(units.duration(t.within)) or ""), detail = why,
+        hint = no_way(lab, from, to, t.family) }
     end
     core.fd.poll({}, 0.02)
   end
