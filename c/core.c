@@ -135,6 +135,7 @@ static const struct {
 	{ "errand", nslua_open_errand },
 	{ "keeper", nslua_open_keeper },
 	{ "running", nslua_open_running },
+	{ "board", nslua_open_board },
 	{ "inet", nslua_open_inet },
 	{ "limits", nslua_open_limits },
 	{ "tun", nslua_open_tun },

@@ -58,6 +58,7 @@ int nslua_open_process(lua_State *L);   /* process.c, spawn.c */
 int nslua_open_errand(lua_State *L);    /* errand.c */
 int nslua_open_keeper(lua_State *L);    /* keeper.c */
 int nslua_open_running(lua_State *L);    /* running.c */
+int nslua_open_board(lua_State *L);      /* board.c */
 int nslua_open_netlink(lua_State *L);
 int nslua_open_watch(lua_State *L);   /* netlink.c */
 int nslua_open_schema(lua_State *L);    /* schema.c */

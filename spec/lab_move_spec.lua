@@ -316,6 +316,18 @@ describe("a link that is moved to another switch", function()
     assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
     lab:link("h2", "sw2"):move "sw1"
     assert.is_truthy(lab.h1:output({ "cat", "/etc/resolv.conf" }):find("nameserver " .. lab.h2:address_of "h1", 1, true))
+    -- the names that it tells are those of now, h2's own too, also after its process was killed
+    for _, name in ipairs { "h1", "h2.lab" } do
+      local node = lab.node[name:match "^%w+"]
+      for family, type in pairs { inet = "A", inet6 = "AAAA" } do
+        local found = lab.r1:resolve(name, { server = lab.h2:address_of("r1"), type = type, timeout = 5 })
+        assert.same({ node:address_of("h2", family) }, found.addresses)
+      end
+      lab.h2.services.dns:kill "KILL"
+      ns.eventually(function()
+        return lab.h2.services.dns.restarts >= 1
+      end, 20)
+    end
     lab:link("h1", "sw2"):move "sw3"
     assert.is_nil(lab.h1:address_of())
     assert.same({ 0, 0 }, { lab:ping_all().sent, lab:ping_all().loss }) -- nobody is left that could be asked

@@ -39,7 +39,7 @@ local methods = {}
 M.methods = methods
 
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
-  single_packets = true }
+  single_packets = true, board = true, seen = true }
 
 function Lab:__keys()
   return { methods, rawget(self, "node") }
@@ -282,6 +282,9 @@ function methods:close(err)
   if rawget(self, "hub") then
     self.hub:close() -- all wires at once
   end
+  if rawget(self, "board") then
+    self.board:close()
+  end
   wires.let_go(self)
   if not self.kept and not rawget(self, "is_open_copy") then
     foreign.leave(self)
@@ -393,12 +396,17 @@ end
 ---@param name string  "name", or "1000/name" for root: another user's
 ---@return nslua.Lab
 function M.open(name)
-  local said, nets, home, kept = running.fetch(name)
+  local said, nets, home, kept, board = running.fetch(name)
   if home and keeper.needed() then
     keeper.trust(home.fd) -- this user's own
   end
   local ok, self = pcall(function()
-    local lab = new(M.topology(said.topology), { home = home, kept = kept, name = said.name, common = said.common, is_open_copy = true })
+    local news, seen
+    if board then
+      news, seen = running.news(board)
+    end
+    local lab = new(M.topology((news or said).topology), { home = home, kept = kept, name = said.name, common = said.common, is_open_copy = true,
+      board = board, seen = seen })
     for i, each in ipairs(lab.plan.nodes) do
       if each.name ~= said.nodes[i] then
         errors.raise { call = "lab.open", message = "its description does not fit its nodes", detail = name }
@@ -414,8 +422,8 @@ function M.open(name)
     for _, handle in ipairs(nets) do
       handle:close()
     end
-    if home then
-      home:close()
+    for _, each in ipairs { home or board, home and board } do
+      each:close()
     end
     error(self, 0)
   end

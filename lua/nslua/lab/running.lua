@@ -80,22 +80,47 @@ function M.claim(name)
   end
 end
 
--- What other processes are told of a lab, as an fd.
-local function description(lab)
+-- What may change while it runs.
+local function state_of(lab)
+  return carry.pack("lab", 1, { topology = lab.topology })
+end
+
+-- What other processes are told of a lab, as an fd. `board`: which of the fds has what may change.
+local function description(lab, board)
   local names = {}
   for i, node in ipairs(lab.nodes) do
     names[i] = node.node_name
   end
   local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = rawget(lab, "since"),
-    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil })
+    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil, board = board })
   return (errors.check("lab", nil, core.running.describe(text)))
 end
 
----Tell other processes, that open it from now on, of a lab that has changed.
+---Tell other processes of a lab that has changed: its services, and who has opened it or will.
 ---@param lab nslua.Lab
 function M.describe(lab)
-  local fd <close> = description(lab)
-  errors.check("lab", { detail = "describe" }, lab.keeper.process:describe(fd))
+  local generation, message, errno = core.board.write(lab.board, state_of(lab))
+  rawset(lab, "seen", errors.check("lab", { detail = "describe" }, generation, message, errno))
+end
+
+---What another process has told of a lab since this one last looked.
+---@param board nslua.fd
+---@param seen? integer      when that was
+---@return { topology: nslua.lab.Topology }? said  nil: nothing
+---@return integer? seen
+function M.news(board, seen)
+  local text, generation, errno = core.board.read(board, seen)
+  if not text then
+    if generation then
+      errors.check("lab", { detail = "what it is now" }, text, generation, errno)
+    end
+    return nil
+  end
+  local ok, values = pcall(carry.unpack, text)
+  if not ok or type(values[1]) ~= "table" or type(values[1].topology) ~= "table" then
+    errors.raise { call = "lab", errno = E.EPROTO, message = "what its board says is of no lab of this version of nslua" }
+  end
+  return values[1], generation
 end
 
 ---Let a lab's keeper hold what it is made of and answer on its socket; the last step of building it.
@@ -104,13 +129,18 @@ end
 ---@param keep boolean     it outlives the script
 function M.publish(lab, socket, keep)
   rawset(lab, "since", os.time())
-  local fds = { description(lab) }
+  local board, message, errno = core.board.new()
+  lab.board = errors.check("lab", { detail = "board" }, board, message, errno)
+  M.describe(lab)
+  local fds = { false }
   for i, node in ipairs(lab.nodes) do
     fds[i + 1] = node.fd
   end
   fds[#fds + 1] = lab.home and lab.home.fd
-  local process = lab.keeper.process
-  local ok, message, errno = process:take(fds)
+  fds[#fds + 1] = board
+  fds[1] = description(lab, #fds)
+  local process, ok = lab.keeper.process, nil
+  ok, message, errno = process:take(fds)
   fds[1]:close()
   errors.check("lab", { detail = "hold the namespaces", hint = errno == E.EMFILE and "RLIMIT_NOFILE (`ulimit -Hn`)" or nil }, ok, message, errno)
   errors.check("lab", { detail = lab.name }, process:serve(socket))
@@ -265,26 +295,28 @@ end
 ---@return nslua.Namespace[] nets  in the order of said.nodes
 ---@return nslua.Namespace? userns
 ---@return boolean kept
+---@return nslua.fd? board     for M.news; a lab of an older version has none
 function M.fetch(name)
   local conversation <close> = connect("lab.open", name)
   local fds, kept, errno = fetch(conversation)
   if not fds then
     refused("lab.open", name, kept, errno)
   end
-  local nets, userns, said = {}, nil, nil
+  local nets, userns, said, board = {}, nil, nil, nil
   local ok, e = pcall(function()
     said = read_description(fds[1])
     for i = 1, #said.nodes do
       nets[i] = namespace.open(fds[i + 1], "net", "lab.open") -- a copy, known to be one
     end
     userns = said.userns and namespace.open(fds[#said.nodes + 2], "user", "lab.open") or nil
+    board = said.board and table.remove(fds, said.board)
   end)
   close_all(fds)
   if not ok then
     close_all(nets)
     error(e, 0)
   end
-  return said, nets, userns, kept
+  return said, nets, userns, kept, board
 end
 
 ---@class nslua.LabMember
@@ -298,15 +330,13 @@ end
 function M.members()
   local out = {}
   for _, row in ipairs(M.list()) do
-    local ok, said, nets, userns = pcall(M.fetch, ("%d/%s"):format(row.uid, row.name))
+    local ok, said, nets, userns, _, board = pcall(M.fetch, ("%d/%s"):format(row.uid, row.name))
     if ok then
       for i, handle in ipairs(nets) do
         out[#out + 1] = { lab = row.name, uid = row.uid, node = said.nodes[i], inode = handle.inode }
       end
       close_all(nets)
-      if userns then
-        userns:close()
-      end
+      close_all { userns, board }
     end
   end
   return out

@@ -1,10 +1,13 @@
 -- "dns": a name server for one zone, over UDP and TCP, and what goes wrong with such. RFC 1035, RFC 6891 (EDNS)
 
+local addressing = require "nslua.lab.addressing"
 local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local messages = require("nslua.inspect").dns
+local running = require "nslua.lab.running"
 local server = require "nslua.lab.service.server"
+local topologies = require "nslua.lab.topology"
 local units = require "nslua.units"
 
 local M = {}
@@ -257,9 +260,9 @@ local function names_of(call, word, value)
 end
 
 -- The names of the lab's nodes, each with and without the domain.
-local function lab_names(node, domain)
+local function lab_names(plan, node_name, domain)
   local zone = {}
-  for _, entry in ipairs(node.lab.plan:hosts(node.node_name)) do
+  for _, entry in ipairs(plan:hosts(node_name)) do
     for _, name in ipairs { entry[2], domain ~= "" and entry[2] .. "." .. domain or nil } do
       zone[name] = zone[name] or {}
       table.insert(zone[name], entry[1])
@@ -268,17 +271,38 @@ local function lab_names(node, domain)
   return zone
 end
 
+-- The names as they are now, where something has been moved since.
+local function follow(options)
+  local lab = options.lab
+  local news, seen = running.news(lab.board, lab.seen)
+  if news then
+    lab.seen = seen
+    options.records = read_zone("dns", lab_names(addressing.plan(topologies.read(news.topology)), lab.node, lab.domain))
+  end
+end
+
 M.dns = { port = 53, protos = { "udp", "tcp" }, words = { zone = "table", domain = "string", ttl = "0-2147483647", delay = "number|string",
     servfail = "boolean|table", drop = "boolean|table", truncate = "boolean", resolv_conf = "boolean" },
   check = function(options, call, node)
     options.ttl = options.ttl or 60
     options.delay = units.duration(options.delay or 0, call .. ": delay")
     options.failing, options.dropped = names_of(call, "servfail", options.servfail), names_of(call, "drop", options.drop)
-    options.records = read_zone(call, options.zone or lab_names(node, options.domain or "lab"))
+    local domain = options.domain or "lab"
+    options.records = read_zone(call, options.zone or lab_names(node.lab.plan, node.node_name, domain))
+    options.lab = not options.zone and node.lab.board and { board = node.lab.board, seen = node.lab.seen, node = node.node_name, domain = domain }
+      or nil
+    return options.lab and options.lab.board
   end,
   run = function(sockets, options)
     local self
     local function respond(from, query, limit, send)
+      local current, why = true, nil
+      if options.lab then
+        current, why = pcall(follow, options)
+      end
+      if not current then
+        print("error: " .. tostring(why))
+      end
       local ok, text, name, type, how = pcall(answer, options, query, limit)
       if not ok then
         return print("error: " .. tostring(text))

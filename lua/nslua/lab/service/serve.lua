@@ -71,19 +71,19 @@ function M.serve(node, name, options)
     own[word] = value
   end
   own.port = kind.port and (own.port or kind.port)
-  if kind.check then
-    kind.check(own, call, node)
-  end
+  local shared = kind.check and kind.check(own, call, node) -- an fd of the lab that it needs too
   local sockets = kind.open and kind.open(node, call, own) or listen.open(node, call, kind.protos, own.port, own.address)
   local fds = {}
   for i, each in ipairs(sockets) do
     fds[i] = each.fd
   end
+  local kept = table.move(fds, 1, #fds, 1, {})
+  kept[#kept + 1] = shared
   local ok, result = pcall(function()
     return service.start(node, { function()
       kind.run(sockets, own)
     end, name = name, restart = own.restart or "on_failure", max_restarts = own.max_restarts, backoff = own.backoff, grace = own.grace,
-      log = own.log }, fds)
+      log = own.log }, kept)
   end)
   for _, fd in ipairs(fds) do
     fd:close()

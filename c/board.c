@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * board.c - a text in memory that several processes share: whoever holds the fd writes another or reads the last, and sees at once whether it is
+ * new.  A memory file: what others hold may be read without waiting for anybody.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "nslua.h"
+
+#define BOARD_MAX (64 << 20)
+#define TRIES 100
+
+struct head {
+	uint64_t generation; /* odd: it is being written */
+	uint64_t len;        /* of the text behind it */
+};
+
+static ssize_t put(int fd, const void *from, size_t len, off_t at)
+{
+	const char *p = from;
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pwrite(fd, p + done, len - done, at + (off_t)done);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* How much was there. */
+static ssize_t get(int fd, void *to, size_t len, off_t at)
+{
+	char *p = to;
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, p + done, len - done, at + (off_t)done);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		if (n == 0)
+			break;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return (ssize_t)done;
+}
+
+/* board.new() -> fd of one that is empty. */
+static int board_new(lua_State *L)
+{
+	struct nslua_fd *h = nslua_newfd(L);
+
+	h->fd = memfd_create("nslua-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (h->fd < 0)
+		return nslua_fail(L, "memfd_create");
+	return 1;
+}
+
+/* The lock is of this process: copies of the fd in others are kept out. */
+static int lock(int fd, short type)
+{
+	struct flock f = { .l_type = type, .l_whence = SEEK_SET };
+	int rc;
+
+	do
+		rc = fcntl(fd, F_SETLKW, &f);
+	while (rc < 0 && errno == EINTR);
+	return rc;
+}
+
+/* board.write(fd, text) -> its generation. */
+static int board_write(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1), rc, en;
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	struct head h = { 0 };
+
+	luaL_argcheck(L, len <= BOARD_MAX, 2, "too long");
+	if (lock(fd, F_WRLCK) < 0)
+		return nslua_fail(L, "lock");
+	rc = get(fd, &h, sizeof(h), 0) < 0 ? -1 : 0;
+	h.generation |= 1; /* who was killed while writing left it so */
+	h.len = len;
+	rc = rc < 0 ? rc : (int)put(fd, &h, sizeof(h), 0);
+	rc = rc < 0 ? rc : (int)put(fd, text, len, (off_t)sizeof(h));
+	h.generation++;
+	rc = rc < 0 ? rc : (int)put(fd, &h, sizeof(h), 0);
+	en = errno;
+	lock(fd, F_UNLCK);
+	errno = en;
+	if (rc < 0)
+		return nslua_fail(L, "write");
+	lua_pushinteger(L, (lua_Integer)h.generation);
+	return 1;
+}
+
+/*
+ * board.read(fd [, generation]) -> text, its generation; nil where nothing was written, or nothing since that generation; nil, "what: reason", errno.
+ * What is no memory file is refused: reading it could take for ever.
+ */
+static int board_read(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	uint64_t known = (uint64_t)luaL_optinteger(L, 2, 0);
+	struct head h = { 0 }, again;
+	char *buf;
+
+	if (fcntl(fd, F_GET_SEALS) < 0)
+		return nslua_failen(L, "no memory file", EINVAL);
+	for (int i = 0; i < TRIES; i++) {
+		if (get(fd, &h, sizeof(h), 0) < 0)
+			return nslua_fail(L, "read");
+		if (!h.generation || h.generation == known) {
+			lua_pushnil(L);
+			return 1;
+		}
+		if (h.len > BOARD_MAX)
+			return nslua_failen(L, "board", EFBIG);
+		if (h.generation & 1) {
+			usleep(100);
+			continue;
+		}
+		buf = lua_newuserdatauv(L, (size_t)h.len + 1, 0);
+		if (get(fd, buf, (size_t)h.len, (off_t)sizeof(h)) == (ssize_t)h.len && get(fd, &again, sizeof(again), 0) == (ssize_t)sizeof(again)
+		    && again.generation == h.generation) {
+			lua_pushlstring(L, buf, (size_t)h.len);
+			lua_pushinteger(L, (lua_Integer)h.generation);
+			return 2;
+		}
+		lua_pop(L, 1);
+	}
+	return nslua_failen(L, "board", EAGAIN); /* who writes it was stopped */
+}
+
+static const luaL_Reg board_functions[] = {
+	{ "new", board_new }, { "write", board_write }, { "read", board_read }, { NULL, NULL },
+};
+
+int nslua_open_board(lua_State *L)
+{
+	luaL_newlib(L, board_functions);
+	return 1;
+}
