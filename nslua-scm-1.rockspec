@@ -22,6 +22,7 @@ build = {
         "c/alike.c",
         "c/batch.c",
         "c/bitset.c",
+        "c/board.c",
         "c/bytes.c",
         "c/capture.c",
         "c/captureblock.c",

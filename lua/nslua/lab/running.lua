@@ -139,7 +139,8 @@ function M.publish(lab, socket, keep)
   fds[#fds + 1] = lab.home and lab.home.fd
   fds[#fds + 1] = board
   fds[1] = description(lab, #fds)
-  local process, ok = lab.keeper.process, nil
+  local process = lab.keeper.process
+  local ok
   ok, message, errno = process:take(fds)
   fds[1]:close()
   errors.check("lab", { detail = "hold the namespaces", hint = errno == E.EMFILE and "RLIMIT_NOFILE (`ulimit -Hn`)" or nil }, ok, message, errno)
