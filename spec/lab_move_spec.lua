@@ -189,6 +189,41 @@ describe("a link that is moved to another switch", function()
     end)
   end)
 
+  it("goes on being captured at both its ends, for a capture of the link, of a node that it comes to, and of all", function()
+    local lab <close> = ns.lab "h1 -- (sw1) -- (sw2) -- h2"
+    local link = lab:link("h1", "sw1")
+    local path = os.tmpname()
+    local of_link <close> = lab:capture { links = { link }, filter = "icmp" }
+    local of_node <close> = lab:capture { nodes = { "sw2" }, filter = "icmp" }
+    local left <close> = lab:capture { nodes = { "sw1" }, filter = "icmp" }
+    local of_file <close> = lab:capture { file = path, filter = "icmp" }
+    lab.h1:ping("h2", { timeout = 5, family = "inet" })
+    link:move "sw2"
+    lab.h1:ping("h2", { timeout = 5, family = "inet" })
+    local function seen(packets)
+      local out = {}
+      for _, p in ipairs(packets) do
+        out[p.interface] = (out[p.interface] or 0) + 1
+      end
+      return out
+    end
+    assert.same({ ["h1:eth0"] = 4, ["sw1:h1"] = 2, ["sw2:h1"] = 2 }, seen(of_link:packets()))
+    assert.equal(2, seen(of_node:packets())["sw2:h1"])
+    assert.equal(2, seen(left:packets())["sw1:h1"])
+    local result, stopped = of_file:stop(), {}
+    for _, each in ipairs(result.interfaces) do
+      stopped[each.name] = each.packets
+    end
+    assert.same({ 2, 2, nil }, { stopped["sw1:h1"], stopped["sw2:h1"], result.missing })
+    local recording, n = ns.capture.read(path), 0
+    for p in recording:each() do
+      n = n + (p.interface == "sw2:h1" and 1 or 0)
+    end
+    recording:close()
+    os.remove(path)
+    assert.equal(2, n)
+  end)
+
   it("has the address that is said", function()
     local lab <close> = ns.lab [[
       (sw1) -- h1

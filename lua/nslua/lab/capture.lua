@@ -80,6 +80,36 @@ local function targets_of(lab, options)
   return out
 end
 
+-- Whether a capture has that end of a link, wherever it stands.
+local function has_end(options, link, side)
+  local name = link.ends[side].node.node_name
+  local of_node, of_link
+  for _, value in ipairs(options.nodes or {}) do
+    of_node = of_node or nodename.of(value, "lab.capture") == name
+  end
+  for _, each in ipairs(options.links or {}) do
+    of_link = of_link or each == link
+  end
+  return of_node or of_link or not options.nodes and not options.links
+end
+
+---A link's end has come to another switch: who captures it goes on there. The kernel unbinds sockets from a device that leaves a namespace.
+---@param lab nslua.Lab
+---@param link nslua.lab.Link
+---@param side integer
+function M.moved(lab, link, side)
+  local at = link.ends[side]
+  for capture, options in pairs(rawget(lab, "captures") or {}) do
+    if capture:isopen() and not capture.result and has_end(options, link, side) then
+      local ok, e = pcall(capture.include, capture, { handle = at.node, label = at.node.node_name, dev = { at.dev } })
+      if not ok then
+        capture.missing = capture.missing or {}
+        table.insert(capture.missing, ("%s:%s: %s"):format(at.node.node_name, at.dev, tostring(e)))
+      end
+    end
+  end
+end
+
 -- Names of the lab's addresses.
 local function names_of(lab)
   local out = {}
@@ -125,7 +155,11 @@ function M.begin(lab, options)
     list = setmetatable({}, { __mode = "k" })
     lab.captures = list
   end
-  list[capture] = true
+  local known = links and {}
+  for i, value in ipairs(links or {}) do
+    known[i] = M.link_of(lab, value, "lab.capture")
+  end
+  list[capture] = { nodes = nodes, links = known }
   return capture
 end
 

@@ -3,6 +3,7 @@
 
 local addressing = require "nslua.lab.addressing"
 local build = require "nslua.lab.build"
+local captures = require "nslua.lab.capture"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
@@ -351,6 +352,7 @@ function M.move(link, to, options)
   for _, switch in ipairs { from.node, name } do
     build.filter_vlans(lab.node[switch], old.node[switch])
   end
+  captures.moved(lab, link, side) -- before anything goes by
   build.port(lab.node[name], port)
   for i, each in ipairs(new.links) do
     set_mtu(lab, old.links[i], each)

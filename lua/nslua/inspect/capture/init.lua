@@ -80,8 +80,8 @@ local function interfaces_of(targets)
         if wanted then
           wanted[name] = true
         end
-        out[#out + 1] = { handle = target.handle, label = target.label, name = name, index = row.index, kind = row.link_type, address = row.address,
-          description = row.kind and row.kind .. (row.alias and ": " .. row.alias or "") or nil }
+        out[#out + 1] = { handle = target.handle, label = target.label, name = name, full = target.label .. ":" .. name, index = row.index,
+          kind = row.link_type, address = row.address, description = row.kind and row.kind .. (row.alias and ": " .. row.alias or "") or nil }
       end
     end
     for name, found in pairs(wanted or {}) do
@@ -160,8 +160,8 @@ local function let_go(state)
   end
 end
 
-local function socket_of(self, interface, socket, block, blocks, wait)
-  local options = self.options
+local function socket_of(self, interface, socket)
+  local options, block, blocks, wait = self.options, self.ring.block, self.ring.blocks, self.ring.wait
   local function checked(ok, message, errno)
     return errors.check("capture", { netns = interface.handle:describe(), hint = privilege.hint(errno, {}) }, ok, message, errno)
   end
@@ -207,6 +207,7 @@ local function begin(self, list, names, home)
     state.process = errors.check("capture", { hint = privilege.hint(errno, {}) }, process, message, errno)
     -- A kernel's timer for each ring: fewer rings, finer times.
     local wait = math.min(250, math.max(8, #list // 4))
+    self.ring = { block = block, blocks = blocks, wait = wait }
     limits.hold, limits.snaplen, limits.count = wait * 2 + 4, options.snaplen or SNAPLEN, options.count
     errors.check("capture", nil, process:output(fd, state.event, limits))
     errors.check("capture", nil, process:block(pcapng.section(options.comment)))
@@ -214,7 +215,7 @@ local function begin(self, list, names, home)
       errors.check("capture", nil, process:block(each))
     end
     for i, interface in ipairs(list) do
-      if socket_of(self, interface, sockets[i], block, blocks, wait) then
+      if socket_of(self, interface, sockets[i]) then
         self.interfaces[#self.interfaces + 1] = interface.full
       end
     end
@@ -254,9 +255,6 @@ function M.new(targets, options, more)
   if not list[1] then
     errors.raise { call = "capture", errno = core.errno.ENODEV, detail = "no interface" }
   end
-  for _, interface in ipairs(list) do
-    interface.full = interface.label .. ":" .. interface.name
-  end
   local self = setmetatable({ options = options, hosts = more.hosts, programs = {}, interfaces = {}, state = {} }, Capture)
   local state = self.state
   self.guard = owned.at_collection(function()
@@ -268,6 +266,22 @@ function M.new(targets, options, more)
     error(e, 0)
   end
   return self
+end
+
+---Capture another interface too, from now on.
+---@package
+---@param target nslua.capture.Target
+function Capture:include(target)
+  for _, interface in ipairs(interfaces_of { target }) do
+    local sockets = inside.sockets({ interface.handle }, PACKET, RAW_SOCKET, 0)
+    local ok, added = pcall(socket_of, self, interface, sockets[1])
+    sockets[1]:close()
+    if not ok then
+      error(added, 0)
+    elseif added then
+      self.interfaces[#self.interfaces + 1] = interface.full
+    end
+  end
 end
 
 local function process_of(self, call)
@@ -320,6 +334,7 @@ end
 
 ---@class nslua.CaptureResult: nslua.CaptureCounters
 ---@field interfaces { name: string, packets: integer, bytes: integer, dropped: integer }[]
+---@field missing string[]?  ports of a lab that were moved, and could not be captured where they are now: "sw2:h1: the reason"
 
 ---End it: what was received before is written, the file is whole. Packets in memory can still be read. Idempotent.
 ---@return nslua.CaptureResult
@@ -332,6 +347,7 @@ function Capture:stop()
       local one = errors.check("capture.stop", nil, process:interface(i - 1))
       result.interfaces[i] = { name = name, packets = one.packets, bytes = one.bytes, dropped = one.dropped }
     end
+    result.missing = self.missing
     self.result = result
   end
   local failed = self.result.failed
