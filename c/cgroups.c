@@ -15,7 +15,9 @@
 #include "nslua.h"
 
 #define WALK "nslua.cgroups"
-#define MOST 16384 /* bytes of a text; what is longer is cut */
+#define MOST 16384    /* bytes of a text; what is longer is cut */
+#define THREADS 4096  /* of the kernel that are passed over */
+#define KTHREAD 0x200000ul /* PF_KTHREAD, linux/sched.h */
 
 struct head {
 	int pid; /* 0: there are no more */
@@ -27,6 +29,8 @@ struct walk {
 	pid_t maker; /* a fork has the walk, but not its child */
 	int from;    /* what the child tells; -1 */
 	DIR *proc;   /* /proc, opened by the caller */
+	int threads[THREADS]; /* of the kernel, by number: they are in no container */
+	size_t nthreads;
 	int en;
 	char *p; /* heads and texts */
 	size_t n, size;
@@ -49,9 +53,57 @@ static bool room_for(struct walk *w, size_t more)
 	return true;
 }
 
-/* The next text of /proc, behind its head in `at`, which has room for both; how many bytes that are, 0 at the end. */
-static size_t next(DIR *proc, char *at)
+static ssize_t contents(int dir, const char *path, char *to, size_t size)
 {
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, to, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	to[n < 0 ? 0 : n] = '\0';
+	return n;
+}
+
+/*
+ * Threads of the kernel, where process 2 is the one that makes them.  It is so in the first pid namespace alone; what it makes is told where
+ * the kernel was built with CONFIG_PROC_CHILDREN.  proc_pid_stat(5), proc_tid_children(5)
+ */
+static void find_threads(struct walk *w)
+{
+	char buf[16384], *p;
+	unsigned long flags;
+	int at = dirfd(w->proc);
+
+	w->nthreads = 0;
+	if (contents(at, "2/stat", buf, sizeof(buf)) <= 0 || !(p = strrchr(buf, ')'))
+	    || sscanf(p, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1 || !(flags & KTHREAD))
+		return;
+	w->threads[w->nthreads++] = 2;
+	if (contents(at, "2/task/2/children", buf, sizeof(buf)) <= 0)
+		return;
+	for (p = buf; w->nthreads < THREADS;) {
+		char *end;
+		long pid = strtol(p, &end, 10);
+
+		if (end == p || *end != ' ' || pid <= w->threads[w->nthreads - 1])
+			return; /* cut, or numbers have begun anew: the rest is read as others are */
+		w->threads[w->nthreads++] = (int)pid;
+		p = end;
+	}
+}
+
+/* Processes of /proc come by their numbers. `seen`: how many threads have been passed. */
+static bool is_thread(const struct walk *w, long pid, size_t *seen)
+{
+	while (*seen < w->nthreads && w->threads[*seen] < pid)
+		++*seen;
+	return *seen < w->nthreads && w->threads[*seen] == pid;
+}
+
+/* The next text of /proc, behind its head in `at`, which has room for both; how many bytes that are, 0 at the end. */
+static size_t next(const struct walk *w, size_t *seen, char *at)
+{
+	DIR *proc = w->proc;
 	struct dirent *entry;
 
 	while ((entry = readdir(proc))) {
@@ -61,7 +113,7 @@ static size_t next(DIR *proc, char *at)
 		ssize_t len;
 		int fd;
 
-		if (pid <= 0 || *end)
+		if (pid <= 0 || *end || is_thread(w, pid, seen))
 			continue;
 		snprintf(path, sizeof(path), "%ld/cgroup", pid);
 		fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
@@ -93,14 +145,21 @@ static void write_all(int to, const char *p, size_t n)
 /* The child: no malloc, for another thread of the host may have held its lock. */
 static void tell(void *arg, int to)
 {
-	const struct walk *w = arg;
-	char buf[sizeof(struct head) + MOST];
+	struct walk *w = arg;
+	char buf[8 * (sizeof(struct head) + MOST)];
 	const struct head end = { 0, 0 };
-	size_t n;
+	size_t n, held = 0, seen = 0;
 
-	while ((n = next(w->proc, buf)) > 0)
-		write_all(to, buf, n);
-	write_all(to, (const char *)&end, sizeof(end));
+	find_threads(w);
+	while ((n = next(w, &seen, buf + held)) > 0) {
+		held += n;
+		if (sizeof(buf) - held < sizeof(struct head) + MOST) {
+			write_all(to, buf, held);
+			held = 0;
+		}
+	}
+	memcpy(buf + held, &end, sizeof(end));
+	write_all(to, buf, held + sizeof(end));
 }
 
 static void start(struct walk *w)
@@ -155,13 +214,14 @@ static void leave(struct walk *w)
 
 static void finish(struct walk *w)
 {
-	size_t n;
+	size_t n, seen = 0;
 
 	if (!w->proc || (w->child && hear(w)))
 		return leave(w);
 	rewinddir(w->proc); /* the child had it too */
+	find_threads(w);
 	w->n = 0;
-	while (room_for(w, sizeof(struct head) + MOST) && (n = next(w->proc, w->p + w->n)) > 0)
+	while (room_for(w, sizeof(struct head) + MOST) && (n = next(w, &seen, w->p + w->n)) > 0)
 		w->n += n;
 	w->en = w->size - w->n < sizeof(struct head) + MOST ? ENOMEM : 0;
 	leave(w);
