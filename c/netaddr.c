@@ -101,8 +101,20 @@ static bool answers(lua_State *L, int fd, char *room, size_t size)
 	return false;
 }
 
+/* Whether that namespace need not be asked: it is the one to leave out, or was asked before.  The lists are where `at` is. */
+static bool is_known(lua_State *L, int at, const struct sockets *s, ino_t inode, ino_t except)
+{
+	bool known = inode == 0 || inode == except || lua_rawgeti(L, at, (lua_Integer)inode) != LUA_TNIL;
+
+	if (inode != 0 && inode != except)
+		lua_pop(L, 1);
+	for (int i = 0; !known && i < s->n; i++)
+		known = s->inode[i] == inode;
+	return known;
+}
+
 /* Ask in the namespaces of n processes at once. */
-static void ask(struct sockets *s, const lua_Integer *pids, int n)
+static void ask(lua_State *L, int at, struct sockets *s, const lua_Integer *pids, int n, ino_t except)
 {
 	static const struct {
 		struct nlmsghdr h;
@@ -113,12 +125,18 @@ static void ask(struct sockets *s, const lua_Integer *pids, int n)
 	for (int i = 0; i < n; i++) {
 		char path[40];
 		struct stat st;
+		ino_t inode;
 
 		snprintf(path, sizeof(path), "/proc/%lld/ns/net", (long long)pids[i]);
 		s->fd[i] = -1;
 		s->ns[i] = open(path, O_RDONLY | O_CLOEXEC);
+		inode = s->ns[i] >= 0 && fstat(s->ns[i], &st) == 0 ? st.st_ino : 0;
+		if (s->ns[i] >= 0 && is_known(L, at, s, inode, except)) {
+			close(s->ns[i]);
+			s->ns[i] = -1;
+		}
+		s->inode[i] = inode;
 		s->n = i + 1;
-		s->inode[i] = s->ns[i] >= 0 && fstat(s->ns[i], &st) == 0 ? st.st_ino : 0;
 		if (first < 0)
 			first = s->ns[i];
 	}
@@ -133,15 +151,16 @@ static void ask(struct sockets *s, const lua_Integer *pids, int n)
 }
 
 /*
- * netaddr.list(pids) -> { { "10.0.0.2", ... } | false, ... }, { inode | false, ... }: the global addresses in the network namespace of each
- * process, and which that is; false: it may not be entered, or the process has ended.
+ * netaddr.list(pids, except) -> { inode | false, ... }, { [inode] = { "10.0.0.2", ... } }: the network namespace of each process, and the global
+ * addresses in each of those but `except`.  false: the process has ended, or is not to be looked at; no list: it may not be entered.
  */
 static int netaddr_list(lua_State *L)
 {
 	static const size_t size = 32768;
+	const ino_t except = (ino_t)luaL_optinteger(L, 2, 0);
 	struct sockets *s;
 	char *room;
-	int count;
+	int count, inodes, lists;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
@@ -152,7 +171,9 @@ static int netaddr_list(lua_State *L)
 	s->n = 0;
 	luaL_setmetatable(L, SOCKETS);
 	lua_createtable(L, count, 0);
-	lua_createtable(L, count, 0);
+	inodes = lua_gettop(L);
+	lua_createtable(L, 0, count);
+	lists = inodes + 1;
 	for (int from = 0; from < count; from += SOME) {
 		const int n = count - from < SOME ? count - from : SOME;
 		lua_Integer pids[SOME] = { 0 };
@@ -162,18 +183,15 @@ static int netaddr_list(lua_State *L)
 			pids[i] = luaL_checkinteger(L, -1);
 			lua_pop(L, 1);
 		}
-		ask(s, pids, n);
+		ask(L, lists, s, pids, n, except);
 		for (int i = 0; i < n; i++) {
-			bool told = s->fd[i] >= 0 && answers(L, s->fd[i], room, size);
-
-			if (!told)
-				lua_pushboolean(L, 0);
-			lua_rawseti(L, -3, from + i + 1);
-			if (told)
-				lua_pushnumber(L, (lua_Number)s->inode[i]);
+			if (s->fd[i] >= 0 && answers(L, s->fd[i], room, size))
+				lua_rawseti(L, lists, (lua_Integer)s->inode[i]);
+			if (s->inode[i])
+				lua_pushinteger(L, (lua_Integer)s->inode[i]);
 			else
 				lua_pushboolean(L, 0);
-			lua_rawseti(L, -2, from + i + 1);
+			lua_rawseti(L, inodes, from + i + 1);
 		}
 		close_all(s);
 	}

@@ -146,6 +146,29 @@ describe("containers", function()
     assert.equal(2, #rows)
   end)
 
+  it("give the addresses of their networks where they are asked for", function()
+    if not needs_cgroups() then
+      return
+    end
+    local web = layout.process(A, nil, { unshare = "net" })
+    local near = layout.process(B, nil, { join = { net = web } })
+    local hosty = layout.process(C)
+    at.docker(A, "web", web)
+    at.docker(B, "near", near)
+    at.docker(C, "hosty", hosty)
+    helper.sh(("nsenter -t %d -n ip link set lo up; nsenter -t %d -n ip address add 10.1.2.3/24 dev lo"):format(web, web))
+    local rows, of, inodes = list { addresses = true }, {}, {}
+    for _, row in ipairs(rows) do
+      of[row.name], inodes[row.name] = row.addresses, row.netns
+    end
+    assert.same({ web = { "10.1.2.3" }, near = { "10.1.2.3" } }, of)
+    assert.equal(inodes.web, inodes.near)
+    assert.equal(ns.netns.current().inode, inodes.hosty)
+    for _, row in ipairs(list()) do
+      assert.same({ inodes[row.name] }, { row.netns, row.addresses })
+    end
+  end)
+
   it("that LXC or an unknown engine made are found by their cgroups alone", function()
     if not needs_cgroups() then
       return

@@ -24,35 +24,6 @@ local declaration = options.declare {
 local COLUMNS = { { name = "NAME", trunc = true }, { name = "ENGINE" }, { name = "ID" }, { name = "STATE" }, { name = "PID", right = true },
   { name = "ADDRESS" }, { name = "NETWORK", trunc = true }, { name = "IMAGE", trunc = true } }
 
--- Of one that is in a user namespace which has to be entered first, or of which another process has the pid now.
-local function one_by_one(row)
-  local list = {}
-  local ok, opened = pcall(ns.netns.open, row.pid)
-  local handle <close> = ok and opened or nil
-  if handle and handle.inode == row.netns then
-    for address in handle.address:each { scope = "global" } do
-      list[#list + 1] = address.address:match "^[^/]*"
-    end
-  end
-  return list
-end
-
--- Addresses of each network, which several may share: { "172.17.0.2", ... }; nothing of one that may not be looked at.
-local function addresses(rows)
-  local of, pids, which = {}, {}, {}
-  for _, row in ipairs(rows) do
-    if row.netns and not row.host_network and not of[row.netns] then
-      of[row.netns] = {}
-      pids[#pids + 1], which[#which + 1] = row.pid, row
-    end
-  end
-  local lists, inodes = core.netaddr.list(pids)
-  for i, row in ipairs(which) do
-    of[row.netns] = inodes[i] == row.netns and lists[i] or one_by_one(row)
-  end
-  return of
-end
-
 local function network(row)
   if row.host_network then
     return "the host's"
@@ -74,10 +45,10 @@ local function word(row)
   return (row.engine == "unknown" and "" or row.engine .. ":") .. (row.names[1] or row.container)
 end
 
-local function print_json(rows, of)
+local function print_json(rows)
   local list = {}
   for i, row in ipairs(rows) do
-    local each = { id = row.container, addresses = row.netns and of[row.netns] or nil }
+    local each = { id = row.container, addresses = row.addresses }
     for _, key in ipairs { "name", "engine", "names", "state", "pid", "image", "created", "uid", "netns", "host_network", "shares", "pod" } do
       each[key] = row[key]
     end
@@ -89,22 +60,21 @@ end
 
 return function(args)
   return declaration:run(args, function(o)
-    local rows, problems = ns.container.list { all = o.all }
+    local rows, problems = ns.container.list { all = o.all, addresses = not o.quiet }
     if o.quiet then
       for _, row in ipairs(rows) do
         print((columns.safe(word(row)):gsub("%s", "?")))
       end
       return 0
     end
-    local of = addresses(rows)
     if o.json then
-      print_json(rows, of)
+      print_json(rows)
     else
       local lines = {}
       for i, row in ipairs(rows) do
         lines[i] = { NAME = row.name, ENGINE = row.engine .. (row.uid and (" of " .. (core.idmap.name(row.uid) or row.uid)) or ""),
           ID = short(row.container, o), STATE = row.state, PID = row.pid and ("%d"):format(row.pid) or "",
-          ADDRESS = row.netns and of[row.netns] or "",
+          ADDRESS = row.addresses or "",
           NETWORK = network(row), IMAGE = row.image or "" }
       end
       columns.print("containers", COLUMNS, lines, o)

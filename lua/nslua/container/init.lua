@@ -1,5 +1,6 @@
 -- ns.container: containers by name. They are found by what their engines leave on disk: no daemon need answer.
 
+local addresses = require "nslua.container.addresses"
 local api = require "nslua.container.api"
 local cgroups = require "nslua.container.cgroups"
 local check = require "nslua.check"
@@ -259,8 +260,9 @@ end
 ---@field netns integer?     inode of its network namespace; nil where it does not run, or may not be looked at
 ---@field host_network boolean?  it shares the network that this process is in
 ---@field shares string[]?   names of the others in that network namespace
+---@field addresses string[]?  the global ones in its network, "172.17.0.2", where they were asked for; nil where that is the one this process is in
 
-local function row_of(entry, text)
+local function row_of(entry, text, inode)
   local row = { engine = entry.engine, container = entry.container, name = name_of(entry), names = entry.names, state = entry.state,
     image = entry.image, created = entry.created, pod = entry.pod, labels = entry.labels, uid = entry.uid }
   local pidfd, why
@@ -268,7 +270,7 @@ local function row_of(entry, text)
     pidfd, why = held.pidfd(entry, text)
   end
   if pidfd then
-    row.pid, row.netns = entry.pid, procfs.inode(procfs.dir(entry.pid), "net")
+    row.pid, row.netns = entry.pid, inode or procfs.inode(procfs.dir(entry.pid), "net")
     pidfd:close()
   elseif why == "ended" or why == "another" then
     row.state = row.state == "running" and "exited" or row.state -- its engine has not noticed, or does not run itself
@@ -279,15 +281,18 @@ local function row_of(entry, text)
 end
 
 ---The containers of the machine, by engine and name.
----@param options? { all: boolean?, root: string? }  all: also those that do not run; root: state files below another root directory
+---@param options? { all: boolean?, addresses: boolean?, root: string? }  all: also those that do not run; addresses: those of their networks too;
+---  root: state files below another root directory
 ---@return nslua.ContainerRow[]
 ---@return string[] problems  what could not be read
 function M.list(options)
   options = options or {}
-  check.options("container.list", options, { all = "boolean", root = "string" })
+  check.options("container.list", options, { all = "boolean", addresses = "boolean", root = "string" })
   local files, seen, out, rank = state.files(options.root), {}, {}, {}
-  local walk = cgroups.walk() -- meanwhile the engines' files are read
+  local here = procfs.inode("/proc/thread-self", "net")
+  local walk = cgroups.walk() -- meanwhile the engines' files are read, and their processes' networks
   local entries = read(files)
+  local asked = options.addresses and addresses.ask(entries, here) or nil
   local all, texts = cgroups.read(walk)
   local told = {}
   local function take(list)
@@ -295,9 +300,9 @@ function M.list(options)
       if not seen[entry.container] then
         seen[entry.container] = true
         local text = entry.pid and texts[entry.pid]
-        local row = row_of(entry, text)
-        if text and row.pid and #entry.container == 64 then -- what has an id in its cgroup is this one, and nothing unknown
-          told[text] = text:find(entry.container, 1, true) and false or nil
+        local row = row_of(entry, text, asked and asked.inodes[entry.pid])
+        if text and row.pid and #entry.container == 64 and text:find(entry.container, 1, true) then
+          told[text] = false -- what has an id in its cgroup is this one, and nothing unknown
         end
         if row.pid or options.all then
           out[#out + 1] = row
@@ -310,7 +315,9 @@ function M.list(options)
   if files.root == "" then
     take(cgroups.list(seen, all, told))
   end
-  local here = procfs.inode("/proc/thread-self", "net")
+  if asked then
+    addresses.give(out, asked, here)
+  end
   local groups = {}
   for _, row in ipairs(out) do
     if row.netns then
