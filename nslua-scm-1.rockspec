@@ -203,6 +203,7 @@ build = {
     ["nslua.command.watch"] = "lua/nslua/command/watch.lua",
     ["nslua.command.why"] = "lua/nslua/command/why.lua",
     ["nslua.connect"] = "lua/nslua/connect.lua",
+    ["nslua.container.addresses"] = "lua/nslua/container/addresses.lua",
     ["nslua.container.api"] = "lua/nslua/container/api.lua",
     ["nslua.container.cgroups"] = "lua/nslua/container/cgroups.lua",
     ["nslua.container.containerd"] = "lua/nslua/container/containerd.lua",
