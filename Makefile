@@ -161,10 +161,15 @@ FUZZ_CFLAGS = -O1 -g -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefine
 $(BUILD)/fuzz/codec: fuzz/codec.c $(filter-out $(HOST:%=c/%.c),$(wildcard c/*.c)) $(wildcard c/*.h)
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(LUAPC) libmnl) -o $@ $(filter %.c,$^) $(LIBLUA) $(MNL) -lm -ldl
-fuzz: $(BUILD)/fuzz/codec module
-	rm -rf $(BUILD)/fuzz/corpus && mkdir $(BUILD)/fuzz/corpus
-	LUA_CPATH='$(BUILD)/?.so' $(LUA) fuzz/codec.lua $(BUILD)/fuzz/corpus
-	$< $(BUILD)/fuzz/corpus -seed=1 -runs=$(FUZZ_RUNS) -max_len=1024 -timeout=20 -verbosity=0 -artifact_prefix=$(BUILD)/fuzz/
+$(BUILD)/fuzz/json: fuzz/json.c c/jsonread.c $(wildcard c/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(LUAPC)) -o $@ $(filter %.c,$^) $(LIBLUA) -lm -ldl
+fuzz: $(BUILD)/fuzz/codec $(BUILD)/fuzz/json module
+	for each in codec json; do \
+	  rm -rf $(BUILD)/fuzz/corpus && mkdir $(BUILD)/fuzz/corpus && LUA_CPATH='$(BUILD)/?.so' $(LUA) fuzz/$$each.lua $(BUILD)/fuzz/corpus && \
+	  $(BUILD)/fuzz/$$each $(BUILD)/fuzz/corpus -seed=1 -runs=$(FUZZ_RUNS) -max_len=1024 -timeout=20 -verbosity=0 \
+	    -artifact_prefix=$(BUILD)/fuzz/ || exit 1; \
+	done
 
 clean:
 	rm -rf $(BUILD)

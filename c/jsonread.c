@@ -191,7 +191,7 @@ static bool skip(struct text *t)
 
 		if (c == '"') {
 			for (t->p++; t->p < t->end && *t->p != '"'; t->p++)
-				if (*t->p == '\\')
+				if (*t->p == '\\' && t->p + 1 < t->end)
 					t->p++;
 			if (t->p >= t->end)
 				return wrong(t, "a string has no end");
