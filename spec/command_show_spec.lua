@@ -150,7 +150,12 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     local _, times = text:gsub("LINK +STATE", "")
     assert.equal(2, times)
     assert.matches("TCP: no sockets", text)
-    for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-n x"] = "interval" } do
+    assert.equal("0 B|12.5 B|842 B|1 kB|1.5 MB|1 TB|1500 TB|0.5|12|1235", box:output { HOST, "-e", [[
+      local page, out = require "nslua.command.show.page", {}
+      for _, n in ipairs { 0, 12.5, 841.7, 999.7, 1.5e6, 999.9e9, 1.5e15 } do out[#out + 1] = page.size(n) end
+      for _, n in ipairs { 0.5, 12, 1234.6 } do out[#out + 1] = page.number(n) end
+      print(table.concat(out, "|"))]] })
+    for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-c -5"] = "from 1 on", ["-c 0"] = "from 1 on", ["-n x"] = "interval" } do
       local out, _, status = helper.sh(HOST .. " watch " .. words)
       assert.equal(1, status)
       assert.is_truthy(out:find(message, 1, true), out)

@@ -367,7 +367,11 @@ while True:
     assert.equal(125, status)
     out = helper.sh(HOST .. " enter 123456789012 true 2>&1") -- what an id may begin with
     assert.is_nil(out:find("is not a pid", 1, true), out)
-    assert.matches("no such container", out)
+    assert.matches("no such container, and no such name in /run/netns", out)
+    for _, words in ipairs { "enter lxq:web true", "show lxq:web", "sockets lxq:web", "ping lxq:web ::1" } do
+      assert.matches("unknown container engine 'lxq' %(did you mean 'lx[cd]'%?%)", (helper.sh(HOST .. " " .. words .. " 2>&1")))
+    end
+    assert.is_truthy((helper.sh(HOST .. " show netns:" .. name .. " 2>&1")):find("(/run/netns/" .. name .. ")", 1, true))
     if not needs_cgroups() then
       return
     end

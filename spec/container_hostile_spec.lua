@@ -158,6 +158,19 @@ describe("a hostile container", function()
     assert.equal(1, box:ping("127.0.0.1", { timeout = 5 }).received)
     clean(p.stdout:read "l", "capture")
     assert.equal(0, p:wait(60).status)
+    for i, words in ipairs { { "capture", EVIL, "icmp" }, { "capture", "-w", "/dev/null", EVIL } } do -- and no longer than it runs
+      if i > 1 then
+        start()
+      end
+      p = helper.held(ns.spawn(plan(words, { stderr = "pipe" })))
+      assert.matches("listening on", p.stderr:read "l")
+      process:kill "KILL"
+      process:wait()
+      local line = p.stderr:read("l", 60)
+      clean(line, "capture")
+      assert.matches("runc ev.* has ended$", line)
+      assert.equal(0, p:wait(60).status)
+    end
   end)
 
   it("has files of names that lead nowhere on the host, and end no reader", function()

@@ -5,9 +5,11 @@ local errors = require "nslua.error"
 
 local M = {}
 
--- "(blue) ", before the prompt that the shell itself shows.
-local function prompt_of(handle)
-  return ("(%s) "):format((handle:describe():gsub("[^%w_.:@%[%]-]", "?")))
+---"(blue) ", "(docker:web) ": before the prompt that the shell itself shows; a name can do nothing there.
+---@param handle nslua.Namespace
+---@return string
+function M.prompt(handle)
+  return ("(%s) "):format((handle:describe():gsub(" ", ":", 1):gsub("[^%w_.:@%[%]/-]", "?")))
 end
 
 ---bash reads its start files itself, and then ours, from a pipe; others take PS1 as it is.
@@ -16,7 +18,7 @@ end
 ---@return nslua.Plan
 ---@return nslua.fd? rc  to be closed when the shell runs
 function M.plan(plan, handle)
-  local prompt = prompt_of(handle)
+  local prompt = M.prompt(handle)
   local copy = { stdin = "inherit", stdout = "inherit", stderr = "inherit" }
   for k, v in pairs(plan) do
     copy[k] = v

@@ -138,6 +138,22 @@ local function output(o)
   return o.write == "-" and io.stdout or o.write
 end
 
+-- Tell of each container that has ended since; whether any space is left from which packets may come.
+local function lives(spaces)
+  local left = #spaces == 0
+  for _, each in ipairs(spaces) do
+    local handle = each[2]
+    if not each.ended and handle.running and not handle:running() then
+      each.ended = true
+      io.stderr:write("nslua capture: ", safe(handle:describe()), " has ended\n")
+    end
+    left = left or not each.ended
+  end
+  return left
+end
+
+local LOOK = 1 -- second between two looks whether containers still run
+
 local function run(o)
   if o.read then
     return read(o)
@@ -162,7 +178,7 @@ local function run(o)
     spaces_of(word, spaces)
   end
   local capture <close> = require("nslua").capture.many(spaces, all)
-  local print_packet, said = not all.file and printer(o), o.quiet
+  local print_packet, said, over = not all.file and printer(o), o.quiet, false
   host.loop(function(interrupted) -- Ctrl-C ends it as it is to be ended
     if interrupted then
       return false
@@ -171,16 +187,23 @@ local function run(o)
       io.stderr:write("nslua capture: ", listen_text(capture, spaces), "\n")
       return true
     elseif print_packet then
-      local p = capture:next()
+      local p = capture:next(LOOK)
       if p then
         print_packet(p)
+        return true
       end
-      return p ~= nil
+    else
+      capture:wait(LOOK)
     end
-    capture:wait()
-    return false
+    over = capture:counters().done or not lives(spaces)
+    return not over
   end)
   local result = capture:stop()
+  local p = over and print_packet and capture:next()
+  while p do -- what came since the last look
+    print_packet(p)
+    p = capture:next()
+  end
   if not o.quiet then
     io.stderr:write(counts(result))
   end

@@ -8,6 +8,7 @@ local errors = require "nslua.error"
 local options = require "nslua.command.cli.options"
 local place = require "nslua.command.cli.place"
 local program = require "nslua.command.cli.program"
+local prompts = require "nslua.shell"
 
 local declaration = options.declare {
   name = "enter", usage = "[options] <container> [<program> [<argument>...]]", stop = true, operands = "container", status = 125,
@@ -53,7 +54,7 @@ end
 local function with_prompt(plan, handle)
   if not plan[1] then
     plan[1] = "/bin/sh"
-    plan.env.PS1 = ("(%s) \\w # "):format((handle:describe():gsub("[^%w_.:@%[%]/ -]", "?")))
+    plan.env.PS1 = prompts.prompt(handle) .. "\\w # "
   end
 end
 

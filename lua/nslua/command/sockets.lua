@@ -244,7 +244,7 @@ return function(args)
       name, first = o[1], 2
     end
     local filter = filters.read { table.unpack(o, first) }
-    local handle <close> = name and place.open(name) or ns.netns.current()
+    local handle <close> = name and place.open(name, true) or ns.netns.current()
     if o.summary then
       o.all = true
     end

@@ -62,7 +62,7 @@ local function compare(handle, before, after, seconds)
 end
 
 local function per_second(rate, of)
-  return rate == 0 and "" or of and page.size(rate) or ("%.3g"):format(rate)
+  return rate == 0 and "" or of and page.size(rate) or page.number(rate)
 end
 
 local function draw(seen)
@@ -89,7 +89,7 @@ local function draw(seen)
   io.write "\n"
   for i = 1, math.min(#seen.growth, ROWS) do
     local each = seen.growth[i]
-    io.write(("%s %-32s %+d (%.3g/s)\n"):format(each.trouble and "!" or " ", columns.safe(each.name), each.growth, each.rate))
+    io.write(("%s %-32s %+d (%s/s)\n"):format(each.trouble and "!" or " ", columns.safe(each.name), each.growth, page.number(each.rate)))
   end
   if #seen.growth > ROWS then
     io.write(("  and %d more that grow\n"):format(#seen.growth - ROWS))
@@ -98,12 +98,15 @@ end
 
 return function(args)
   return declaration:run(args, function(o)
-    local count = o.count and (math.tointeger(tonumber(o.count)) or errors.misuse("--count: %s is no number", o.count))
+    local count = o.count and math.tointeger(tonumber(o.count))
+    if o.count and (count or 0) < 1 then
+      errors.misuse("--count: %s is no number from 1 on", o.count)
+    end
     local interval = units.duration(tonumber(o.interval) or o.interval or 1, "--interval")
     if interval <= 0 then
       errors.misuse "--interval: more than 0 seconds"
     end
-    local handle <close> = o[1] and o[1] ~= "." and place.open(o[1]) or ns.netns.current()
+    local handle <close> = o[1] and o[1] ~= "." and place.open(o[1], true) or ns.netns.current()
     local terminal = host.is_terminal(1) and not o.json
     local before, at = ns.look.counters(handle), core.fd.clock()
     while count ~= 0 do

@@ -240,9 +240,14 @@ function M.find(name, options)
   if #found > 1 then
     raise(core.errno.ENOTUNIQ, name, "several containers are called so: " .. table.concat(candidates, ", "), { candidates = candidates })
   end
+  local names = {}
+  for _, entry in ipairs(read(files, engines)) do
+    names[#names + 1] = shown(prefix == "pod" and entry.pod and pod_name(entry.pod) or entry.names[1] or "")
+  end
+  local near = check.nearest(word, names)
   local unread = #files.problems > 0 and "not readable: " .. shown(table.concat(files.problems, ", ")) or nil
   local what = prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container"
-  raise(core.errno.ENOENT, name, "no such " .. what, { hint = unread })
+  raise(core.errno.ENOENT, name, "no such " .. what, { hint = near and ("did you mean '%s'?%s"):format(near, unread and "; " .. unread or "") or unread })
 end
 
 ---@class nslua.ContainerRow

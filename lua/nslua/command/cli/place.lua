@@ -3,16 +3,20 @@
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
+local resolvers = require "nslua.resolvers"
 
 local M = {}
 
 ---Open it. A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so and they are not
 ---more than a pid has: then they are the beginning of a container's id.
 ---@param word string
----@param tell? boolean  the message says what of containers could not be read; else it is that of ip(8)
+---@param tell? boolean  the message speaks of containers too; else it is that of ip(8)
 ---@return nslua.Netns
 function M.open(word, tell)
   local named = core.file.stat("/run/netns/" .. word) ~= nil
+  if not named and word:find "^netns:." then
+    word, named = word:sub(7), true
+  end
   local pid = not named and word:find "^%d+$" and math.tointeger(tonumber(word))
   if pid and pid <= 0x7fffffff then
     return ns.netns.open(pid)
@@ -21,13 +25,25 @@ function M.open(word, tell)
   if ok then
     return handle
   end
+  local prefix = not named and word:match "^(%w+):"
+  local strange = prefix and not resolvers[prefix] and prefix ~= "pid"
   local within = word:find "^[%w_][%w_.-]*/[^:]*$" and errors.is(handle, "EINVAL") -- "default/web", as containerd's and pods are listed
-  if not within and (not errors.is(handle, "ENOENT") or word:find "[:/]" or named) then
+  if not within and (not errors.is(handle, "ENOENT") or word:find(strange and "/" or "[:/]") or named) then
     error(handle, 0)
   end
   local found, container = pcall(ns.container.find, word)
-  if not found and errors.is(container, "ENOENT") then
-    handle.hint = handle.hint or tell and container.message .. (container.hint and "; " .. container.hint or "") or nil
+  if not found and strange then -- no engine is called so
+    local message = tostring(container):gsub("^.-container%.find: ", "")
+    if tell then
+      errors.raise { call = "container.find", errno = core.errno.ENOENT, message = message, detail = '"' .. word .. '"' }
+    end
+    handle.hint = message
+    error(handle, 0)
+  elseif not found and errors.is(container, "ENOENT") then
+    if tell then
+      container.message = "no such container, and no such name in /run/netns"
+      error(container, 0)
+    end
     error(handle, 0)
   elseif not found then
     error(container, 0)

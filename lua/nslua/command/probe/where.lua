@@ -26,7 +26,7 @@ function M.sources(words, usage)
   end)
   if not ok then
     getmetatable(out).__close(out)
-    if core.inet.bytes(words) or errors.is(e, "ENOENT") and words:find "[%./]" and not words:find "^/" then
+    if core.inet.bytes(words) or errors.is(e, "ENOENT") and (words:find "[%./]" or words:find ":%d") and not words:find "^/" then
       errors.misuse("'%s' is no container or namespace; the first word says from where, . stands for this namespace: %s", words, usage)
     end
     error(e, 0)

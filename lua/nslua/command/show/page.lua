@@ -14,14 +14,21 @@ local function heading(text)
   io.write("\n", text, "\n")
 end
 
+---Three digits, and all those before the point.
+---@param n number
+---@return string
+function M.number(n)
+  return (math.abs(n) < 99.95 and "%.3g" or "%.0f"):format(n)
+end
+
 ---Bytes for people: "1.5 kB".
 ---@param bytes number?
 ---@return string
 local function size(bytes)
   local n = bytes or 0
-  for _, unit in ipairs { "B", "kB", "MB", "GB" } do
-    if n < 1000 or unit == "GB" then
-      return unit == "B" and ("%d B"):format(n) or ("%.3g %s"):format(n, unit)
+  for _, unit in ipairs { "B", "kB", "MB", "GB", "TB" } do
+    if n < 999.5 or unit == "TB" then -- more would be 1e+03
+      return M.number(n) .. " " .. unit
     end
     n = n / 1000
   end
@@ -184,7 +191,7 @@ end
 
 local function growth(seen)
   for _, each in ipairs(seen.growth) do
-    io.write(safe(("  %s%s +%d (%.3g a second)"):format(each.trouble and "! " or "", each.name, each.growth, each.rate)), "\n")
+    io.write(safe(("  %s%s +%d (%s a second)"):format(each.trouble and "! " or "", each.name, each.growth, M.number(each.rate))), "\n")
   end
 end
 
