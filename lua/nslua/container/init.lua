@@ -245,9 +245,12 @@ function M.find(name, options)
     names[#names + 1] = shown(prefix == "pod" and entry.pod and pod_name(entry.pod) or entry.names[1] or "")
   end
   local near = check.nearest(word, names)
-  local unread = #files.problems > 0 and "not readable: " .. shown(table.concat(files.problems, ", ")) or nil
+  local hint = #files.problems > 0 and "not readable: " .. shown(table.concat(files.problems, ", ")) or nil
   local what = prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container"
-  raise(core.errno.ENOENT, name, "no such " .. what, { hint = near and ("did you mean '%s'?%s"):format(near, unread and "; " .. unread or "") or unread })
+  if near then
+    hint = ("did you mean '%s'?%s"):format(near, hint and "; " .. hint or "")
+  end
+  raise(core.errno.ENOENT, name, "no such " .. what, { hint = hint })
 end
 
 ---@class nslua.ContainerRow
