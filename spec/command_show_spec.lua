@@ -155,7 +155,8 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
       for _, n in ipairs { 0, 12.5, 841.7, 999.7, 1.5e6, 999.9e9, 1.5e15 } do out[#out + 1] = page.size(n) end
       for _, n in ipairs { 0.5, 12, 1234.6 } do out[#out + 1] = page.number(n) end
       print(table.concat(out, "|"))]] })
-    for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-c -5"] = "from 1 on", ["-c 0"] = "from 1 on", ["-n x"] = "interval" } do
+    for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-c -5"] = "from 1 on",
+      ["-c 0"] = "from 1 on", ["-n x"] = "interval" } do
       local out, _, status = helper.sh(HOST .. " watch " .. words)
       assert.equal(1, status)
       assert.is_truthy(out:find(message, 1, true), out)

@@ -241,7 +241,7 @@ function M.find(name, options)
     raise(core.errno.ENOTUNIQ, name, "several containers are called so: " .. table.concat(candidates, ", "), { candidates = candidates })
   end
   local names = {}
-  for _, entry in ipairs(read(files, engines)) do
+  for _, entry in ipairs(read(state.files(options.root), engines)) do
     names[#names + 1] = shown(prefix == "pod" and entry.pod and pod_name(entry.pod) or entry.names[1] or "")
   end
   local near = check.nearest(word, names)
