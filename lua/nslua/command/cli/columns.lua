@@ -166,11 +166,12 @@ function M.print(name, columns, lines, options)
   elseif options.raw then
     return raw(columns, lines, options)
   end
-  local list, widths = ordered(lines, columns), {}
+  local list, heads, widths = ordered(lines, columns), {}, {}
   local cells, filled = {}, {}
   local plain = not unicode() and "[\x80-\xff]" or nil
   for i, column in ipairs(columns) do
-    widths[i] = width(column.name)
+    heads[i] = width(column.name)
+    widths[i] = heads[i]
   end
   for l, entry in ipairs(list) do
     cells[l] = { height = 1 }
@@ -181,7 +182,7 @@ function M.print(name, columns, lines, options)
         cell[k] = (column.tree and entry[k == 1 and 2 or 3] or "") .. (plain and text:gsub(plain, hexadecimal) or text)
         local wide = width(cell[k])
         widths[i] = math.max(widths[i], wide)
-        filled[i] = filled[i] or wide == width(column.name)
+        filled[i] = filled[i] or wide == heads[i]
       end
       cells[l][i] = cell
       cells[l].height = math.max(cells[l].height, #cell)
@@ -193,7 +194,7 @@ function M.print(name, columns, lines, options)
     end
   end
   for i, column in ipairs(columns) do
-    if column.hint and widths[i] == width(column.name) and filled[i] then
+    if column.hint and widths[i] == heads[i] and filled[i] then
       widths[i] = column.hint
     end
   end
@@ -207,7 +208,7 @@ function M.print(name, columns, lines, options)
     while limit and limit > 0 and total > limit do
       local widest
       for i, column in ipairs(columns) do
-        if column.trunc and widths[i] > width(column.name) and widths[i] > (widths[widest] or 0) then
+        if column.trunc and widths[i] > heads[i] and widths[i] > (widths[widest] or 0) then
           widest = i
         end
       end
