@@ -65,6 +65,11 @@ describe("nslua capture", function()
     assert.matches("UDP, length 500$", first.summary)
     p.stdout:read "a"
     assert.equal(0, p:wait().status)
+    p = helper.held(l.h1:spawn { HOST, "capture", "-c1", ".", "udp", "and", "port", "4712", stdout = "pipe", stderr = "pipe" })
+    assert.matches("listening on this namespace:lo", p.stderr:read "l")
+    l.h1:udp("h2", 4712, { send = "x", timeout = 0.1 })
+    assert.matches("^%S+ this namespace:eth0 > ", p.stdout:read "l")
+    assert.equal(0, p:wait().status)
   end)
 
   it("writes a file, and reads it", function()

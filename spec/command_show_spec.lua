@@ -121,6 +121,8 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     r = box:run { HOST, "show", ".", "fierwall" }
     assert.equal(1, r.status)
     assert.matches("did you mean 'firewall'", r.stderr)
+    r = box:run { HOST, "show", "-s", "-1", "." }
+    assert.matches("0 or more", r.stderr)
     local j = dkjson.decode(box:output { HOST, "show", "-j", "-s", "10ms", ".", "counters" })
     assert.is_table(j.growth)
     assert.is_nil(j.links)
@@ -156,7 +158,8 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
       for _, n in ipairs { 0.5, 12, 1234.6 } do out[#out + 1] = page.number(n) end
       print(table.concat(out, "|"))]] })
     for words, message in pairs { ["-n 0"] = "more than 0", ["-c x"] = "no number", ["-c -5"] = "from 1 on",
-      ["-c 0"] = "from 1 on", ["-n x"] = "interval" } do
+      ["-c 0"] = "from 1 on", ["-n x"] = "interval",
+      ["-c 1 -n .01 . >/dev/full"] = "stdout: ENOSPC", [". db"] = "one container" } do
       local out, _, status = helper.sh(HOST .. " watch " .. words)
       assert.equal(1, status)
       assert.is_truthy(out:find(message, 1, true), out)

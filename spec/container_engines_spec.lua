@@ -371,6 +371,9 @@ while True:
     for _, words in ipairs { "enter lxq:web true", "show lxq:web", "sockets lxq:web", "ping lxq:web ::1" } do
       assert.matches("unknown container engine 'lxq' %(did you mean 'lx[cd]'%?%)", (helper.sh(HOST .. " " .. words .. " 2>&1")))
     end
+    for words, message in pairs { foo = "no name is taken here: foo", ["-qj"] = "exclude each other" } do
+      assert.matches(message, (helper.sh(HOST .. " containers " .. words .. " 2>&1")))
+    end
     assert.is_truthy((helper.sh(HOST .. " show netns:" .. name .. " 2>&1")):find("(/run/netns/" .. name .. ")", 1, true))
     if not needs_cgroups() then
       return

@@ -1,6 +1,7 @@
 -- packets of containers, namespaces and labs: into one pcapng, live to Wireshark, or as lines of text
 --
--- The first word says where: a container, a name of ip netns, a path, a pid, docker:web, lab:demo, several with commas between them, or all.
+-- The first word says where: a container, a name of ip netns, a path, a pid, docker:web, lab:demo, several with commas between them, all, or . for
+-- this namespace.
 -- What follows is a filter in the words of pcap-filter(7): all of them where libpcap is installed; without it host, net, port, portrange,
 -- ether, tcp, udp, sctp, icmp, icmp6, ip, ip6, arp, vlan, less, greater, inbound, outbound, src, dst, and, or, not. Nothing is needed in a
 -- container, nothing is left behind.
@@ -66,7 +67,7 @@ local function spaces_of(word, out)
       out[#out + 1] = { node.node_name, node }
     end
   else
-    out[#out + 1] = { word, require("nslua.command.cli.place").open(word, true) }
+    out[#out + 1] = { word == "." and "this namespace" or word, require("nslua.command.cli.place").open(word, true) }
   end
 end
 
@@ -101,13 +102,13 @@ local function printer(o)
   if not o.json then
     return function(p)
       io.write(line.of(p), "\n")
-      io.flush()
+      errors.check("stdout", nil, io.stdout:flush())
     end
   end
   local json = require "nslua.schema".json
   return function(p)
     io.write(json(line.value(p)), "\n")
-    io.flush()
+    errors.check("stdout", nil, io.stdout:flush())
   end
 end
 

@@ -60,6 +60,11 @@ end
 
 return function(args)
   return declaration:run(args, function(o)
+    if o[1] then
+      return declaration:wrong(("no name is taken here: %s; nslua show %s looks at one"):format(columns.safe(o[1]), columns.safe(o[1])))
+    elseif o.quiet and o.json then
+      return declaration:wrong "--quiet and --json exclude each other"
+    end
     local rows, problems = ns.container.list { all = o.all, addresses = not o.quiet }
     if o.quiet then
       for _, row in ipairs(rows) do

@@ -22,7 +22,7 @@ local declaration = options.declare {
 
 return function(args)
   return declaration:run(args, function(o)
-    local handle <close> = o[1] and o[1] ~= "." and place.open(o[1], true) or ns.netns.current()
+    local handle <close> = o[1] and place.open(o[1], true) or ns.netns.current()
     local wanted = { table.unpack(o, 2) }
     wanted.seconds = o.seconds and (tonumber(o.seconds) or o.seconds)
     local seen = handle:look(wanted)

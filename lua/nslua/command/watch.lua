@@ -106,7 +106,10 @@ return function(args)
     if interval <= 0 then
       errors.misuse "--interval: more than 0 seconds"
     end
-    local handle <close> = o[1] and o[1] ~= "." and place.open(o[1], true) or ns.netns.current()
+    if o[2] then
+      return declaration:wrong(("one container, not more: %s"):format(columns.safe(o[2])))
+    end
+    local handle <close> = o[1] and place.open(o[1], true) or ns.netns.current()
     local terminal = host.is_terminal(1) and not o.json
     local before, at = ns.look.counters(handle), core.fd.clock()
     while count ~= 0 do
@@ -125,7 +128,7 @@ return function(args)
         draw(seen)
         io.write(terminal and "" or "\n")
       end
-      io.flush()
+      errors.check("stdout", nil, io.stdout:flush())
     end
     return 0
   end)

@@ -7,12 +7,16 @@ local resolvers = require "nslua.resolvers"
 
 local M = {}
 
----Open it. A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so and they are not
+---Open it. A dot is this process's own namespace, where the message speaks of containers.
+---A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so and they are not
 ---more than a pid has: then they are the beginning of a container's id.
 ---@param word string
 ---@param tell? boolean  the message speaks of containers too; else it is that of ip(8)
 ---@return nslua.Netns
 function M.open(word, tell)
+  if tell and word == "." then
+    return ns.netns.current()
+  end
   local named = core.file.stat("/run/netns/" .. word) ~= nil
   if not named and word:find "^netns:." then
     word, named = word:sub(7), true

@@ -21,7 +21,7 @@ function M.sources(words, usage)
   end })
   local ok, e = pcall(function()
     for word in (words or ""):gmatch "[^,]+" do
-      out[#out + 1] = { name = word, handle = word == "." and ns.netns.current() or place.open(word, true) }
+      out[#out + 1] = { name = word, handle = place.open(word, true) }
     end
   end)
   if not ok then

@@ -253,6 +253,9 @@ function M.look(self, wanted)
     asked[value] = true
   end
   local seconds = wanted.seconds and require("nslua.units").duration(wanted.seconds, call .. ": seconds")
+  if seconds and seconds < 0 then
+    errors.misuse("%s: seconds: 0 or more", call)
+  end
   local out = { name = self:describe(), netns = self.inode, problems = {} }
   introduce(self, out)
   local memory <close> = memory_of(self, out)
