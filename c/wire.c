@@ -345,16 +345,21 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-/* wire.packet(socket, index [, promiscuous]) -> true: a packet socket that gives and takes the frames of that device, as a TAP device would. */
+/*
+ * wire.packet(socket, index [, promiscuous [, plain]]) -> true: a packet socket that gives and takes the frames of that device, as a TAP device would.
+ * plain: frames alone, as most programs have them, without what the kernel left to do (struct virtio_net_hdr, tags of VLANs).
+ */
 static int wire_packet(lua_State *L)
 {
 	int fd = nslua_checkfd(L, 1);
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)luaL_checkinteger(L, 2) };
 
-	if (set_option(fd, SOL_PACKET, PACKET_VNET_HDR, 1) < 0)
-		return nslua_fail(L, "PACKET_VNET_HDR");
-	if (set_option(fd, SOL_PACKET, PACKET_AUXDATA, 1) < 0)
-		return nslua_fail(L, "PACKET_AUXDATA");
+	if (!lua_toboolean(L, 4)) {
+		if (set_option(fd, SOL_PACKET, PACKET_VNET_HDR, 1) < 0)
+			return nslua_fail(L, "PACKET_VNET_HDR");
+		if (set_option(fd, SOL_PACKET, PACKET_AUXDATA, 1) < 0)
+			return nslua_fail(L, "PACKET_AUXDATA");
+	}
 	if (set_option(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1) < 0) /* Linux 4.20 */
 		return nslua_fail(L, "PACKET_IGNORE_OUTGOING");
 	set_option(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);

@@ -124,6 +124,28 @@ describe("the doctor", function()
     end
   end)
 
+  it("tells a default route that rejects from one that is the last resort", function()
+    local lab <close> = ns.lab "h1 -- r1 -- h2"
+    local way = lab.h1.route:list({ "default", family = "inet6" })[1].via
+    lab.h1.route:add { "default", type = "unreachable", metric = 4278198272, family = "inet" }
+    lab.h1.route:add { "default", type = "prohibit", metric = 2147483647, family = "inet6" }
+    assert.equal("", told(ns.doctor(lab, { quick = true })))
+    lab.h1.route:delete { "default", type = "prohibit", metric = 2147483647, family = "inet6" }
+    local function one(check, kind)
+      local found = ns.doctor(lab.h1, { quick = true })
+      assert.same({ 1, check }, { #found, found[1] and found[1].check }, kind .. "\n" .. told(found))
+      assert.equal("", lab.h1:run({ "sh", "-c", found[1].fix }).stderr)
+      assert.equal("", told(ns.doctor(lab.h1, { quick = true })))
+    end
+    for _, kind in ipairs { "prohibit", "blackhole", "throw" } do
+      lab.h1.route:add { "default", type = kind, metric = 50, family = "inet6" }
+      one("default_rejects", kind)
+    end
+    lab.h1.route:delete { "default", via = way, family = "inet6" }
+    lab.h1.route:add { "default", type = "unreachable", metric = 50, family = "inet6" }
+    one("no_default_route", "unreachable")
+  end)
+
   it("leads to a loopback address what comes for its port, and nothing else", function()
     local cannot = truth.cannot(ns, { nft = true })
     if cannot then

@@ -14,6 +14,8 @@ local M = {}
 ---@field by_hand? fun(lab, finding)  what is done besides, or where no command mends it: a program is started again
 ---@field slow? fun(ns): string?  why it takes long here; nil: it does not
 ---@field title? string        where several cases have one fault
+---@field machine? boolean     others on the machine feel it: of one that is the spec's alone
+---@field vlans? boolean       needs bridges that filter VLANs
 ---@field nft? boolean         needs nft(8) and nf_tables
 
 ---@type doctor.Case[]
@@ -40,7 +42,7 @@ function M.run(ns, case)
   end
   local asked = lab.node[case.ask or case.at]
   local out = { before = ns.doctor(asked, case.options), steps = {} }
-  local fault <close> = lab:fault(case.fault or case.check, case.at)
+  local fault <close> = lab:fault(case.fault or case.check, case.at, { machine = case.machine })
   if case.after then
     case.after(lab)
   end
@@ -82,6 +84,13 @@ function M.cannot(ns, case)
     local ok, r = pcall(lab.a.run, lab.a, { "nft", "add table inet t { chain c { type nat hook postrouting priority srcnat; } ; }" })
     if not ok or not r.ok then
       return ok and "this kernel has no nftables" or "no nft(8) here"
+    end
+  end
+  if case.vlans then
+    local lab <close> = ns.lab "a -- (sw)"
+    local ok, e = pcall(lab.node.sw.bridge_vlan.list, lab.node.sw.bridge_vlan)
+    if not ok then
+      return e.hint
     end
   end
   return case.probe and case.probe(ns) or nil

@@ -5,6 +5,7 @@
 ---@field say string[]|fun(lab): string[]  pairs: a node, and what is typed in it
 ---@field title string
 ---@field nft? boolean
+---@field vlans? boolean
 
 local function table_of(text)
   return ("nft 'add table inet t; %s'"):format(text)
@@ -59,5 +60,9 @@ return {
   end },
   { title = "every second packet to another place", lab = "h1 -- h2", nft = true, say = { "h2", table_of(INPUT
     .. "add rule inet t i tcp dport 80 numgen inc mod 2 0 accept; add rule inet t i tcp dport 80 drop") } },
+  { title = "hosts of two VLANs, and a router of one", lab = [[
+    h1 -- (sw)[vlan 10][vlan 10] -- h2
+    h3 -- (sw)[vlan 20][vlan 20] -- h4
+    (sw)[vlan 20] -- r1 -- h5]], vlans = true, say = {} },
   { title = "a VXLAN between two routers", lab = "h1 -- (s1) -- r1 -- r2 -- (s2) -- h2\n(s1) --vxlan 42-- (s2)", say = {} },
 }

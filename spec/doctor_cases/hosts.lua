@@ -26,5 +26,15 @@ return {
   { check = "ipv6_off", fault = "no_link_local", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "ra_ignored", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "path_mtu", fault = "narrow_port", lab = "h1 -- (sw) -- h2", at = "h2", ask = "h1" },
+  { check = "neighbours_full", lab = "h1 -- h2", at = "h1", ask = "h2", machine = true, probe = function()
+    local f <close> = assert(io.open "/proc/cmdline")
+    return not f:read("a"):find " vm=" and "the table of neighbours is the whole machine's: tools/vm fills that of its own" or nil
+  end },
+  { check = "wrong_vlan", lab = "h1 -- (sw) -- h2", at = "h1", vlans = true },
+  { check = "wrong_vlan", fault = "no_pvid", lab = "h1 -- (sw) -- r1 -- h2", at = "r1", ask = "h1", vlans = true },
+  { check = "checksum_offload", lab = "h1 -- (sw) -- h2", at = "h1", ask = "h2", probe = function()
+    return not require("spec.helper").has "ethtool" and "no ethtool(8) here" or nil
+  end },
+  { check = "default_rejects", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "asymmetric_route", lab = "h1 -- (a) -- r1 -- (b) -- h2\n(a) -- r2 -- (b)", at = "h2", ask = "h1", nft = true },
 }

@@ -182,9 +182,10 @@ end
 ---Break something, as it breaks in life: `lab:fault("no_forwarding", "r1")`. fault:mend() repairs it, and so does leaving its block (<close>).
 ---@param name "no_forwarding"|"rp_filter"|"no_default_route"|"link_down"|"duplicate_address"|"wrong_neighbour"|"mtu_black_hole"|"icmp_blocked"
 ---@param node string|nslua.lab.Node
+---@param options? { machine: boolean? }  others on this machine may feel it too: a fault of what is the machine's needs it
 ---@return nslua.lab.Fault
-function methods:fault(name, node)
-  return fault.make(self, name, node)
+function methods:fault(name, node, options)
+  return fault.make(self, name, node, options)
 end
 
 ---Run routing daemons of FRR on every router, in place of the routes that the lab made: `lab:frr{ ospf = true }:converged()`. Needs the package frr.

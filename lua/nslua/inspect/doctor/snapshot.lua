@@ -5,9 +5,12 @@ local errors = require "nslua.error"
 local etc = require "nslua.inspect.etc"
 local expected = require "nslua.inspect.doctor.expected"
 local firewall = require "nslua.inspect.look.firewall"
+local passers = require "nslua.inspect.look.passers"
 local rules = require "nslua.inspect.doctor.rules"
 
 local M = {}
+
+local LAST = 0x7fffffff -- metrics from here on are of routes for when there is no other
 
 ---@class nslua.doctor.Snapshot
 ---@field handle nslua.Netns
@@ -19,10 +22,12 @@ local M = {}
 ---@field rules nslua.Rule[]
 ---@field neighbours nslua.Neighbour[]
 ---@field fdb nslua.Fdb[]           forwarding tables of its bridges
+---@field vlans nslua.BridgeVlan[]  of the ports of its bridges
 ---@field qdiscs nslua.Qdisc[]       with `stats`
 ---@field netconf table              `netconf.inet.eth0`, `.inet.all`, `.inet6...`: forwarding, rp_filter
 ---@field counters table<string, integer>  "TcpExt.ListenOverflows", of /proc/net/snmp, snmp6, netstat
 ---@field sockets nslua.Socket[]     TCP and UDP
+---@field passers nslua.Socket[]  packet sockets of programs that may pass on what comes by a device
 ---@field expected nslua.doctor.Expected[]  ports that something should listen on
 ---@field firewall nslua.Firewall    its chains and rules, of nf_tables and of iptables-legacy
 ---@field nft nslua.doctor.Ruleset   the same, each rule in short
@@ -83,6 +88,14 @@ function lazy:fdb()
   return self.handle.fdb:list()
 end
 
+function lazy:vlans()
+  local ok, rows = pcall(self.handle.bridge_vlan.list, self.handle.bridge_vlan)
+  if not ok and not errors.is(rows, "EOPNOTSUPP") then
+    error(rows, 0)
+  end
+  return ok and rows or {} -- this kernel's bridges know none
+end
+
 function lazy:qdiscs()
   return self.handle.qdisc:list()
 end
@@ -138,6 +151,10 @@ function lazy:listeners()
     end
   end
   return out
+end
+
+function lazy:passers()
+  return passers.of(self.handle)
 end
 
 function lazy:expected()
@@ -247,33 +264,77 @@ function methods:far(link)
   return known or nil
 end
 
----Every link that hears what this one sends, by veths and bridges: this one first.
+-- The VLAN that a frame is of in a bridge, by the port it comes in by and its tag; false where it is dropped, nil where VLANs are not told apart.
+local function vlan_in(space, bridge, port, tag)
+  if not bridge.bridge.vlan_filtering then
+    return nil
+  end
+  local own = space:vlan_of(port)
+  local vlan = tag or own.pvid
+  return own.member[vlan or 0] and vlan or false
+end
+
+---Every link that hears what this one sends without a tag, by veths and bridges and in its VLAN: this one first.
 ---@param link nslua.Link
 ---@return nslua.doctor.End[]
 function methods:segment(link)
   local out, seen = {}, {}
-  local function visit(space, row)
-    local key = space.handle.inode .. ":" .. row.index
-    if seen[key] then
+  local leave
+  -- it comes to a link from the other end of the wire
+  local function enter(space, row, tag)
+    local bridge = row.kind == "bridge" and row or row.master_index and space.link_of[row.master_index]
+    if not bridge or bridge.kind ~= "bridge" then
       return
     end
-    seen[key] = true
-    out[#out + 1] = { space = space, link = row }
-    local far = space:far(row)
-    if far then
-      visit(far.space, far.link)
-    end
-    local bridge = row.kind == "bridge" and row.index or row.master_index
-    if bridge and (space.link_of[bridge] or row).kind == "bridge" then
-      for _, port in ipairs(space.links) do
-        if port.index == bridge or port.master_index == bridge then
-          visit(space, port)
-        end
+    local vlan = vlan_in(space, bridge, row, tag)
+    for _, port in ipairs(vlan ~= false and space.links or {}) do
+      local on = port.index ~= row.index and (port.index == bridge.index or port.master_index == bridge.index)
+      local is = on and (not vlan or space:vlan_of(port).member[vlan])
+      if is then
+        leave(space, port, is == "tagged" and vlan or not vlan and tag or nil)
       end
     end
   end
-  visit(self, link)
+  local function hears(space, row, tag)
+    local key = ("%s:%d:%d"):format(space.handle.inode, row.index, tag or 0)
+    if seen[key] then
+      return false
+    end
+    seen[key] = true
+    out[#out + 1] = not tag and { space = space, link = row } or nil
+    return true
+  end
+  -- it goes out by a link
+  function leave(space, row, tag)
+    if hears(space, row, tag) then
+      local far = space:far(row)
+      if far and hears(far.space, far.link, tag) then
+        enter(far.space, far.link, tag)
+      end
+    end
+  end
+  leave(self, link)
+  enter(self, link)
   return out
+end
+
+---What VLANs a port of a bridge is in: that of what comes without a tag, and of each whether what goes out has one.
+---@param port nslua.Link
+---@return { pvid: integer?, count: integer, member: table<integer, "tagged"|"untagged"> }
+function methods:vlan_of(port)
+  local known = self.vlans_of[port.index]
+  if not known then
+    known = { count = 0, member = {} }
+    self.vlans_of[port.index] = known
+    for _, row in ipairs(self.vlans) do
+      if row.dev_index == port.index then
+        known.pvid = row.pvid and row.vid or known.pvid
+        known.member[row.vid] = row.untagged and "untagged" or "tagged"
+        known.count = known.count + 1
+      end
+    end
+  end
+  return known
 end
 
 ---Whether all that hears what a link sends can be seen: veths and bridges alone, where nobody else answers for others (proxy ARP, programs).
@@ -402,6 +463,25 @@ function methods:default_route(family)
   return found
 end
 
+---The default route of a family that rejects, where it comes before the one that leads on, or there is none and it is no last resort.
+---@param family "inet"|"inet6"
+---@return nslua.Route? row
+---@return string? fix  what takes it away
+function methods:rejecting_default(family)
+  local found
+  for _, row in ipairs(self.routes) do
+    if row.dst == "default" and row.family == family and row.table == "main" and (not found or (row.metric or 0) < (found.metric or 0)) then
+      found = row
+    end
+  end
+  local kind = found and found.type
+  local rejects = kind == "unreachable" or kind == "prohibit" or kind == "blackhole" or kind == "throw"
+  if rejects and ((found.metric or 0) < LAST or self:default_route(family)) then
+    return found, ("ip %sroute del %s default%s"):format(family == "inet6" and "-6 " or "", kind,
+      (found.metric or 0) > 0 and (" metric %d"):format(found.metric) or "")
+  end
+end
+
 ---Gateways of unicast routes, with the link that leads there, the first of their routes, and all of them.
 ---@return { ip: string, link: nslua.Link, route: nslua.Route, routes: nslua.Route[] }[]
 function methods:gateways()
@@ -471,7 +551,7 @@ end
 ---@return nslua.doctor.Snapshot
 function M.new(examination, space)
   return setmetatable({ examination = examination, handle = space.handle, title = space.title, enter = space.enter, quick = examination.quick,
-    sysctls = {}, far_of = {}, nsids = {} }, Snapshot)
+    sysctls = {}, far_of = {}, vlans_of = {}, nsids = {} }, Snapshot)
 end
 
 return M

@@ -6,6 +6,7 @@ local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
 local netrow = require "nslua.netrow"
 local netns = require "nslua.netns"
+local passers = require "nslua.inspect.look.passers"
 
 local M = {}
 
@@ -84,7 +85,7 @@ function Space:fdb()
   return rows(self, "fdb")
 end
 
----What tc(8) has at a device that may take a packet: as sentences of doubt.
+---What tc(8) has at a device that may take a packet, and programs that read it: as sentences of doubt.
 ---@param link table
 ---@param way "ingress"|"egress"
 ---@return string[]
@@ -94,6 +95,12 @@ function Space:classifiers(link, way)
   if not self.classified[key] then
     local out = {}
     self.classified[key] = out
+    self.passers = self.passers or passers.of(self.handle)
+    for _, row in ipairs(way == "ingress" and self.passers or {}) do
+      if row.dev_index == link.index and not passers.told(row) then
+        out[1] = ("a program reads what comes by %s, and may pass it on"):format(link.name)
+      end
+    end
     for _, q in ipairs(rows(self, "qdisc")) do
       if q.dev_index == link.index and (q.kind == "clsact" or q.kind == "ingress" and way == "ingress") then
         for f in self.handle.filter:each { dev = link.name, parent = way } do

@@ -6,6 +6,32 @@ local ways = require "nslua.lab.fault.ways"
 
 ---@type table<string, nslua.lab.fault.Known>
 return {
+  neighbours_full = { why = "one host has so many neighbours that nobody on the machine gets new ones", machine = true, run = function(node)
+    local dev = ways.first_device(node).dev
+    local back = ways.sysctl(node, ("net.ipv4.neigh.%s.base_reachable_time_ms"):format(dev), 3600000) -- as long as they are in use
+    local most = node.neighbour_table:get({ "arp_cache" }).thresh3
+    local function undo()
+      for _, row in ipairs(node.neighbour:list { dev = dev, family = "inet" }) do
+        if row.dst:find "^198%.1[89]%." then
+          node.neighbour:delete(row, { absent = "ok" })
+        end
+      end
+      back()
+    end
+    for i = 1, most + 1 do -- RFC 2544: addresses for such
+      local ok, e = pcall(node.neighbour.replace, node.neighbour,
+        { ("198.18.%d.%d"):format(i >> 8 & 255, i & 255), lladdr = "02:00:00:00:00:01", dev = dev, state = "reachable" })
+      if not ok then
+        if errors.is(e, "ENOBUFS") then
+          return undo
+        end
+        undo()
+        error(e, 0)
+      end
+    end
+    undo()
+    errors.raise { call = "lab.fault", netns = node.node_name, message = ("%d neighbours are not too many here"):format(most + 1) }
+  end },
   duplicate_address = { why = "two have one address on a link", here = true, run = function(node)
     local at = ways.first_device(node)
     for _, member in ipairs(at.segment and at.segment.members or {}) do

@@ -1,10 +1,73 @@
 -- Faults of bridges and of those who are on them.
 
+local core = require "nslua.core"
 local errors = require "nslua.error"
+local eventually = require("nslua.eventually").eventually
+local inside = require "nslua.inside"
+local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
+
+local DGRAM = 2 -- socket(2)
+
+-- Let a switch keep VLANs apart, and put the port of a host into others: by words of bridge_vlan:add.
+local function filter(node, words)
+  local switch, index = ways.port_of(node)
+  local bridge = switch.link:get(index).master
+  local filtered = switch.link:get(bridge).bridge.vlan_filtering
+  switch.link:change(bridge, { bridge = { vlan_filtering = true } })
+  local old = switch.bridge_vlan:list { dev = index }
+  for _, row in ipairs(old) do
+    switch.bridge_vlan:delete(row)
+  end
+  words.dev = index
+  switch.bridge_vlan:add(words)
+  return function()
+    for _, row in ipairs(switch.bridge_vlan:list { dev = index }) do
+      switch.bridge_vlan:delete(row)
+    end
+    for _, row in ipairs(old) do
+      switch.bridge_vlan:add { vid = row.vid, dev = index, pvid = row.pvid, untagged = row.untagged }
+    end
+    switch.link:change(bridge, { bridge = { vlan_filtering = filtered } })
+  end
+end
 
 ---@type table<string, nslua.lab.fault.Known>
 return {
+  wrong_vlan = { why = "a switch keeps VLANs apart, and the port of a host is in another than the rest", here = true, run = function(node)
+    return filter(node, { vid = 20, pvid = true, untagged = true })
+  end },
+  checksum_offload = { why = "a program on the way passes on what has no checksums yet", run = function(node)
+    local switch, index = ways.port_of(node)
+    local bridge, other = switch.link:get(index).master_index, nil
+    for _, member in ipairs(ways.first_device(node).segment.members) do
+      other = other or member.node ~= node.node_name and member.inet and member
+    end
+    if not other then
+      errors.misuse("lab.fault: nobody else with an IPv4 address is on the switch of %s", node.node_name)
+    end
+    switch.link:change(index, { master = false })
+    local passer = programs.passer(switch, { index, bridge })
+    local fd = inside.raw_socket(node, 2, DGRAM, 0)
+    local function undo()
+      fd:close()
+      passer:close()
+      switch.link:change(index, { master = bridge })
+    end
+    assert(core.packet.connect(fd, core.inet.bytes(other.inet), 9)) -- discard
+    local ok, e = pcall(eventually, function()
+      core.packet.send(fd, "x") -- ECONNREFUSED where it arrives
+      return require("nslua.inspect").look.counters(node.lab.node[other.node])["Udp.InCsumErrors"] > 0
+    end)
+    if not ok then
+      undo()
+      error(e, 0)
+    end
+    return undo
+  end },
+  no_pvid = { why = "a port of a switch takes nothing without a tag", here = true, run = function(node)
+    return filter(node, { vid = 1 })
+  end },
   isolated_port = { why = "two ports of a switch are isolated from each other", here = true, run = function(node)
     local switch, index = ways.port_of(node)
     local undo = { ways.port(node, "isolated", true) }

@@ -11,6 +11,7 @@ local M = {}
 ---@field why string                                what it is, in a line
 ---@field run fun(node: nslua.lab.Node): fun()      does it, and returns what mends it
 ---@field here? boolean                             it is of a device of the lab alone, with which it goes
+---@field machine? boolean                          others on the machine feel it too
 
 ---@type table<string, nslua.lab.fault.Known>
 M.known = {}
@@ -56,11 +57,16 @@ end
 ---@param lab nslua.Lab
 ---@param name string
 ---@param node string|nslua.lab.Node
+---@param options? { machine: boolean? }
 ---@return nslua.lab.Fault
-function M.make(lab, name, node)
+function M.make(lab, name, node, options)
+  check.options("lab.fault", options or {}, { machine = "boolean" })
   local known = M.known[name] or errors.misuse("lab.fault: %s", check.unknown("fault", name, M.known))
   local where = nodename.of(node, "lab.fault", lab)
   local target = lab.node[where] or errors.misuse("lab.fault: %s", check.unknown("node", where, lab.node))
+  if known.machine and not (options or {}).machine then
+    errors.misuse("lab.fault: others on this machine feel %s too: { machine = true } says that they may", name)
+  end
   if not known.here then
     foreign.refuse(target, "lab.fault")
   end

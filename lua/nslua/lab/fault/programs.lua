@@ -11,6 +11,8 @@ local M = {}
 
 local packet = core.packet
 local NONBLOCK = 0x800 -- SOCK_NONBLOCK, socket(2)
+local PACKET, RAW = 17, 3 -- socket(2)
+local FRAME = 65536 + 14 -- bytes: what is to be cut up is one frame here
 local domains = { [4] = 2, [16] = 10 }
 
 ---The service that a node serves: of several, the first by name that has a port.
@@ -72,6 +74,32 @@ function M.acceptor(node, port, address, backlog, busy)
   end, name = "acceptor", ready = { tcp = port }, restart = "always" }
   service.port, service.options = port, {}
   return service:wait_ready()
+end
+
+---A program that passes frames on between two devices, as it reads them: it knows nothing of what the kernel leaves to do to the device.
+---@param node nslua.lab.Node
+---@param devices integer[]  indexes
+---@return nslua.lab.Service
+function M.passer(node, devices)
+  return node:service { function()
+    local here, fds = netns.current(), {}
+    for i, index in ipairs(devices) do
+      fds[i] = inside.raw_socket(here, PACKET, RAW + NONBLOCK, 0)
+      assert(core.wire.packet(fds[i], index, true, true))
+    end
+    io.stdout:write "passing\n"
+    io.stdout:flush()
+    while true do
+      core.fd.poll({ { fds[1], "r" }, { fds[2], "r" } })
+      for i, fd in ipairs(fds) do
+        local frame = fd:read(FRAME)
+        while frame do
+          fds[3 - i]:write(frame) -- what is too large for the other device is lost
+          frame = fd:read(FRAME)
+        end
+      end
+    end
+  end, name = "passer", ready = { output = "^passing$" } }:wait_ready()
 end
 
 ---Stop a service's program by a signal, as a debugger or a hand at a terminal does; it has stopped when this returns.

@@ -23,6 +23,19 @@ return {
       end
     end
   end },
+  default_rejects = { why = "a default route that rejects comes before the one that leads on", run = function(node)
+    local row = node.route:list({ "default", family = "inet" })[1] or errors.misuse("lab.fault: %s has no default route", node.node_name)
+    local route = { "default", via = row.via, dev = row.dev, metric = (row.metric or 0) + 100 }
+    local old = { "default", via = row.via, dev = row.dev, metric = row.metric }
+    node.route:add(route)
+    node.route:delete(row)
+    node.route:add { "default", type = "unreachable", metric = row.metric }
+    return function()
+      node.route:delete({ "default", type = "unreachable", metric = old.metric }, { absent = "ok" })
+      node.route:ensure(old)
+      node.route:delete(route, { absent = "ok" })
+    end
+  end },
   blackhole_route = { why = "a route throws away what is for a neighbour's network", run = function(node)
     local at = ways.first_device(node)
     local host = node.lab.node[at.peer]

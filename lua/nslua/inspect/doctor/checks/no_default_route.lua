@@ -51,9 +51,12 @@ return {
       local conf = target.netconf[family].all
       if not own and router and not (conf and conf.forwarding) and not chosen(target, family)
         and not reaches(target, router, family) and not kept(target, router, family) then
-        evidence[#evidence + 1] = ("the table main has no default route for %s (rtnetlink route)"):format(family == "inet6" and "IPv6" or "IPv4")
+        local rejects, away = target:rejecting_default(family)
+        evidence[#evidence + 1] = rejects and ("%s default (rtnetlink route)"):format(rejects.type)
+          or ("the table main has no default route for %s (rtnetlink route)"):format(family == "inet6" and "IPv6" or "IPv4")
         evidence[#evidence + 1] = ("%s forwards, and is on the link of %s with %s (rtnetlink address, netconf)"):format(router.space.title,
           router.mine.name, router.ip)
+        fixes[#fixes + 1] = away
         fixes[#fixes + 1] = ("ip %sroute add default via %s dev %s"):format(six, router.ip, router.mine.name)
       elseif own and own.via and type(own.via) == "string" then
         local link = target.link_of[own.dev_index]

@@ -1,6 +1,6 @@
 -- The other end of a veth is on no bridge, or on another than those it is to reach.
 
--- Whether somebody takes care of what comes by that link: an address, a route, rules of tc, XDP, proxy ARP.
+-- Whether somebody takes care of what comes by that link: an address, a route, rules of tc, XDP, proxy ARP, a program.
 local function tended(space, link)
   if space:addresses_of(link)[1] or (link.xdp or {}).prog_id or (link.qdisc or "") == "clsact" then
     return true
@@ -12,6 +12,11 @@ local function tended(space, link)
   end
   for _, row in ipairs(space.qdiscs) do
     if row.dev_index == link.index and (row.kind == "clsact" or row.kind == "ingress") then
+      return true
+    end
+  end
+  for _, row in ipairs(space.passers) do
+    if row.dev_index == link.index then
       return true
     end
   end
