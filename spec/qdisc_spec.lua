@@ -401,5 +401,17 @@ describe("queueing disciplines", function()
     a.qdisc:change("eth0", { netem = { loss = false, delay = "123456789ns", jitter = false } })
     row = a.qdisc:get "eth0"
     assert.same({ 0.123456789, 0, 0 }, { row.netem.delay, row.netem.jitter, row.netem.loss })
+    -- the kernel keeps of these what a change leaves out
+    local kept = { correlation = "5%", loss_correlation = "5%", duplicate_correlation = "5%", reorder = "5%", reorder_correlation = "5%",
+      corrupt = "5%", corrupt_correlation = "5%", rate = "8mbit", slot = { min = "1ms" }, ecn = true, gap = 3 }
+    a.qdisc:change("eth0", { netem = kept })
+    row = a.qdisc:get "eth0"
+    assert.same({ 0.05, 8e6, 0.001, true, 3 }, { math.floor(row.netem.reorder * 100 + 0.5) / 100, row.netem.rate, row.netem.slot.min, row.netem.ecn,
+      row.netem.gap })
+    kept.gap = nil -- it goes with reorder
+    for word in pairs(kept) do
+      a.qdisc:change("eth0", { netem = { [word] = false } })
+      assert.is_true((a.qdisc:get("eth0").netem[word] or 0) == 0, word)
+    end
   end)
 end)

@@ -4,11 +4,14 @@ local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
 local keeper = require "nslua.keeper"
 local netns = require "nslua.netns"
+local units = require "nslua.units"
 
 local M = {}
 
 -- What only a wire knows.
-local foreign = { each_packet = true, limit_bytes = true }
+local foreign = { limit_bytes = true }
+
+local SLOWEST = 8 -- bits per second: one byte; 0 is any rate
 
 local available
 
@@ -49,53 +52,49 @@ local function distribution(word)
   return word and word ~= "uniform" and word or flat
 end
 
-local function refuse(call, t)
+---Refuse what only a wire knows.
+---@param call string
+---@param t nslua.Impairment|false
+function M.refuse(call, t)
   for word in pairs(foreign) do
-    if t[word] then
-      errors.misuse("%s: %s is for wires; netem has no such thing", call, word)
+    if t and t[word] then
+      errors.misuse("%s: %s is for wires; netem has no such thing: {wire=on} makes wires of a lab's links", call, word)
     end
   end
 end
 
----The options of the qdisc; `false` for every word that is not said, so that a change says it all.
+---The options of the qdisc; `false` for every word that is not said, so that a change says it all. Words that a schedule has left alone have no
+---effect, or that which they have for a wire.
+---@param t nslua.Impairment
+---@return table
+function M.words(t)
+  local out = {}
+  for word in pairs(impairment.words) do
+    if not foreign[word] and word ~= "each_packet" then
+      out[word] = t[word] or false
+    end
+  end
+  local jitter, reorder = t.jitter and units.duration(t.jitter) or 0, t.reorder and units.fraction(t.reorder) or 0
+  if (jitter > 0 or reorder > 0) and (t.delay and units.duration(t.delay) or 0) == 0 then
+    out.delay = 1e-9
+  end
+  if t.rate and units.rate(t.rate) < SLOWEST then -- what comes now is lost: netem would send it at this rate even where it is another by then
+    out.rate, out.loss = false, 1
+  end
+  out.gap = t.reorder and t.gap or false
+  out.limit = t.limit or 1000
+  out.distribution = jitter > 0 and distribution(t.distribution) or false
+  return out
+end
+
+---The same of what is said for good.
 ---@param call string
 ---@param t nslua.Impairment
 ---@return table
 function M.options(call, t)
   impairment.numbers(call, t) -- the same misuse as a wire
-  refuse(call, t)
-  local out = {}
-  for word in pairs(impairment.words) do
-    if not foreign[word] then
-      out[word] = t[word] or false
-    end
-  end
-  out.limit = t.limit or 1000
-  out.distribution = t.jitter and t.jitter ~= 0 and distribution(t.distribution) or false
-  return out
-end
-
----Those of a change: what is not said stays.
----@param call string
----@param t nslua.Impairment|false
----@return table
-function M.changes(call, t)
-  if t == false then
-    return M.options(call, {})
-  end
-  impairment.changes(call, t)
-  refuse(call, t)
-  local out = {}
-  for word, value in pairs(t) do
-    if not foreign[word] then
-      out[word] = value
-    end
-  end
-  out.limit = t.limit or t.limit == false and 1000 or nil
-  if t.distribution ~= nil then
-    out.distribution = distribution(t.distribution)
-  end
-  return out
+  M.refuse(call, t)
+  return M.words(t)
 end
 
 return M

@@ -289,13 +289,16 @@ end
 ---@field from nslua.Impairment  from b to a
 local methods = Wire
 
-local function id_of(self, call)
+-- What a method is called in messages: that of a link of a lab has another name.
+local function id_of(self, method)
   if type(self) ~= "table" or getmetatable(self) ~= Wire then
-    errors.misuse("%s: a wire expected (a method is called with a colon)", call)
-  elseif self.state.gone or self.state.hub.closed then
+    errors.misuse("wire.%s: a wire expected (a method is called with a colon)", method)
+  end
+  local call = (self.called or "wire") .. "." .. method
+  if self.state.gone or self.state.hub.closed then
     errors.misuse("%s: the wire is closed", call)
   end
-  return self.state.hub.process, self.state.id
+  return self.state.hub.process, self.state.id, call
 end
 
 local deleted = "a device of it was deleted"
@@ -318,22 +321,22 @@ end
 ---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false }
 ---@return true
 function methods:change(t)
-  local process, id = id_of(self, "wire.change")
-  check.options("wire.change", t, { to = "table|false", from = "table|false" })
+  local process, id, call = id_of(self, "change")
+  check.options(call, t, { to = "table|false", from = "table|false" })
   local old, new = { to = self.to, from = self.from }, {}
   local ok, err = pcall(function()
     for i, way in ipairs { "to", "from" } do
       if t[way] ~= nil then
-        self[way] = impairment.merge("wire.change: " .. way, self[way], t[way])
-        local all = numbers(self, "wire.change", way, i - 1)
-        new[way] = changed(self, "wire.change: " .. way, t[way], i)
+        self[way] = impairment.merge(call .. ": " .. way, self[way], t[way])
+        local all = numbers(self, call, way, i - 1)
+        new[way] = changed(self, call .. ": " .. way, t[way], i)
         new[way].each_packet = all.each_packet or self.state.single[way] or false
         if new[way].each_packet then
           wireend.segment(self.state.devices[i], true)
         end
       end
     end
-    checked("wire.change", process:change(id, new.to, new.from))
+    checked(call, process:change(id, new.to, new.from))
     for i, way in ipairs { "to", "from" } do -- large frames come only once they may
       if new[way] then
         wireend.segment(self.state.devices[i], new[way].each_packet)
@@ -363,10 +366,10 @@ end
 ---What has happened so far.
 ---@return { to: nslua.WireCounters, from: nslua.WireCounters }
 function methods:counters()
-  local process, id = id_of(self, "wire.counters")
+  local process, id, call = id_of(self, "counters")
   local to, from, errno = process:counters(id)
   if not to then
-    checked("wire.counters", to, from, errno)
+    checked(call, to, from, errno)
   end
   return { to = to, from = from }
 end
@@ -386,8 +389,7 @@ local function single_packets(self, call, process, id, steps)
   end
 end
 
-local function schedule_steps(self, call, steps)
-  local process, id = id_of(self, call)
+local function schedule_steps(self, call, process, id, steps)
   local made = {}
   for k, step in ipairs(steps) do
     made[k] = {}
@@ -409,8 +411,8 @@ end
 ---@param t { to: nslua.Impairment|false, from: nslua.Impairment|false, up: boolean? }  `up = false`: nothing gets through, until `up = true`
 ---@return true
 function methods:at(after, t)
-  id_of(self, "wire.at")
-  return schedule_steps(self, "wire.at", schedule.at("wire.at", after, t))
+  local process, id, call = id_of(self, "at")
+  return schedule_steps(self, call, process, id, schedule.at(call, after, t))
 end
 
 ---Let nothing through and then all again, so often, or until unschedule(). The carrier stays, as that of a path through switches does: a kernel takes
@@ -418,28 +420,28 @@ end
 ---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
 ---@return true
 function methods:flap(t)
-  id_of(self, "wire.flap")
-  return schedule_steps(self, "wire.flap", schedule.flap("wire.flap", t))
+  local process, id, call = id_of(self, "flap")
+  return schedule_steps(self, call, process, id, schedule.flap(call, t))
 end
 
 ---Let delay, jitter, loss or rate follow a trace. What waits for its turn when the rate changes is sent at the new one.
 ---@param t nslua.Replay  { rate = { { 0, "10mbit" }, { 2, "1mbit" } }, loop = true }
 ---@return true
 function methods:replay(t)
-  id_of(self, "wire.replay")
-  return schedule_steps(self, "wire.replay", schedule.replay("wire.replay", t))
+  local process, id, call = id_of(self, "replay")
+  return schedule_steps(self, call, process, id, schedule.replay(call, t))
 end
 
 ---Nothing of at(), flap() and replay() is to come any more: what is impaired stays as it is now, and what gets through gets through.
 ---@return true
 function methods:unschedule()
-  local process, id = id_of(self, "wire.unschedule")
-  checked("wire.unschedule", process:unschedule(id))
+  local process, id, call = id_of(self, "unschedule")
+  checked(call, process:unschedule(id))
   return true
 end
 
-local function plug(self, call, up)
-  local process, id = id_of(self, call)
+local function plug(self, method, up)
+  local process, id, call = id_of(self, method)
   checked(call, process:carrier(id, up))
   for _, device in ipairs(self.state.devices) do
     local ok, err = pcall(wireend.carrier, device, up)
@@ -453,13 +455,13 @@ end
 ---Pull the plug: both ends lose their carrier, and what is on its way is lost.
 ---@return true
 function methods:down()
-  return plug(self, "wire.down", false)
+  return plug(self, "down", false)
 end
 
 ---Put it in again.
 ---@return true
 function methods:up()
-  return plug(self, "wire.up", true)
+  return plug(self, "up", true)
 end
 
 ---Move an end into another namespace, where it is down until somebody takes it up. What is on its way stays there.
@@ -468,11 +470,11 @@ end
 ---@param dev? string         its name there (default: the same)
 ---@return true
 function methods:move(which, handle, dev)
-  id_of(self, "wire.move")
-  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("wire.move: %s", check.unknown("end", which, { "a", "b" }))
+  local _, _, call = id_of(self, "move")
+  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("%s: %s", call, check.unknown("end", which, { "a", "b" }))
   local old = self.ends[i]
   if not old or not rawget(old, "fd") then
-    errors.misuse "wire.move: the handle of the namespace that the end is in is closed"
+    errors.misuse("%s: the handle of the namespace that the end is in is closed", call)
   end
   local at = self[which]
   dev = dev or at.dev

@@ -1,125 +1,189 @@
--- Steps of a schedule (nslua.schedule) for links that have no process of their own: a copy of the script does them when they are due.
+-- Steps of a schedule (nslua.schedule) for links that have no process of their own: a copy of the script does them when they are due, and tells what
+-- has come of it when it is asked.
 
+local carry = require "nslua.carry"
 local core = require "nslua.core"
+local errors = require "nslua.error"
 local process = require "nslua.process"
 
 local M = {}
 
-local SETTLED = 0.05 -- seconds that a step may take
+local PATIENCE = 30 -- seconds for an answer
 
--- Steps of the same period, in their order: what is due next is the place in the list, and how often that has been gone through.
-local function rounds(steps)
-  local by_period, out = {}, {}
-  for _, step in ipairs(steps) do
-    local round = by_period[step.every or 0]
-    if not round then
-      round = { every = step.every, at = 1, gone = 0, times = step.every and step.times or nil }
-      by_period[step.every or 0] = round
-      out[#out + 1] = round
+---@class nslua.lab.Due  a step that is to come
+---@field step nslua.Step
+---@field due number   when it is next, of ns.clock()
+---@field left number  so often
+
+---@param steps nslua.Step[]
+---@param began number  what their times are counted from
+---@return nslua.lab.Due[]
+function M.due(steps, began)
+  local list = {}
+  for i, step in ipairs(steps) do
+    list[i] = { step = step, due = began + step.after, left = step.every and (step.times or math.huge) or 1 }
+  end
+  return list
+end
+
+---Those of a list that are to come after `since`.
+---@param list nslua.lab.Due[]
+---@param since number
+---@return nslua.lab.Due[]
+function M.after(list, since)
+  local out = {}
+  for _, each in ipairs(list) do
+    if each.due <= since then
+      local every = each.step.every
+      local gone = every and math.floor((since - each.due) / every) + 1 or 1
+      each.due, each.left = each.due + gone * (every or 0), each.left - gone
     end
-    round[#round + 1] = step
+    out[#out + 1] = each.left > 0 and each or nil
   end
   return out
 end
 
-local function due(round)
-  return round[round.at].after + round.gone * (round.every or 0)
-end
-
--- Whether there is one more.
-local function advance(round)
-  round.at = round.at + 1
-  if round.at > #round then
-    round.at, round.gone = 1, round.gone + 1
-    return round.every ~= nil and round.gone < (round.times or math.huge)
-  end
-  return true
-end
-
----Do the steps, each when it is due.
----@param steps nslua.Step[]  by the time they are due
----@param began number  what their times are counted from, of ns.clock()
----@param act fun(step: nslua.Step)  one that fails is left out
----@param since? number  what was due until then has been done
-function M.through(steps, began, act, since)
-  local open = rounds(steps)
-  for i = since and #open or 0, 1, -1 do
-    local more = true
-    while more and began + due(open[i]) <= since do
-      more = advance(open[i])
-    end
-    if not more then
-      table.remove(open, i)
-    end
-  end
-  while open[1] do
-    local first = 1
-    for i = 2, #open do
-      first = due(open[i]) < due(open[first]) and i or first
-    end
-    local rest = began + due(open[first]) - core.fd.clock()
-    if rest > 0 then
-      core.fd.poll({}, rest)
+-- Put one into a list whose last is the next, before those that are due no later.
+local function put(list, each)
+  local low, high = 1, #list + 1
+  while low < high do
+    local middle = (low + high) // 2
+    if list[middle].due > each.due then
+      low = middle + 1
     else
-      pcall(act, open[first][open[first].at])
-      if not advance(open[first]) then
-        table.remove(open, first)
-      end
+      high = middle
+    end
+  end
+  table.insert(list, low, each)
+end
+
+-- Do what is due. Of those that were missed only the last is done, in its turn: another step may have come in between.
+local function catch_up(list, now, act)
+  while list[1] and list[#list].due <= now do
+    local each = table.remove(list)
+    local every = each.step.every
+    local missed = every and math.min(math.floor((now - each.due) / every), each.left - 1) or 0
+    if missed == 0 then
+      act(each.step)
+      missed = 1
+    end
+    each.due, each.left = each.due + missed * (every or 0), each.left - missed
+    if each.left > 0 then
+      put(list, each)
     end
   end
 end
 
----@class nslua.lab.Follower  who does them
----@field steps nslua.Step[]
----@field began number
+-- In the copy: an answer is until when all has been done, whether that was the last, and what `tell` says.
+local function work(steps, requests, answers, act, tell)
+  local list = {}
+  for _, each in ipairs(steps) do
+    put(list, each)
+  end
+  repeat
+    local rest = list[1] and math.max(0, list[#list].due - core.fd.clock()) or 0
+    local asked = core.fd.poll({ { requests, "r" } }, rest) and requests:read(1)
+    local now = core.fd.clock()
+    catch_up(list, now, act)
+    if asked or not list[1] then
+      local text = carry.pack("answer", 3, now, not list[1], tell())
+      answers:write(string.pack("<s4", text))
+    end
+  until asked == "q" or not list[1]
+end
+
+---@class nslua.lab.Follower
 ---@field process nslua.Process
+local Follower = {}
+Follower.__index = Follower
 
----The same in a copy of the script, which ends with it.
----@param steps nslua.Step[]
+local function pipe(fds)
+  local reader, writer, errno = core.fd.pipe()
+  errors.check("fork", nil, reader, writer, errno)
+  fds[#fds + 1], fds[#fds + 2] = reader, writer
+  return reader, writer
+end
+
+local function close_all(fds)
+  for _, fd in ipairs(fds) do
+    fd:close()
+  end
+end
+
+---Let a copy of the script do them; it ends with them, and with the script.
+---@param list nslua.lab.Due[]
 ---@param act fun(step: nslua.Step)
----@param began? number  (default: now)
----@param since? number
+---@param tell fun(): table
 ---@return nslua.lab.Follower
-function M.start(steps, act, began, since)
-  began = began or core.fd.clock()
-  return { steps = steps, began = began, process = process.fork(function()
-    M.through(steps, began, act, since)
-  end) }
-end
-
----@param followers nslua.lab.Follower[]
-function M.stop(followers)
-  for _, each in ipairs(followers) do
-    each.process:kill "KILL"
-    each.process:close()
+function M.start(list, act, tell)
+  local self = setmetatable({ fds = {} }, Follower)
+  local ok, err = pcall(function()
+    local requests, ask = pipe(self.fds)
+    local answers, answer = pipe(self.fds)
+    self.process = process.fork({ stdin = "null" }, work, list, requests, answer, act, tell)
+    answer:close() -- that of requests stays: to write to a pipe that nobody reads would be a signal
+    self.requests, self.answers = ask, answers
+  end)
+  if not ok then
+    close_all(self.fds)
+    error(err, 0)
   end
+  return self
 end
 
--- Seconds since the last of the steps was due.
-local function since_last(followers, now)
-  local least = math.huge
-  for _, each in ipairs(followers) do
-    for _, step in ipairs(each.steps) do
-      local past = now - each.began - step.after
-      local gone = past >= 0 and step.every and math.min(past // step.every, (step.times or math.huge) - 1) or 0
-      past = past - gone * (step.every or 0)
-      least = past >= 0 and math.min(least, past) or least
+-- So many bytes of an answer; nil where there will be none.
+local function receive(self, size)
+  local text, deadline = "", core.fd.clock() + PATIENCE
+  while #text < size do
+    local ready, _, errno = core.fd.poll({ { self.answers, "r" } }, math.max(0, deadline - core.fd.clock()))
+    local bytes = ready and self.answers:read(size - #text)
+    if bytes == "" or not ready and not errno then
+      return nil
     end
+    text = text .. (bytes or "")
   end
-  return least
+  return text
 end
 
----Stop them, and none in the middle of a step, unless steps are so close that there is always one.
----@param followers nslua.lab.Follower[]
----@return number since  what was due until then has been done
-function M.pause(followers)
-  local now, tries = core.fd.clock(), 0
-  while since_last(followers, now) < SETTLED and tries < 10 do
-    core.fd.poll({}, SETTLED - since_last(followers, now))
-    now, tries = core.fd.clock(), tries + 1
+---Whether it is this process's own: not that of the process which this one was forked from.
+---@return boolean
+function Follower:mine()
+  return self.process.child ~= nil and self.process.child:mine()
+end
+
+---How far it is. Where it is at its end, or is told to end, it is closed.
+---@param quit? boolean
+---@return number? since  until then all that was due has been done; nil: it was ended by somebody else
+---@return table|string told  what `tell` said; else how it ended
+function Follower:ask(quit)
+  self.requests:write(quit and "q" or "t")
+  local head = receive(self, 4)
+  local text = head and receive(self, (string.unpack("<I4", head)))
+  if not text then
+    if self.process:running() then
+      self.process:kill "KILL"
+    end
+    local how = self.process:wait():reason()
+    self:close()
+    return nil, how
   end
-  M.stop(followers)
-  return now
+  local since, last, told = table.unpack(carry.unpack(text), 1, 3)
+  if quit or last then
+    self:close()
+  end
+  return since, told
+end
+
+---End it. Idempotent.
+---@return true
+function Follower:close()
+  self.closed = true
+  if self:mine() and self.process:running() then
+    self.process:kill "KILL"
+  end
+  self.process:close()
+  close_all(self.fds)
+  return true
 end
 
 return M

@@ -286,7 +286,8 @@ function methods:close(err)
   if rawget(self, "board") then
     self.board:close()
   end
-  wires.let_go(self)
+  local undone = wires.let_go(self)
+  failed = failed or err == nil and undone
   if not self.kept and not rawget(self, "is_open_copy") then
     foreign.leave(self)
   end

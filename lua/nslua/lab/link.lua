@@ -168,7 +168,8 @@ function Link:change(t)
 end
 
 ---Change later what impairs it: words as of change(), and `up = false`, nothing gets through, or `true`. It happens whatever the script is busy with:
----a wire's process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then.
+---a wire's process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then. What netem cannot do
+---when it is due is raised by the next call that asks the link for something, and by lab:close() where nobody has.
 ---@param after number|string  seconds from now, or "500ms"
 ---@param t table  { delay = "50ms", to = { loss = "1%" } }
 ---@return nslua.lab.Link

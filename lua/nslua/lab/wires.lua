@@ -29,8 +29,10 @@ function M.add(lab, topology)
         M.hub(lab)
       end
       local ends = lab.plan.links[i].ends
-      lab.wires[i] = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,
+      local made = impair.link { a = of_end(lab, ends[1]), b = of_end(lab, ends[2]), to = link.to, from = link.from, hub = lab.hub,
         backend = topology.wire and "wire" or nil, seed = not lab.hub and topology.seed and topology.seed + i or nil }
+      made.called = "link" -- in messages
+      lab.wires[i] = made
     end
   end
 end
@@ -58,6 +60,9 @@ function M.prepare(lab, link, steps)
   for _, words in ipairs(steps) do
     if words.to and impairment.each_packet(words.to) or words.from and impairment.each_packet(words.from) or words.up ~= nil then
       rawset(lab, "single_packets", true)
+      for _, each in pairs(lab.wires) do
+        each.single = each.backend == "netem" or nil
+      end
       each_device(lab, function(node, dev)
         impair.segments(node, dev, true)
       end)
@@ -76,12 +81,16 @@ end
 
 ---Nothing that was scheduled is to come any more.
 ---@param lab nslua.Lab
+---@return any failed  what a step of a schedule failed by, if nobody was told
 function M.let_go(lab)
+  local failed
   for _, link in pairs(lab.wires) do
     if link.backend == "netem" then
-      link:let_go()
+      local ok, e = pcall(link.let_go, link)
+      failed = failed or not ok and e or nil
     end
   end
+  return failed
 end
 
 return M

@@ -17,6 +17,7 @@ local M = {}
 ---@field untold? table<string, true>    words that the kernel takes and does not tell
 ---@field needed? boolean                it is nothing without options
 ---@field partial? boolean               the kernel keeps what a change does not say
+---@field zero? table<string, any>       words that the kernel keeps where a change does not say them, and what is as if never said
 ---@field born? table<string, true>      words that the kernel takes when it is made, and refuses later
 ---@field unsay? fun(words: table, new: table)  takes away what the kernel or we have worked out of what `new` changes
 ---@field near? table<string, number>    words that the kernel rounds: what is so little off is the same
@@ -263,7 +264,7 @@ function M.merge(kind, old, new, sending)
   end
   for word, value in pairs(new) do
     if value == false and kind.words[word] ~= "yes_no" and kind.words[word] ~= "boolean" then
-      words[word] = nil
+      words[word] = kind.zero and kind.zero[word]
     else
       words[word] = value
     end

@@ -121,8 +121,10 @@ return {
       corrupt = "fraction", corrupt_correlation = "fraction", rate = "rate", packet_overhead = "signed", cell_size = "size",
       cell_overhead = "signed", limit = "count", ecn = "yes_no", slot = "any", seed = "bits64" },
     untold = { distribution = true, seed = true },
+    zero = { correlation = 0, loss_correlation = 0, duplicate_correlation = 0, reorder = 0, reorder_correlation = 0, corrupt = 0,
+      corrupt_correlation = 0, rate = 0, slot = {} },
     write = function(data, call)
-      local wire = { limit = data.limit or 1000, duplicate = data.duplicate, ecn = data.ecn ~= 0 and data.ecn or nil, seed = data.seed,
+      local wire = { limit = data.limit or 1000, duplicate = data.duplicate, ecn = data.ecn, seed = data.seed,
         gap = data.gap, reorder = pair(data, "reorder"), corrupt = pair(data, "corrupt") }
       if data.delay then
         wire.latency, wire.latency64 = clock(data.delay)
