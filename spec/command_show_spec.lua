@@ -152,6 +152,19 @@ print("ready", flush=True); time.sleep(600)]], stdout = "pipe" }
     local _, times = text:gsub("LINK +STATE", "")
     assert.equal(2, times)
     assert.matches("TCP: no sockets", text)
+    for i = 1, 5 do
+      box.link:add { name = "v" .. i, kind = "veth", peer = { name = "w" .. i } }
+    end
+    local t = helper.held(box:spawn { HOST, "watch", "-n", "0.02", ".", pty = { rows = 12, columns = 60 } })
+    local screen = ""
+    while not screen:find "\27%[H.*\27%[H" do -- no line runs out of it at the top
+      screen = screen .. assert(t.pty:read(1, 30), screen)
+    end
+    local _, lines = screen:match "\27%[H(.-)\27%[H":gsub("\n", "")
+    assert.is_true(lines < 12, screen)
+    assert.matches("and %d+ links more", screen)
+    t:kill "INT"
+    t:wait(10)
     assert.equal("0 B|12.5 B|842 B|1 kB|1.5 MB|1 TB|1500 TB|0.5|12|1235", box:output { HOST, "-e", [[
       local page, out = require "nslua.command.show.page", {}
       for _, n in ipairs { 0, 12.5, 841.7, 999.7, 1.5e6, 999.9e9, 1.5e15 } do out[#out + 1] = page.size(n) end

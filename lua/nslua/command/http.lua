@@ -85,7 +85,7 @@ return function(args)
     end
     local function reason(job)
       local r = job.result
-      return not r and "not asked" or r.error and why.of(job.source.handle, r, timeout) or ""
+      return not r and "interrupted" or r.error and why.of(job.source.handle, r, timeout) or ""
     end
     run.all(jobs, o, function(job)
       return job.source.handle:http(job.target, run.with(plan, { address = job.address }))

@@ -39,7 +39,7 @@ return function(args)
     local jobs = run.jobs(sources, run.targets(o), where.families(o))
     local function reason(job)
       local r = job.result
-      return not r and "not asked" or r.mtu and limited(r) or why.of(job.source.handle, r) or ""
+      return not r and "interrupted" or r.mtu and limited(r) or why.of(job.source.handle, r) or ""
     end
     run.all(jobs, o, function(job)
       return job.source.handle:path_mtu(job.address, plan)

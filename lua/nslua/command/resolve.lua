@@ -65,7 +65,7 @@ local function lines_of(job)
     out[#out + 1] = { TYPE = answer.type, VALUE = value(answer), TTL = ("%d"):format(answer.ttl), SERVER = r.server, name = answer.name }
   end
   if not out[1] then
-    local text = not r and "not asked" or r.error and why.of(job.source.handle, r)
+    local text = not r and "interrupted" or r.error and why.of(job.source.handle, r)
       or r.rcode == "NXDOMAIN" and "there is no such name" or r.rcode == "NOERROR" and "the name has no such record"
       or r.rcode == "REFUSED" and "the server refuses to answer that" or r.rcode == "SERVFAIL" and "the server could not find out" or ""
     out[1] = { TYPE = job.type, VALUE = r and r.rcode ~= "NOERROR" and r.rcode or "", TTL = "", SERVER = r and r.server or "", WHY = text }

@@ -37,7 +37,7 @@ return function(args)
     local jobs = run.jobs(sources, targets, where.families(o))
     local function state(job)
       local r = job.result
-      return not r and "not asked" or (r.ok or r.connected) and "open" or text.states[r.error] or "failed"
+      return not r and "interrupted" or (r.ok or r.connected) and "open" or text.states[r.error] or "failed"
     end
     local function reason(job)
       local r = job.result

@@ -23,7 +23,7 @@ local declaration = options.declare {
     { "nslua watch -n 10 -c 6 --json web", "a minute of it, for a program" } },
 }
 
-local ROWS = 12 -- counters that are drawn
+local ROWS = 12 -- counters that are drawn where it is no terminal
 
 local function sockets_of(handle)
   local out = {}
@@ -65,9 +65,22 @@ local function per_second(rate, of)
   return rate == 0 and "" or of and page.size(rate) or page.number(rate)
 end
 
-local function draw(seen)
+-- How many of the links and of the counters have room on the terminal: a page that is longer would run out at its top.
+local function room(seen, terminal)
+  local rows = terminal and core.process.winsize(1) or 0
+  if rows < 1 then
+    return #seen.links, ROWS
+  end
+  local left = rows - (seen.conntrack and 10 or 9) -- other lines, and that of the cursor
+  local links = math.max(1, math.min(#seen.links, left))
+  return links, math.max(0, left - links)
+end
+
+local function draw(seen, terminal)
   local lines = {}
-  for i, link in ipairs(seen.links) do
+  local most_links, most = room(seen, terminal)
+  for i = 1, most_links do
+    local link = seen.links[i]
     local r = link.rates
     local lost = r.rx_dropped + r.tx_dropped + r.rx_errors + r.tx_errors
     lines[i] = { LINK = link.name, STATE = link.up and (link.carrier and "up" or "no carrier") or "down", ["RX/s"] = per_second(r.rx_bytes, true),
@@ -77,6 +90,9 @@ local function draw(seen)
   io.write(columns.safe(seen.name), os.date("  %H:%M:%S\n\n", math.floor(seen.time)))
   columns.print("links", { { name = "LINK" }, { name = "STATE" }, { name = "RX/s", right = true }, { name = "TX/s", right = true },
     { name = "RX PKT/s", right = true }, { name = "TX PKT/s", right = true }, { name = "LOST/s", right = true } }, lines, {})
+  if #seen.links > most_links then
+    io.write(("  and %d links more\n"):format(#seen.links - most_links))
+  end
   local words = {}
   for state, n in pairs(seen.tcp) do
     words[#words + 1] = ("%d %s"):format(n, state)
@@ -87,12 +103,12 @@ local function draw(seen)
     io.write(("tracked connections: %d%s\n"):format(seen.conntrack.count, seen.conntrack.max and " of " .. seen.conntrack.max or ""))
   end
   io.write "\n"
-  for i = 1, math.min(#seen.growth, ROWS) do
+  for i = 1, math.min(#seen.growth, most) do
     local each = seen.growth[i]
     io.write(("%s %-32s %+d (%s/s)\n"):format(each.trouble and "!" or " ", columns.safe(each.name), each.growth, page.number(each.rate)))
   end
-  if #seen.growth > ROWS then
-    io.write(("  and %d more that grow\n"):format(#seen.growth - ROWS))
+  if #seen.growth > most then
+    io.write(("  and %d more that grow\n"):format(#seen.growth - most))
   end
 end
 
@@ -125,7 +141,7 @@ return function(args)
         io.write(schema.json(seen), "\n")
       else
         io.write(terminal and "\27[H\27[J" or "")
-        draw(seen)
+        draw(seen, terminal)
         io.write(terminal and "" or "\n")
       end
       errors.check("stdout", nil, io.stdout:flush())
