@@ -35,6 +35,8 @@ return {
   { check = "checksum_offload", lab = "h1 -- (sw) -- h2", at = "h1", ask = "h2", probe = function()
     return not require("spec.helper").has "ethtool" and "no ethtool(8) here" or nil
   end },
+  { check = "queue_full", lab = "h1 -- r1 -- h2", at = "h1" },
+  { check = "queue_full", title = "queue_full of a gateway", lab = "h1 -- r1 -- h2", at = "r1", ask = "h1" },
   { check = "default_rejects", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "asymmetric_route", lab = "h1 -- (a) -- r1 -- (b) -- h2\n(a) -- r2 -- (b)", at = "h2", ask = "h1", nft = true },
 }

@@ -43,6 +43,7 @@ local built_in = {
   require "nslua.inspect.doctor.checks.wrong_bridge",
   require "nslua.inspect.doctor.checks.wrong_vlan",
   require "nslua.inspect.doctor.checks.stale_veth",
+  require "nslua.inspect.doctor.checks.queue_full",
   require "nslua.inspect.doctor.checks.duplicate_address",
   require "nslua.inspect.doctor.checks.ipv6_duplicate",
   require "nslua.inspect.doctor.checks.ipv6_off",

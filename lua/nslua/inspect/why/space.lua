@@ -106,6 +106,8 @@ function Space:classifiers(link, way)
         for f in self.handle.filter:each { dev = link.name, parent = way } do
           out[1] = ("a filter of tc at %s (%s, %s) may drop the packet or send it elsewhere"):format(link.name, way, f.kind)
         end
+      elseif q.dev_index == link.index and way == "egress" and q.stats and q.stats.drops > 0 and q.stats.backlog > 0 then
+        out[#out + 1] = ("the queue at %s (%s) is full, and packets wait or are dropped"):format(link.name, q.kind)
       elseif q.dev_index == link.index and q.kind == "netem" and way == "egress" and (q.netem and q.netem.loss or 0) ~= 0 then
         out[#out + 1] = ("netem at %s loses packets"):format(link.name)
       end

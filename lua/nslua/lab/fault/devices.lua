@@ -1,8 +1,13 @@
 -- Faults of links: what is down, too small, or has the address of another.
 
+local core = require "nslua.core"
 local errors = require "nslua.error"
+local eventually = require("nslua.eventually").eventually
 local firewall = require "nslua.lab.firewall"
+local inside = require "nslua.inside"
 local ways = require "nslua.lab.fault.ways"
+
+local DGRAM = 2 -- socket(2)
 
 ---@type table<string, nslua.lab.fault.Known>
 return {
@@ -26,6 +31,36 @@ return {
       end
     end
     errors.misuse("lab.fault: nobody else is on the link of %s", node.node_name)
+  end },
+  queue_full = { why = "more is to leave by a link than the rate that was set lets out", run = function(node)
+    local at, limit = ways.first_device(node), 20000
+    local to
+    for _, member in ipairs(at.segment and at.segment.members or {}) do
+      to = member.node ~= node.node_name and member.inet or to
+    end
+    to = to or errors.misuse("lab.fault: nobody with an IPv4 address is beside %s", node.node_name)
+    node.qdisc:add { "tbf", dev = at.dev, parent = "root", tbf = { rate = "1kbit", burst = 1600, limit = limit } } -- minutes until it is empty
+    local fd = inside.raw_socket(node, 2, DGRAM, 0)
+    local function undo()
+      fd:close()
+      node.qdisc:delete({ dev = at.dev, parent = "root" }, { absent = "ok" })
+    end
+    local text = ("x"):rep(500)
+    local ok, e = pcall(function()
+      assert(core.packet.connect(fd, core.inet.bytes(to), 9)) -- discard
+      eventually(function()
+        for _ = 1, 16 do
+          core.packet.send(fd, text) -- ECONNREFUSED where it arrives
+        end
+        local row = node.qdisc:list({ dev = at.dev, kind = "tbf" })[1]
+        return row and row.stats.drops >= 16 and row.stats.backlog >= limit - 1000
+      end)
+    end)
+    if not ok then
+      undo()
+      error(e, 0)
+    end
+    return undo
   end },
   mtu_black_hole = { why = "a link takes less than its ends know, and says so to nobody", run = function(node)
     local at = node.plan.interfaces[#node.plan.interfaces] or ways.first_device(node)
