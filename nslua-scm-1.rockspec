@@ -293,6 +293,7 @@ build = {
     ["nslua.inspect.doctor.checks.path_mtu"] = "lua/nslua/inspect/doctor/checks/path_mtu.lua",
     ["nslua.inspect.doctor.checks.ping_group_range"] = "lua/nslua/inspect/doctor/checks/ping_group_range.lua",
     ["nslua.inspect.doctor.checks.port_exhaustion"] = "lua/nslua/inspect/doctor/checks/port_exhaustion.lua",
+    ["nslua.inspect.doctor.checks.queue_full"] = "lua/nslua/inspect/doctor/checks/queue_full.lua",
     ["nslua.inspect.doctor.checks.ra_ignored"] = "lua/nslua/inspect/doctor/checks/ra_ignored.lua",
     ["nslua.inspect.doctor.checks.rp_filter"] = "lua/nslua/inspect/doctor/checks/rp_filter.lua",
     ["nslua.inspect.doctor.checks.rule_rejects"] = "lua/nslua/inspect/doctor/checks/rule_rejects.lua",
