@@ -282,6 +282,29 @@ describe("the probe", function()
     local r = l.h2:run { "sh", "-c", (w.fix:match "^in h2: (nft delete rule [^,]*)") }
     assert(r.ok, r.stderr)
     assert.is_true(ns.why(l.h1, l.h2, 7).ok)
+    -- one that cannot be worked out is named all the same, also where nothing listens
+    r = l.r1:run { "nft", "-f", "-", input = "table inet t { chain f { type filter hook forward priority 0; numgen inc mod 1 0 drop; }\n}\n" }
+    assert(r.ok, r.stderr)
+    for port, predicted in pairs { [7] = "reached", [9] = "refused" } do
+      w = ns.why(l.h1, l.h2, port, { timeout = 0.2 })
+      assert.same({ "failed", "filter", "r1", "ETIMEDOUT", predicted }, { w.verdict, w.code, w.where, w.error, w.prediction.verdict })
+      assert.equal(("in r1: nft delete rule inet t f handle %d, or a rule before it that accepts"):format(w.probe.rule.handle), w.fix)
+      assert.is_nil(w.disagree)
+    end
+  end)
+
+  it("counts what routers take from the time to live", function()
+    local l = lab "h1 -- r1 -- r2 -- h2"
+    l.h2:serve "echo"
+    l.h1:sysctl("net.ipv4.ip_default_ttl", 2)
+    l.h1:sysctl("net.ipv6.conf.eth0.hop_limit", 2)
+    for _, family in ipairs { "inet", "inet6" } do
+      local w = ns.why(l.h1, l.h2, 7, { family = family })
+      assert.same({ "failed", "ttl", "r2", "EHOSTUNREACH" }, { w.verdict, w.code, w.where, w.prediction.error }, w:text())
+      assert.is_nil(w.disagree)
+    end
+    l.h1:sysctl("net.ipv4.ip_default_ttl", 3)
+    assert.is_true(ns.why(l.h1, l.h2, 7).ok)
   end)
 end)
 

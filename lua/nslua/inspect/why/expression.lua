@@ -46,9 +46,9 @@ local function network(p)
   end
   local src, dst = core.inet.bytes(p.src or (p.family == "inet" and "0.0.0.0" or "::")), core.inet.bytes(p.dst)
   if p.family == "inet" then
-    return be("BBI2I2I2BBI2", 0x45, 0, math.min(p.size, 65535), 0, 0x4000, 64, l4[p.proto], 0) .. src .. dst
+    return be("BBI2I2I2BBI2", 0x45, 0, math.min(p.size, 65535), 0, 0x4000, p.ttl or 64, l4[p.proto], 0) .. src .. dst
   end
-  return be("I4I2BB", 0x60000000, math.max(math.min(p.size, 65535) - 40, 0), l4[p.proto], 64) .. src .. dst
+  return be("I4I2BB", 0x60000000, math.max(math.min(p.size, 65535) - 40, 0), l4[p.proto], p.ttl or 64) .. src .. dst
 end
 
 local function transport(p)

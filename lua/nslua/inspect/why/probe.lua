@@ -4,6 +4,7 @@ local follow = require "nslua.inspect.why.follow"
 local tcp = require "nslua.inspect.tcp"
 local udp = require "nslua.inspect.udp"
 local ping = require "nslua.inspect.ping"
+local try = require("nslua.inspect.why.space").try
 local units = require "nslua.units"
 
 local M = {}
@@ -44,6 +45,30 @@ function M.run(self, origin, t, options)
   return out
 end
 
+-- Where no prediction is to be had, the rule that nf_tables itself said dropped the packet is the answer.
+local function by_trace(self)
+  local rule = self.probe.rule
+  local family
+  for _, row in ipairs(rule and try(rule.space.handle.nftables.rules, rule.space.handle.nftables) or {}) do
+    if row.table == rule.table and row.chain == rule.chain and (not rule.handle or row.handle == rule.handle) then
+      family = row.family
+    end
+  end
+  if not family then
+    return false
+  end
+  local place = ("%s %s %s"):format(family, rule.table, rule.chain)
+  self.code, self.where, self.direction = "filter", rule.space.label, self.probe.last_direction
+  if rule.handle then
+    self.why = ("the rule %s handle %d says drop (nft trace)"):format(place, rule.handle)
+    self.fix = ("in %s: nft delete rule %s handle %d, or a rule before it that accepts"):format(self.where, place, rule.handle)
+  else
+    self.why = ("no rule of %s accepts it, and its policy is drop (nft trace)"):format(place)
+    self.fix = ("in %s: a rule in %s that accepts"):format(self.where, place)
+  end
+  return true
+end
+
 ---Let the probe decide, and say so where it does not agree.
 ---@param self nslua.Why
 ---@param sized boolean  a size was asked for
@@ -81,13 +106,26 @@ function M.judge(self, sized)
         probe.icmp and (" (%s%s)"):format(probe.icmp, probe.by and " of " .. probe.by or "") or "")
     end
     local doubt = self.prediction.doubts[1]
-    if doubt and not (self.proto == "udp" and probe.error == "ETIMEDOUT") then
+    if by_trace(self) then
+      self.verdict = "failed"
+    elseif doubt and not (self.proto == "udp" and probe.error == "ETIMEDOUT") then
       self.why = ("no answer, and not all of the way can be worked out: %s"):format(doubt)
-    elseif not doubt and self.verdict ~= "unknown" then
+    end
+    if not doubt and self.verdict ~= "unknown" then
       self.disagree = ("predicted was that it is reached; the probe says %s"):format(tostring(probe.error))
     end
   elseif (self.prediction.error == "ECONNREFUSED") ~= (probe.error == "ECONNREFUSED") then
-    self.disagree = ("predicted was %s; the probe says %s"):format(tostring(self.prediction.error), tostring(probe.error))
+    local doubt = self.prediction.doubts[1]
+    self.verdict = probe.error == "ECONNREFUSED" and "refused" or "failed"
+    if by_trace(self) then
+      self.verdict = "failed"
+    elseif doubt then -- what was found may be so, and is not where this packet ended
+      self.why = ("the probe says %s, and not all of the way can be worked out: %s"):format(tostring(probe.error), doubt)
+      self.fix, self.code, self.where, self.direction = nil, nil, nil, nil
+    end
+    if not doubt then
+      self.disagree = ("predicted was %s; the probe says %s"):format(tostring(self.prediction.error), tostring(probe.error))
+    end
   end
 end
 

@@ -151,6 +151,12 @@ function input(ctx, space, link, packet, prerouted)
     stop { code = "no_forwarding", space = space, dev = link.name, sysctl = "net.ipv6.conf.all.forwarding",
       why = ("%s does not forward: net.ipv6.conf.all.forwarding is 0"):format(space.label), fix = "sysctl -w net.ipv6.conf.all.forwarding=1" }
   end
+  if packet.ttl <= 1 then
+    stop { code = packet.hops >= HOPS - 4 and "routing_loop" or "ttl", space = space, icmp = packet.family == "inet" and { 11, 0 } or { 3, 0 },
+      why = ("the packet's time to live is over after %d routers"):format(packet.hops - 1),
+      fix = "look for what changes it (TTL, HL), or for routes that lead to each other" }
+  end
+  packet.ttl = packet.ttl - 1
   if route.nexthops then
     ctx:doubt(space, "the route has several nexthops: which one is taken is drawn from the packet's addresses and ports")
     route = setmetatable({ dev_index = route.nexthops[1].dev_index, via = route.nexthops[1].via }, { __index = route })
@@ -167,6 +173,8 @@ local function output(ctx, space, packet)
     stop(found)
   end
   ctx:step(found)
+  local dev = packet.family == "inet6" and space:link(route.dev_index).name:gsub("%.", "/")
+  packet.ttl = space:sysctl(dev and ("net.ipv6.conf.%s.hop_limit"):format(dev) or "net.ipv4.ip_default_ttl") or 64
   local mark, dst = packet.mark, packet.dst
   unless(ctx:hook(space, "output", packet, nil, space:link(route.dev_index)))
   if packet.mark ~= mark or packet.dst ~= dst then

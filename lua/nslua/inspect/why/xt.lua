@@ -231,7 +231,7 @@ local codes = { ip = { [0] = 0, 1, 2, 3, [5] = 9, [6] = 10, [8] = 13 }, ip6 = { 
 local RESET = { ip = 7, ip6 = 6 }
 
 -- What changes nothing that this walk looks at.
-local passes = { LOG = true, NFLOG = true, TRACE = true, TCPMSS = true, CHECKSUM = true, CLASSIFY = true, AUDIT = true, TTL = true, HL = true,
+local passes = { LOG = true, NFLOG = true, TRACE = true, TCPMSS = true, CHECKSUM = true, CLASSIFY = true, AUDIT = true,
   DSCP = true, TOS = true, SECMARK = true, CONNSECMARK = true }
 
 local function set_mark(_, info, at, revision)
@@ -265,6 +265,25 @@ local function connmark(_, info, at, revision)
   return "continue"
 end
 
+-- TTL and HL: set, add, take away.
+local function time_to_live(_, info, at)
+  local mode, value = info:byte(1, 2)
+  local p = at.packet
+  p.ttl = math.max(0, math.min(255, mode == 0 and value or mode == 1 and (p.ttl or 64) + value or (p.ttl or 64) - value))
+  return "continue"
+end
+
+-- ttl and hl: equal, not equal, less, more.
+local function lives(at, info)
+  local mode, value = info:byte(1, 2)
+  local ttl = at.packet.ttl or 64
+  if mode == 0 or mode == 1 then
+    return (ttl == value) == (mode == 0)
+  end
+  return mode == 2 and ttl < value or mode == 3 and ttl > value
+end
+matches.ttl, matches.hl = lives, lives
+
 local function untracked(_, _, at)
   at.untrack()
   return "continue"
@@ -283,7 +302,8 @@ local function nat(d, info, at, revision)
 end
 
 local targets = {
-  DNAT = nat, SNAT = nat, MASQUERADE = nat, REDIRECT = nat, MARK = set_mark, CONNMARK = connmark, NOTRACK = untracked,
+  DNAT = nat, SNAT = nat, MASQUERADE = nat, REDIRECT = nat, MARK = set_mark, CONNMARK = connmark, NOTRACK = untracked, TTL = time_to_live,
+  HL = time_to_live,
   CT = function(d, info, at)
     return unpack("=I2", info) & 1 ~= 0 and untracked(d, info, at) or "continue"
   end,
