@@ -1,5 +1,11 @@
 -- Cases of the doctor: bridges and their ports, neighbours, IPv6, what a host itself does wrong.
 
+-- Why what is the whole machine's is not filled here.
+local function shared()
+  local f <close> = assert(io.open "/proc/cmdline")
+  return not f:read("a"):find " vm=" and "others on this machine would feel it: tools/vm has one of its own" or nil
+end
+
 ---@type doctor.Case[]
 return {
   { check = "bridge_port", fault = "isolated_port", lab = "h1 -- (sw) -- h2", at = "h1" },
@@ -26,10 +32,9 @@ return {
   { check = "ipv6_off", fault = "no_link_local", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "ra_ignored", lab = "h1 -- r1 -- h2", at = "h1" },
   { check = "path_mtu", fault = "narrow_port", lab = "h1 -- (sw) -- h2", at = "h2", ask = "h1" },
-  { check = "neighbours_full", lab = "h1 -- h2", at = "h1", ask = "h2", machine = true, probe = function()
-    local f <close> = assert(io.open "/proc/cmdline")
-    return not f:read("a"):find " vm=" and "the table of neighbours is the whole machine's: tools/vm fills that of its own" or nil
-  end },
+  { check = "neighbours_full", lab = "h1 -- h2", at = "h1", ask = "h2", machine = true, probe = shared },
+  { check = "softnet_drops", lab = "h1 -- (sw) -- h2\nh3 -- (sw) -- h4\nh5 -- (sw) -- h6", at = "h1", machine = true, probe = shared,
+    options = { checks = { "softnet_drops" } } },
   { check = "wrong_vlan", lab = "h1 -- (sw) -- h2", at = "h1", vlans = true },
   { check = "wrong_vlan", fault = "no_pvid", lab = "h1 -- (sw) -- r1 -- h2", at = "r1", ask = "h1", vlans = true },
   { check = "checksum_offload", lab = "h1 -- (sw) -- h2", at = "h1", ask = "h2", probe = function()

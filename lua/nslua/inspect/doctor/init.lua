@@ -87,7 +87,8 @@ local built_in = {
   require "nslua.inspect.doctor.checks.not_listening",
   require "nslua.inspect.doctor.checks.dns_config",
   require "nslua.inspect.doctor.checks.dns_silent",
-  (require "nslua.inspect.doctor.checks.ping_group_range"),
+  require "nslua.inspect.doctor.checks.ping_group_range",
+  (require "nslua.inspect.doctor.checks.softnet_drops"),
 }
 
 -- Folders of the user's own.

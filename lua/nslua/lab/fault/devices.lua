@@ -5,6 +5,7 @@ local errors = require "nslua.error"
 local eventually = require("nslua.eventually").eventually
 local firewall = require "nslua.lab.firewall"
 local inside = require "nslua.inside"
+local netns = require "nslua.netns"
 local ways = require "nslua.lab.fault.ways"
 
 local DGRAM = 2 -- socket(2)
@@ -55,6 +56,40 @@ return {
         local row = node.qdisc:list({ dev = at.dev, kind = "tbf" })[1]
         return row and row.stats.drops >= 16 and row.stats.backlog >= limit - 1000
       end)
+    end)
+    if not ok then
+      undo()
+      error(e, 0)
+    end
+    return undo
+  end },
+  softnet_drops = { why = "the machine drops most of what is sent to all, before anybody sees it", machine = true, run = function(node)
+    local dst = core.inet.bytes(ways.first_device(node).inet:gsub("%d+$", "255"))
+    local here = netns.current()
+    local back = ways.sysctl(here, "net.core.netdev_max_backlog", 1)
+    local sender = node:service { function()
+      local fd = inside.raw_socket(netns.current(), 2, DGRAM, 0)
+      assert(core.packet.set(fd, "broadcast", 1))
+      while true do
+        core.packet.send(fd, "x", dst, 9) -- discard
+        core.fd.poll({}, 0.001)
+      end
+    end, name = "sender" }
+    local function undo()
+      sender:close()
+      back()
+      here:close()
+    end
+    local function dropped()
+      local sum = 0
+      for line in node:read("/proc/net/softnet_stat"):gmatch "[^\n]+" do
+        sum = sum + tonumber(line:match "^%x+ (%x+)", 16)
+      end
+      return sum
+    end
+    local before = dropped()
+    local ok, e = pcall(eventually, function()
+      return dropped() > before
     end)
     if not ok then
       undo()
