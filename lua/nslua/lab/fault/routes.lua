@@ -32,8 +32,8 @@ return {
     node.route:add { "default", type = "unreachable", metric = row.metric }
     return function()
       node.route:delete({ "default", type = "unreachable", metric = old.metric }, { absent = "ok" })
-      node.route:ensure(old)
       node.route:delete(route, { absent = "ok" })
+      node.route:ensure(old)
     end
   end },
   blackhole_route = { why = "a route throws away what is for a neighbour's network", run = function(node)

@@ -75,6 +75,20 @@ return {
       "Compare the MTU of both ends of each link: ip link on h1, r1, h2. And who should have told h1? r1 nft list ruleset.",
       "eth1 of r1 takes 1300 bytes, its other end 1500: `ip link set dev eth1 mtu 1500` on r1. Who drops the ICMP that says so should stop it, too.",
     } },
+  { fault = "default_rejects", lab = CHAIN, at = "h1", level = "easy", theme = "routes",
+    complaint = "I am on h1. r1 answers me, h2 does not: \"No route to host\", at once. But I have a default route, and it is right!",
+    works = { { "h1", "h2" } }, hints = {
+      "What does h1 itself say of the way? h1 ip route get ADDRESS-OF-H2.",
+      "Read all of h1 ip route. How many default routes are there, and which has the least metric?",
+      "One of type unreachable comes first: `ip route del unreachable default` on h1.",
+    } },
+  { fault = "queue_full", lab = CHAIN, at = "r1", level = "medium", theme = "links",
+    complaint = "I am on h1. What I send gets to h2, says the person at h2, but answers come minutes later, or never.",
+    works = { { "h1", "h2" } }, hints = {
+      "Where do the answers wait? h1 tcpdump -ni eth0 icmp, r1 tcpdump -ni eth1 icmp, while h1 pings from another terminal.",
+      "They get to r1 and do not leave it. What stands before a link that is slow, and who made it so? r1 tc -s qdisc.",
+      "A tbf at eth0 of r1 lets 1 kbit/s out, and its queue is full: `tc qdisc del dev eth0 root` on r1.",
+    } },
   { fault = "blackhole_route", lab = CHAIN, at = "r1", level = "medium", theme = "routes",
     complaint = "I am on h1. h2 does not answer me. r1 does not either, though it is beside me and has a link that is up.",
     works = { { "h1", "h2" } }, hints = {

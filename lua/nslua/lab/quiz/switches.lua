@@ -17,6 +17,7 @@ end
 ---@type nslua.lab.quiz.Exercise[]
 return {
   { fault = "isolated_port", lab = PAIR .. "\n(sw) -- h3", at = "h1", level = "medium", theme = "switches", check = "bridge_port",
+    mend = { "sw bridge link set dev h1 isolated off" }, -- to the doctor it may be a private VLAN
     complaint = "I am on h1. One of my neighbours on the switch answers me, the other does not. The link is up.",
     works = { { "h1", "h2" }, { "h1", "h3" } }, hints = {
       "The hosts are well: compare ip addr and ip neigh of h1, h2, h3. What is between them? sw bridge link.",
@@ -44,6 +45,13 @@ return {
       "A port that is listening or learning does not forward yet. It is the spanning tree protocol: sw ip -d link show type bridge.",
       "forward_delay is 30 s. `bridge link set dev h1 state 3` on sw puts the port to forwarding; `ip link set dev "
         .. "BRIDGE type bridge stp_state 0` ends STP.",
+    } },
+  { fault = "checksum_offload", lab = PAIR .. "{serve=http}", at = "h1", level = "hard", theme = "switches",
+    complaint = "I am on h1. I ping h2, but no connection comes about. Between us they put a switch of their own making, a program.",
+    works = { { "h1", "h2", tcp = 80 } }, hints = {
+      "Does h2 get what h1 sends? h2 tcpdump -vvni eth0 tcp, while h1 curl -m 3 ADDRESS-OF-H2 runs in another terminal.",
+      "It does, and tcpdump says that the checksum is incorrect: h2 nstat -az TcpInCsumErrors counts what was dropped for it. Who is to compute it?",
+      "h1 and h2 leave that to a device that there is not. `ethtool -K eth0 tx off`, on both.",
     } },
   { fault = "no_bridge", lab = PAIR, at = "h1", level = "easy", theme = "switches", check = "wrong_bridge",
     complaint = "I am on h1. The link is up, my address is right, and nobody on the switch answers.", works = { { "h1", "h2" } }, hints = {
