@@ -299,6 +299,7 @@ build = {
     ["nslua.inspect.doctor.checks.rule_rejects"] = "lua/nslua/inspect/doctor/checks/rule_rejects.lua",
     ["nslua.inspect.doctor.checks.service_gone"] = "lua/nslua/inspect/doctor/checks/service_gone.lua",
     ["nslua.inspect.doctor.checks.socket_drops"] = "lua/nslua/inspect/doctor/checks/socket_drops.lua",
+    ["nslua.inspect.doctor.checks.softnet_drops"] = "lua/nslua/inspect/doctor/checks/softnet_drops.lua",
     ["nslua.inspect.doctor.checks.stale_connection"] = "lua/nslua/inspect/doctor/checks/stale_connection.lua",
     ["nslua.inspect.doctor.checks.stale_veth"] = "lua/nslua/inspect/doctor/checks/stale_veth.lua",
     ["nslua.inspect.doctor.checks.syn_queue"] = "lua/nslua/inspect/doctor/checks/syn_queue.lua",
