@@ -115,7 +115,12 @@ describe("container.find", function()
   it("docker: data where daemon.json puts it", function()
     write("/etc/docker/daemon.json", '{ "data-root": "/srv/docker" }')
     docker(A, "web", 0, "/srv/docker")
-    assert.matches("docker:web %(a1b2a1b2a1b2%) is not running", (refused("web", "ESRCH")))
+    assert.matches("docker:web %(a1b2a1b2a1b2%) is not running: exited", (refused("web", "ESRCH")))
+    write("/srv/docker/containers/" .. B .. "/config.v2.json", '{"State":{"Running":true,"Restarting":true,"Pid":0},"Name":"/loop"}')
+    assert.matches("docker:loop %(a1c3a1c3a1c3%) is not running: it ends, and is started again and again", (refused("loop", "ESRCH")))
+    local rows = ns.container.list { root = dir }
+    assert.same({ "loop", "restarting" }, { rows[1].name, rows[1].state })
+    assert.is_nil(rows[2])
   end)
 
   it("says who else is called so", function()

@@ -106,7 +106,8 @@ local function hold(name, entry, files)
   elseif why == "another" then
     raise(core.errno.ESRCH, name, ("%s is not running: pid %d, which it had, is another process now"):format(what, entry.pid))
   end
-  raise(core.errno.ESRCH, name, (what:gsub(", not running", "")) .. " is not running")
+  local how = entry.state == "restarting" and ": it ends, and is started again and again" or entry.state ~= "running" and ": " .. entry.state or ""
+  raise(core.errno.ESRCH, name, (what:gsub(", not running", "")) .. " is not running" .. how)
 end
 
 -- Of the entries those that are called so, else those whose id begins so.
@@ -289,7 +290,7 @@ local function row_of(entry, text, inode)
 end
 
 ---The containers of the machine, by engine and name.
----@param options? { all: boolean?, addresses: boolean?, root: string? }  all: also those that do not run; addresses: those of their networks too;
+---@param options? { all: boolean?, addresses: boolean?, root: string? }  all: also those that do not run, nor are started again and again; addresses: those of their networks too;
 ---  root: state files below another root directory
 ---@return nslua.ContainerRow[]
 ---@return string[] problems  what could not be read
@@ -312,7 +313,7 @@ function M.list(options)
         if text and row.pid and #entry.container == 64 and text:find(entry.container, 1, true) then
           told[text] = false -- what has an id in its cgroup is this one, and nothing unknown
         end
-        if row.pid or options.all then
+        if row.pid or options.all or row.state == "restarting" then
           out[#out + 1] = row
           rank[row.engine] = rank[row.engine] or #out
         end
