@@ -183,6 +183,17 @@ describe("a:look()", function()
     assert.same({ "tcp", 81, "10.5.0.2", 80, "rule" }, { port.proto, port.host_port, port.address, port.port, port.from })
     assert.same({}, seen.problems)
     assert.same({}, machine:look { "nat" }.nat)
+    -- of what is published on several addresses each has its own rule
+    local nat = require "nslua.inspect.look.nat"
+    local function rule(dst, to)
+      return { kind = "dnat", family = "ip", match = { proto = { "tcp" }, dport = { 90 }, dst = dst }, nat = { type = "dnat", address = "10.5.0.2",
+        port = to }, text = tostring(to) }
+    end
+    local found = nat.published({ { proto = "tcp", host_port = 90, host_address = "127.0.0.1" }, { proto = "tcp", host_port = 90,
+      host_address = "10.0.0.1" }, { proto = "tcp", host_port = 90, host_address = "::1" }, { proto = "tcp", host_port = 90 } },
+      { rule({ "10.0.0.0/24" }, 1), rule({ "127.0.0.1" }, 2), rule({ "10.9.9.9", inverted = true }, 3) })
+    assert.same({ "2", "1", false, "1" }, { found[1].rule.text, found[2].rule.text, found[3].rule or false, found[4].rule.text })
+    assert.is_nil(found[5])
   end)
 
   it("tells the sysctls that a new namespace has otherwise", function()

@@ -20,6 +20,21 @@ local declaration = options.declare {
     { "nslua show -s 5 . counters", "what grows in this namespace within five seconds" } },
 }
 
+-- What a rule asks for is a list that may say of itself that it is inverted: in JSON an object, { values = [...], inverted = true }.
+local function plain(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local out = {}
+  for key, each in pairs(value) do
+    out[key] = plain(each)
+  end
+  if out.inverted and out[1] ~= nil then
+    return { values = table.move(out, 1, #out, 1, {}), inverted = true }
+  end
+  return out
+end
+
 return function(args)
   return declaration:run(args, function(o)
     local handle <close> = o[1] and place.open(o[1], true) or ns.netns.current()
@@ -27,7 +42,9 @@ return function(args)
     wanted.seconds = o.seconds and (tonumber(o.seconds) or o.seconds)
     local seen = handle:look(wanted)
     if o.json then
-      io.write(schema.json(seen), "\n")
+      local out = plain(seen)
+      out.connections = next(out.connections or {}) and out.connections -- an empty table would be a list
+      io.write(schema.json(out), "\n")
     else
       page.print(seen)
     end

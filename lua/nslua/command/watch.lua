@@ -138,6 +138,7 @@ return function(args)
       local seen = compare(handle, before, after, now - at)
       before, at, count = after, now, count and count - 1
       if o.json then
+        seen.tcp = next(seen.tcp) and seen.tcp -- an empty table would be a list
         io.write(schema.json(seen), "\n")
       else
         io.write(terminal and "\27[H\27[J" or "")

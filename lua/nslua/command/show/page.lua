@@ -121,11 +121,16 @@ local function port_text(first, last)
   return first and (last and last ~= first and ("%d-%d"):format(first, last) or ("%d"):format(first)) or "*"
 end
 
+-- "*:80", "172.17.0.2:8000-8010", "[::]:80".
+local function end_text(address, first, last)
+  return (address and address:find(":", 1, true) and "[%s]:%s" or "%s:%s"):format(address or "*", port_text(first, last))
+end
+
 local function published(seen)
   for _, port in ipairs(seen.published) do
     local by = port.rule and ("by a rule of %s%s"):format(port.rule.space, counted(port.rule)) or "no rule leads there: a proxy may"
-    io.write(safe(("  %-4s %s:%s to %s:%s   %s"):format(port.proto, port.host_address or "*", port_text(port.host_port, port.host_port_max),
-      port.address or "*", port_text(port.port, port.port_max), by)), "\n")
+    io.write(safe(("  %-4s %s to %s   %s"):format(port.proto, end_text(port.host_address, port.host_port, port.host_port_max),
+      end_text(port.address, port.port, port.port_max), by)), "\n")
   end
 end
 

@@ -107,6 +107,17 @@ local function same_port(rule, port)
   return false
 end
 
+-- A port may be published on several addresses, each with a rule of its own.
+local function same_address(rule, port)
+  local host, dst = port.host_address, rule.match.dst
+  if not host then
+    return true
+  elseif (host:find ":" ~= nil) ~= (rule.family == "ip6") and rule.family ~= "inet" then
+    return false
+  end
+  return not dst or dst.inverted or has(dst, { host })
+end
+
 ---Ports that the engine says are published, each with the rule for it; then those that rules alone tell of.
 ---@param said nslua.PublishedPort[]
 ---@param rules nslua.NatRule[]
@@ -116,9 +127,8 @@ function M.published(said, rules)
   for _, port in ipairs(said) do
     for _, rule in ipairs(rules) do
       local proto = rule.match.proto and rule.match.proto[1]
-      local v6 = rule.family == "ip6"
       if rule.kind == "dnat" and (not proto or proto == port.proto) and same_port(rule, port)
-        and not (port.host_address and (port.host_address:find ":" ~= nil) ~= v6) then
+        and same_address(rule, port) then
         port.rule, used[rule] = port.rule or rule, true
         port.address = port.address or rule.nat.address
       end
