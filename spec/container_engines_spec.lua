@@ -260,6 +260,32 @@ describe("containers", function()
       assert.equal("crun", find "crun:both".engine)
     end)
 
+    it("are two where two have a name that is an id", function()
+      local p = helper.held(ns.spawn { "sleep", "600" })
+      at.containerd("one", "same", p.pid)
+      at.containerd("two", "same", p.pid)
+      at.write("/run/crun/same/status", ('{"pid":%d,"process-start-time":%d}'):format(p.pid, started(p.pid)))
+      local _, by = list { all = true }
+      assert.same({ "containerd", "containerd", "crun" }, { by["one/same"].engine, by["two/same"].engine, by.same.engine })
+      local text = refused("same", "ENOTUNIQ")
+      assert.matches("containerd:one/same .*containerd:two/same .*crun:same", text)
+      assert.matches("containerd:one/same", (refused("one/same", "ESRCH"))) -- its process is in no cgroup of that name
+      assert.equal(p.pid, find("crun:same").pid)
+    end)
+
+    it("are nobody's of another user who has their id", function()
+      local p = helper.held(ns.spawn { "sleep", "600" })
+      at.docker(A, "mine", 0)
+      at.write("/etc/passwd", "mallory:x:4711:4711::/home/mallory:/bin/sh\n")
+      at.docker(A, "yours", p.pid, "/home/mallory/.local/share/docker")
+      at.write("/run/user/4711/docker/runtime-runc/moby/" .. A .. "/state.json", ('{"init_process_pid":%d,"init_process_start":%d}')
+        :format(p.pid, started(p.pid)))
+      local _, by = list { all = true }
+      assert.same({ "exited", "running", 4711 }, { by.mine.state, by.yours.state, by.yours.uid })
+      refused(A, "ENOTUNIQ")
+      refused("mine", "ESRCH")
+    end)
+
     it("have state files of all shapes", function()
       at.write("/run/runc/a/state.json", "[1,2,3]")
       at.write("/run/runc/b/state.json", '{"init_process_pid":-4,"init_process_start":"x"}')

@@ -110,6 +110,16 @@ local function hold(name, entry, files)
   raise(core.errno.ESRCH, name, (what:gsub(", not running", "")) .. " is not running" .. how)
 end
 
+-- Several may tell of one container: docker, and its containerd. Ids of 64 digits are nobody else's; others are names, which engines give each for
+-- itself; and what a user's files say takes nothing from what root's do.
+local function identity(entry)
+  local engine, whose = entry.engine, entry.uid and ("@%d"):format(entry.uid) or ""
+  if engine == "runc" or engine == "crun" then
+    engine = entry.pid or engine -- both may tell of one
+  end
+  return (#entry.container == 64 and "" or engine .. ":" .. (entry.namespace or "") .. "/") .. entry.container .. whose
+end
+
 -- Of the entries those that are called so, else those whose id begins so.
 local function matching(entries, word)
   local exact, begin, seen = {}, {}, {}
@@ -120,8 +130,8 @@ local function matching(entries, word)
     end
     local hexadecimal = #entry.container == 64 and word:find "^%x+$"
     local list = called and exact or hexadecimal and entry.container:sub(1, #word) == word and begin
-    if list and not seen[entry.container] then
-      seen[entry.container] = true
+    if list and not seen[identity(entry)] then
+      seen[identity(entry)] = true
       list[#list + 1] = entry
     end
   end
@@ -143,8 +153,8 @@ local function of_pod(entries, word)
   for _, entry in ipairs(entries) do
     local pod = entry.pod
     if pod and pod.name == name and (not space or pod.namespace == space) and (not container or pod.container == container)
-      and not seen[entry.container] then
-      seen[entry.container] = true
+      and not seen[identity(entry)] then
+      seen[identity(entry)] = true
       local key = table.concat({ pod.namespace or "", pod.name, pod.uid }, "/")
       local known = pods[key]
       if not known then
@@ -290,8 +300,8 @@ local function row_of(entry, text, inode)
 end
 
 ---The containers of the machine, by engine and name.
----@param options? { all: boolean?, addresses: boolean?, root: string? }  all: also those that do not run, nor are started again and again; addresses: those of their networks too;
----  root: state files below another root directory
+---@param options? { all: boolean?, addresses: boolean?, root: string? }  all: also those that do not run, nor are started again and again;
+---  addresses: those of their networks too; root: state files below another root directory
 ---@return nslua.ContainerRow[]
 ---@return string[] problems  what could not be read
 function M.list(options)
@@ -303,16 +313,18 @@ function M.list(options)
   local entries = read(files)
   local asked = options.addresses and addresses.ask(entries, here) or nil
   local all, texts = cgroups.read(walk)
-  local told = {}
+  local told, known = {}, {}
   local function take(list)
     for _, entry in ipairs(list) do
-      if not seen[entry.container] then
-        seen[entry.container] = true
+      local key = identity(entry)
+      if not seen[key] then
+        seen[key] = true
         local text = entry.pid and texts[entry.pid]
         local row = row_of(entry, text, asked and asked.inodes[entry.pid])
         if text and row.pid and #entry.container == 64 and text:find(entry.container, 1, true) then
           told[text] = false -- what has an id in its cgroup is this one, and nothing unknown
         end
+        known[entry.container] = row.pid ~= nil or not entry.uid or known[entry.container]
         if row.pid or options.all or row.state == "restarting" then
           out[#out + 1] = row
           rank[row.engine] = rank[row.engine] or #out
@@ -322,7 +334,7 @@ function M.list(options)
   end
   take(entries)
   if files.root == "" then
-    take(cgroups.list(seen, all, told))
+    take(cgroups.list(known, all, told))
   end
   if asked then
     addresses.give(out, asked, here)
