@@ -257,7 +257,7 @@ describe("what changes in namespaces", function()
     f:write '{"action":"new","ti'
     f:close()
     assert.is_true(ns.journal.open(path).torn)
-    for _, text in ipairs { "", "x\n", "{}\n", '{"time":1,"action":"new"}\n', '{"time":1,"action":"begin"}\n[1]\n', ("["):rep(5000) .. "\n" } do
+    for _, text in ipairs { "", "x\n", "{}\n", '{"time":1,"action":"new"}\n', ("["):rep(5000) .. "\n" } do
       f = assert(io.open(path, "w"))
       f:write(text)
       f:close()
@@ -265,6 +265,36 @@ describe("what changes in namespaces", function()
       assert.is_true(not ok and tostring(e):find "journal" ~= nil, text)
     end
     assert.is_false(pcall(ns.journal.open, path .. ".none"))
+  end)
+
+  it("is read also where it was damaged, where the clock was set back, and not beyond its begin", function()
+    local f = assert(io.open(path, "w"))
+    local link = '{"time":%d,"action":"%s","what":"link","inode":1,"netns":"a","object":{"index":%d,"name":"%s"}}\n'
+    f:write('{"time":5000,"action":"begin"}\n', link:format(5000, "existing", 1, "lo"), '[1]\n{"time":1\n',
+      link:format(5001, "new", 2, "eth0"):sub(1, 60), "\n", '{"time":5002,"action":"new","what":"link","inode":1,"object":{}}\n',
+      '{"time":5002,"action":"new","what":"x","inode":1,"object":{}}\n', link:format(5003, "new", 3, "eth1"), link:format(1400, "new", 4, "eth2"),
+      link:format(1401, "delete", 3, "eth1"))
+    f:close()
+    local journal = ns.journal.open(path)
+    assert.is_true(journal.bad >= 4)
+    local names = {}
+    for _, row in ipairs(journal:at(journal:time "end").namespaces[1].link) do
+      names[#names + 1] = row.name
+    end
+    assert.equal("lo eth2", table.concat(names, " "))
+    local out, _, status = helper.sh(HOST .. " record --at @4000 " .. path)
+    assert.is_truthy(status == 2 and out:find ", nothing is known of @4000", out)
+    out = helper.sh(HOST .. " record " .. path)
+    assert.is_truthy(out:find "lines? of .- cannot be read: left out" and out:find "eth2", out)
+  end)
+
+  it("says that the disk is full, and what is no time before it writes", function()
+    local ok, e = pcall(ns.journal.record, { file = "/dev/full", netns = a })
+    assert.is_true(not ok and e.code == "ENOSPC" or tostring(e):find "No space left" ~= nil, tostring(e))
+    os.remove(path)
+    local out, _, status = helper.sh(HOST .. " record --for abc -o " .. path)
+    assert.is_truthy(status == 2 and out:find "abc", out)
+    assert.is_nil(io.open(path))
   end)
 
   it("has times by the clock, the begin and the end", function()

@@ -58,6 +58,7 @@ local function count(n, word)
 end
 
 local function write(o)
+  local seconds = o["for"] and units.duration(tonumber(o["for"]) or o["for"], "--for")
   local handles, targets <close> = {}, setmetatable({}, { __close = function(t)
     for _, handle in ipairs(t) do
       handle:close()
@@ -78,7 +79,7 @@ local function write(o)
     end
   end })
   local ends <close> = last -- luacheck: ignore 211
-  local deadline = o["for"] and core.fd.clock() + units.duration(tonumber(o["for"]) or o["for"], "--for")
+  local deadline = seconds and core.fd.clock() + seconds
   while true do
     local left = deadline and math.max(0, deadline - core.fd.clock())
     local e = recorder:next(left)
@@ -118,17 +119,29 @@ local function only(o, journal, state)
   return state
 end
 
+-- A time that something is known of.
+local function known(journal, text)
+  local time = journal:time(text)
+  if time < journal.first then
+    errors.raise { call = "record", message = ("the journal begins at %s, nothing is known of %s"):format(log.clock(journal.first), text) }
+  end
+  return time
+end
+
 local function read(o, path)
   ns.journal.check(kinds(o))
   local journal = ns.journal.open(path)
   if journal.torn and host.is_terminal(2) then
     io.stderr:write "its last line was not written to the end: left out\n"
   end
+  if journal.bad > 0 then
+    io.stderr:write(("nslua record: %s of %s cannot be read: left out\n"):format(count(journal.bad, "line"), log.safe(path)))
+  end
   if o.at then
-    local state = only(o, journal, journal:at(journal:time(o.at)))
+    local state = only(o, journal, journal:at(known(journal, o.at)))
     print(o.json and schema.json(state) or log.safe(state:text()))
   elseif o.diff then
-    local from, to = journal:time(o.diff[1]), journal:time(o.diff[2])
+    local from, to = known(journal, o.diff[1]), known(journal, o.diff[2])
     local changes = ns.diff(only(o, journal, journal:at(from)), only(o, journal, journal:at(to)))
     if o.json then
       for _, change in ipairs(changes) do

@@ -16,6 +16,13 @@ function M.safe(text)
   return table.concat(out, "\n")
 end
 
+---"2026-11-26T14:03:22", as --at takes it.
+---@param time number
+---@return string
+function M.clock(time)
+  return os.date("%Y-%m-%dT%H:%M:%S", math.floor(time)) --[[@as string]]
+end
+
 local words = { new = " ", delete = "-", existing = "=" }
 
 ---"14:03:22.512 web (docker:web) - route default via 10.0.0.1 dev eth0".

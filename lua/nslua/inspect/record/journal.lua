@@ -12,6 +12,7 @@ local M = {}
 ---@field first number  seconds since 1970: when the state it began with was written; `last`: of its last line
 ---@field last number
 ---@field torn boolean  its last line was not written to the end: the recorder was killed
+---@field bad integer   lines that cannot be read, of a file that was damaged: left out
 local Journal = { __name = "nslua.Journal" }
 Journal.__index = Journal
 
@@ -38,13 +39,19 @@ local function decoder()
   return dkjson.decode
 end
 
+-- Whether what is told of an object says which it is.
+local function identified(entry)
+  local ok, key = pcall(objects.identity[entry.what] or error, entry.object)
+  return ok and key ~= nil and (entry.what ~= "link" or entry.object.index ~= nil)
+end
+
 -- dkjson has floats where the text has integers beyond its liking; keys of what we wrote are integers again.
 local function lines_of(path, out)
   local f <close>, message = io.open(path, "rb")
   if not f then
     fail(nil, message)
   end
-  local decode, torn, n = decoder(), false, 0
+  local decode, torn, n, bad = decoder(), false, 0, 0
   for line in f:lines "L" do
     n = n + 1
     if line:sub(-1) ~= "\n" then
@@ -52,14 +59,21 @@ local function lines_of(path, out)
       break
     end
     local ok, entry = pcall(decode, line, 1, nil)
-    if not ok or type(entry) ~= "table" or type(entry.time) ~= "number" or type(entry.action) ~= "string" then
-      fail(path, n == 1 and "the file is no journal of nslua record" or ("line %d is no line of a journal"):format(n))
-    elseif n == 1 and entry.action ~= "begin" then
+    local whole = ok and type(entry) == "table" and type(entry.time) == "number" and type(entry.action) == "string"
+      and (entry.object == nil or identified(entry))
+      and (entry.action == "begin" or math.type(entry.inode) == "integer")
+    if n == 1 and not (whole and entry.action == "begin") then
       fail(path, "the file is no journal of nslua record")
+    elseif whole then
+      -- a clock that was set back does not change what came first
+      local before = out[#out]
+      entry.at = before and math.max(before.at, entry.time) or entry.time
+      out[#out + 1] = entry
+    else
+      bad = bad + 1
     end
-    out[#out + 1] = entry
   end
-  return torn
+  return torn, bad
 end
 
 ---Read a journal that `nslua record -o FILE` wrote, and FILE.1 before it, where there is one.
@@ -71,19 +85,20 @@ function M.open(path)
   end
   local self = setmetatable({ path = path, entries = {} }, Journal)
   if core.file.stat(path) and core.file.stat(path .. ".1") then
-    lines_of(path .. ".1", self.entries)
+    self.bad = select(2, lines_of(path .. ".1", self.entries))
   end
-  self.torn = lines_of(path, self.entries)
+  local torn, bad = lines_of(path, self.entries)
+  self.torn, self.bad = torn, (self.bad or 0) + bad
   local first, last = self.entries[1], self.entries[#self.entries]
   if not first then
     fail(path, "the file is empty")
   end
-  self.first, self.last = first.time, last.time
+  self.first, self.last = first.at, last.at
   for _, e in ipairs(self.entries) do -- what was there when it began is of its begin
     if e.action ~= "begin" and e.action ~= "existing" and e.action ~= "named" then
       break
     end
-    self.first = e.time
+    self.first = e.at
   end
   return self
 end
@@ -178,7 +193,7 @@ end
 function Journal:at(time)
   local state = { spaces = {}, order = {}, count = 0 }
   for _, e in ipairs(self.entries) do
-    if e.time > time then
+    if e.at > time then
       break
     end
     apply(state, e)
@@ -204,7 +219,7 @@ function Journal:events(from, to)
     while true do
       i = i + 1
       local e = self.entries[i]
-      if not e or to and e.time > to then
+      if not e or to and e.at > to then
         return nil
       end
       local space = e.inode and (known[e.inode] or {})
@@ -212,7 +227,7 @@ function Journal:events(from, to)
         known[e.inode] = space
         space.netns, space.container = e.netns or space.netns, e.container or space.container
       end
-      if e.action ~= "existing" and e.action ~= "begin" and e.action ~= "named" and not (from and e.time < from) then
+      if e.action ~= "existing" and e.action ~= "begin" and e.action ~= "named" and not (from and e.at < from) then
         return setmetatable({ netns = space.netns, container = space.container }, { __index = e })
       end
     end

@@ -33,6 +33,14 @@ local function write(self, entry)
   end
 end
 
+-- A disk that is full says so here.
+local function flush(self)
+  local ok, message = self.file:flush()
+  if not ok then
+    fail(self, message)
+  end
+end
+
 local function begin(self)
   write(self, { time = core.file.now(), action = "begin", nslua_record = VERSION })
 end
@@ -236,6 +244,7 @@ local function turn(self)
   if not self.limit or self.file:seek() < self.limit then
     return
   end
+  flush(self)
   self.file:close()
   local ok, message = os.rename(self.path, self.path .. ".1")
   self.file = ok and io.open(self.path, "wb")
@@ -275,7 +284,7 @@ local function work(self)
   name_them(self)
   if self.file then
     turn(self)
-    self.file:flush()
+    flush(self)
   end
 end
 
