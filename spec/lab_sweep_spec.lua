@@ -198,6 +198,17 @@ describe("a sweep", function()
       end
     end)
 
+    it("keeps figures that are no numbers to JSON", function()
+      local o = options()
+      local figures = { math.huge, -math.huge, 0 / 0 }
+      o.repeats, o.run = 1, function(_, point)
+        return { a_figure = figures[point.a] }
+      end
+      assert.matches("\n1,1,1,inf,\n2,1,1,%-inf,\n3,1,1,nan,\n$", ns.sweep(o):csv())
+      o.run = error
+      assert.matches("\n1,1,1,inf,\n2,1,1,%-inf,\n3,1,1,nan,\n$", ns.sweep(o):csv())
+    end)
+
     it("tries again what failed", function()
       local o = options()
       local run = o.run
@@ -265,6 +276,8 @@ describe("what a sweep found", function()
     assert.same({ median = 2.5, low = 1.75, high = 3.25, min = 1, max = 4, n = 4 }, results.spread { 4, 3, 2, 1 })
     assert.same({ median = 7, low = 7, high = 7, min = 7, max = 7, n = 1 }, results.spread { 7, 0 / 0 })
     assert.is_nil(results.spread { 0 / 0 })
+    local inf = math.huge
+    assert.same({ median = 1, low = -inf, high = 1, min = -inf, max = 1, n = 3 }, results.spread { 1, -inf, 1 })
   end)
 
   it("is a table of text, CSV and JSON", function()
@@ -381,5 +394,8 @@ for c in d.getElementsByTagName("circle"):
     end
     assert.is_truthy(out:find("] 0/2", 1, true), out)
     assert.is_truthy(out:find("] 2/2\27[K\r\27[K", 1, true), out)
+    out = helper.sh [[build/bin/nslua -e 'ns.sweep { lab = "h1 -- h2", over = { a = { 1 } }, repeats = 1, progress = true,
+      run = function() return 1 end }' 2>&1 >/dev/null | cat]]
+    assert.is_truthy(out:find("] 1/1\27[K\r\27[K", 1, true), out)
   end)
 end)

@@ -12,6 +12,7 @@ local wireend = require "nslua.wireend"
 local M = {}
 
 local PATIENCE = 30 -- seconds for an answer: the function may be busy
+local FAREWELL = 5  -- for the last one
 
 ---@class nslua.lab.EachPacket  a function that sees the packets of a link, until close()
 ---@field link nslua.lab.Link
@@ -95,7 +96,7 @@ function M.begin(link, fn)
       errors.misuse("link.each_packet: %s is closed", tostring(at.node))
     end
   end
-  local self = setmetatable({ link = link, hub = { spaces = {}, peers = 0 }, devices = {}, fds = {} }, Each)
+  local self = setmetatable({ link = link, hub = { spaces = {}, peers = 0 }, devices = {}, fds = {}, asked = {}, late = {} }, Each)
   local ok, err = pcall(start, self, fn)
   if not ok then
     if self.process then
@@ -111,13 +112,12 @@ function M.begin(link, fn)
 end
 
 -- So many bytes of an answer; nil where there will be none.
-local function receive(self, size)
-  local parts, deadline = {}, core.fd.clock() + PATIENCE
+local function receive(self, call, size, patience)
+  local parts, deadline = {}, core.fd.clock() + patience
   while size > 0 do
     local ready, _, errno = core.fd.poll({ { self.answers, "r" } }, deadline - core.fd.clock())
     if not ready and not errno then
-      errors.raise { call = "link.each_packet", errno = core.errno.ETIMEDOUT,
-        message = ("the function has not come back for %d seconds"):format(PATIENCE) }
+      errors.raise { call = call, errno = core.errno.ETIMEDOUT, message = ("the function has not come back for %d seconds"):format(patience) }
     end
     local bytes = ready and self.answers:read(math.min(size, 65536))
     if bytes == "" then
@@ -133,18 +133,26 @@ local function ended(self, call)
   errors.raise { call = call, message = "the process that the function ran in was ended: " .. self.process:wait():reason() }
 end
 
--- The values of an answer.
-local function ask(self, call, what)
+-- The values of an answer. One that was not waited for to its end comes before it: what was emitted by then is kept.
+local function ask(self, call, what, patience)
   if self.closed then
     errors.misuse("%s: the function was taken away", call)
   end
   errors.check(call, nil, self.ask:write(what))
-  local head = receive(self, 4)
-  local text = head and receive(self, (string.unpack("<I4", head)))
-  if not text then
-    ended(self, call)
+  table.insert(self.asked, what)
+  while true do
+    local head = receive(self, call, 4, patience or PATIENCE)
+    local text = head and receive(self, call, (string.unpack("<I4", head)), PATIENCE)
+    if not text then
+      ended(self, call)
+    end
+    local kind, values = table.remove(self.asked, 1), carry.unpack(text:sub(2))
+    if not self.asked[1] then
+      return table.unpack(values, 1, 2)
+    elseif kind == "e" then
+      table.move(values[1], 1, #values[1], #self.late + 1, self.late)
+    end
   end
-  return table.unpack(carry.unpack(text:sub(2)), 1, 2)
 end
 
 local function raise_failed(self, call, failed, values)
@@ -158,7 +166,9 @@ end
 ---Raises what the function raised; `emitted` of the error is what there was before.
 ---@return any[]
 function Each:emitted()
-  local list, failed = ask(self, "link.emitted", "e")
+  local new, failed = ask(self, "link.emitted", "e")
+  local list = table.move(new, 1, #new, #self.late + 1, self.late)
+  self.late = {}
   for i, text in ipairs(list) do
     list[i] = carry.unpack(text)[1]
   end
@@ -197,7 +207,8 @@ function Each:isopen()
   return not self.closed
 end
 
----Take it away: packets pass as they did before. Those that were delayed arrive at once. Raises what the function raised, if nobody was told.
+---Take it away: packets pass as they did before. Those that were delayed arrive at once. Raises what the function raised, if nobody was told, and
+---where it does not come back within 5 seconds: it is ended then.
 ---@return true
 function Each:close(err)
   if self.closed then
@@ -205,8 +216,8 @@ function Each:close(err)
   end
   local mine = self.process.child and self.process.child:mine() -- else it is that of the process this one was forked from
   local ok, failed
-  if mine and self.process:running() then
-    ok, failed = pcall(ask, self, "each_packet.close", "q")
+  if mine and err == nil and self.process:running() then -- where something has failed already nobody waits for it
+    ok, failed = pcall(ask, self, "each_packet.close", "q", FAREWELL)
   end
   self.closed = true
   if self.link.each == self then
@@ -218,8 +229,11 @@ function Each:close(err)
     return true
   end
   clear(self)
-  if ok and failed and not self.told and err == nil then
+  if ok and failed and not self.told then
     raise_failed(self, "link.each_packet", failed)
+  elseif ok == false and errors.is(failed, "ETIMEDOUT") then
+    failed.message = failed.message .. ", and was ended"
+    error(failed, 0)
   end
   return true
 end

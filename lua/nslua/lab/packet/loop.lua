@@ -81,9 +81,15 @@ local function give_due(self)
   end
 end
 
+-- Whatever was raised, as text: an error object too.
+local function traced(e)
+  local ok, text = pcall(tostring, e)
+  return debug.traceback(ok and text or type(e), 2)
+end
+
 -- The function raised: from here on the link is as it was without it. Of the traceback, what is the script's.
 local function fail(self, message)
-  self.failed = message:gsub("\n\t%[C%]: in function 'xpcall'.*", "")
+  self.failed = message:gsub("\n\t%[C%]: in function 'xpcall'.*", ""):gsub("^nil\n", "error(nil)\n")
   for _, at in ipairs(self.ends) do
     at.away:close()
   end
@@ -96,7 +102,7 @@ local function handle(self, at, bytes)
     return give(self, at, bytes)
   end
   local p, s = packet.new(bytes, at.from, at.to, count.taken, self.emit)
-  local ok, result = xpcall(self.fn, debug.traceback, p)
+  local ok, result = xpcall(self.fn, traced, p)
   if ok and result ~= nil then
     ok, result = false, ("each_packet: the function returned %s, and is to return nothing: p:drop() drops"):format(tostring(result))
   end

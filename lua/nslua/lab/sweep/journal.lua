@@ -34,6 +34,23 @@ local function fail(path, message, hint)
   errors.raise { call = "sweep", message = message, detail = path, hint = hint }
 end
 
+-- What is no number to JSON stands as a text.
+local others = { inf = math.huge, ["-inf"] = -math.huge, nan = 0 / 0 }
+
+local function to_text(values)
+  local out = values and {}
+  for name, value in pairs(values or {}) do
+    out[name] = value ~= value and "nan" or value == math.huge and "inf" or value == -math.huge and "-inf" or value
+  end
+  return out
+end
+
+local function from_text(values)
+  for name, value in pairs(values) do
+    values[name] = others[value] or value
+  end
+end
+
 ---Open or begin a journal.
 ---@param path string
 ---@param about table  what must be the same for its runs to count: names of the parameters, the seed, the lab's text
@@ -54,7 +71,10 @@ function M.open(path, about)
     if not ok or type(row) ~= "table" or type(row.point) ~= "string" or math.type(row.number) == nil then
       fail(path, ("line %d is not a run of a sweep"):format(i), "remove the line")
     end
-    self.done[row.point .. " #" .. math.tointeger(row.number)] = type(row.values) == "table" and row or nil -- what failed is tried again
+    if type(row.values) == "table" then -- what failed is tried again
+      from_text(row.values)
+      self.done[row.point .. " #" .. math.tointeger(row.number)] = row
+    end
   end
   local message
   if torn then
@@ -85,7 +105,8 @@ end
 
 ---@param row { point: string, number: integer, values: table?, error: string?, elapsed: number }
 function Journal:add(row)
-  local ok, message = self.file:write(schema.json(row), "\n")
+  local ok, message = self.file:write(schema.json { point = row.point, number = row.number, values = to_text(row.values), error = row.error,
+    elapsed = row.elapsed }, "\n")
   ok, message = ok and self.file:flush(), message
   if not ok then
     fail(self.path, message or "cannot be written")

@@ -33,11 +33,11 @@ end
 ---@return nslua.sweep.Progress
 function M.new(wanted, total)
   local on = wanted
-  local size = { core.process.winsize(2) }
+  local rows, columns = core.process.winsize(2)
   if wanted == nil then
-    on = size[1] ~= nil
+    on = rows ~= nil
   end
-  return setmetatable({ total = total, done = 0, failed = 0, ran = 0, started = core.fd.clock(), columns = size[2],
+  return setmetatable({ total = total, done = 0, failed = 0, ran = 0, started = core.fd.clock(), columns = rows and columns or nil,
     tell = type(on) == "function" and on or nil, on = on == true }, Progress)
 end
 

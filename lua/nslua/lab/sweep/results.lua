@@ -56,7 +56,8 @@ local function quantile(sorted, q)
   local at = 1 + (#sorted - 1) * q
   local below = math.floor(at)
   local a, b = sorted[below], sorted[math.min(below + 1, #sorted)]
-  return a == b and a or a + (b - a) * (at - below) -- also of infinities
+  local part = at - below
+  return (a == b or part == 0) and a or b - a < math.huge and a + (b - a) * part or (1 - part) * a + part * b -- also of infinities
 end
 
 ---@param list number[]
