@@ -24,7 +24,7 @@ local declaration = options.declare {
   { "r", "read", arg = "file", help = "print the packets of a file of pcapng; nothing is captured" },
   { "q", "quiet", help = "no messages: not where it listens, no counts" },
   { "j", "json", help = "print a line of JSON for each packet" },
-  notes = "Ctrl-C ends it, and prints the counts.",
+  notes = "It ends by Ctrl-C, or with the last of its containers, and prints the counts.",
   examples = {
     { "nslua capture web tcp port 80", "packets of a container, as text" },
     { "nslua capture all -w all.pcapng", "of every namespace of the machine, with their names, in one file" },
@@ -68,6 +68,26 @@ local function spaces_of(word, out)
     end
   else
     out[#out + 1] = { word == "." and "this namespace" or word, require("nslua.command.cli.place").open(word, true) }
+  end
+end
+
+-- Of a namespace that has several names, or was named twice, the first: else each of its packets would be there twice.
+local function once(spaces, quiet)
+  local first, kept = {}, {}
+  for _, each in ipairs(spaces) do
+    local same = first[each[2].inode]
+    if not same then
+      first[each[2].inode] = each
+      kept[#kept + 1] = each
+    else
+      each[2]:close()
+      if not quiet and same[1] ~= each[1] then
+        io.stderr:write(("nslua capture: %s is in the network of %s: its packets have that name\n"):format(safe(each[1]), safe(same[1])))
+      end
+    end
+  end
+  for i = 1, #spaces do
+    spaces[i] = kept[i]
   end
 end
 
@@ -178,6 +198,7 @@ local function run(o)
   for word in o[1]:gmatch "[^,]+" do
     spaces_of(word, spaces)
   end
+  once(spaces, o.quiet)
   local capture <close> = require("nslua").capture.many(spaces, all)
   local print_packet, said, over = not all.file and printer(o), o.quiet, false
   host.loop(function(interrupted) -- Ctrl-C ends it as it is to be ended

@@ -84,8 +84,13 @@ return function(args)
       end
       columns.print("containers", COLUMNS, lines, o)
     end
+    local denied = false
     for _, problem in ipairs(problems) do
+      denied = denied or problem:find(core.strerror(core.errno.EACCES), 1, true)
       io.stderr:write("nslua containers: not readable: ", columns.safe(problem), "\n")
+    end
+    if denied then
+      io.stderr:write "nslua containers: root sees the names that are in there\n"
     end
     return 0
   end)

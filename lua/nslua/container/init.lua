@@ -257,6 +257,9 @@ function M.find(name, options)
   end
   local near = check.nearest(word, names)
   local hint = #files.problems > 0 and "not readable: " .. shown(table.concat(files.problems, ", ")) or nil
+  if hint and hint:find(core.strerror(core.errno.EACCES), 1, true) then
+    hint = hint .. "; root may read that"
+  end
   local what = prefix == "pod" and "pod" or (prefix and prefix .. " " or "") .. "container"
   if near then
     hint = ("did you mean '%s'?%s"):format(near, hint and "; " .. hint or "")
