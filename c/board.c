@@ -64,16 +64,27 @@ static int board_new(lua_State *L)
 	return 1;
 }
 
+enum { WRITER, TURN }; /* places in the file that locks are of */
+
 /* The lock is of this process: copies of the fd in others are kept out. */
-static int lock(int fd, short type)
+static int lock(int fd, int how, off_t place, short type)
 {
-	struct flock f = { .l_type = type, .l_whence = SEEK_SET };
+	struct flock f = { .l_type = type, .l_whence = SEEK_SET, .l_start = place, .l_len = 1 };
 	int rc;
 
 	do
-		rc = fcntl(fd, F_SETLKW, &f);
+		rc = fcntl(fd, how, &f);
 	while (rc < 0 && errno == EINTR);
 	return rc;
+}
+
+/* board.lock(fd, on) -> true: other processes that want it are told EAGAIN until it is off, or this process ends. */
+static int board_lock(lua_State *L)
+{
+	if (lock(nslua_checkfd(L, 1), F_SETLK, TURN, lua_toboolean(L, 2) ? F_WRLCK : F_UNLCK) < 0)
+		return nslua_failen(L, "lock", errno == EACCES ? EAGAIN : errno);
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 /* board.write(fd, text) -> its generation. */
@@ -85,7 +96,7 @@ static int board_write(lua_State *L)
 	struct head h = { 0 };
 
 	luaL_argcheck(L, len <= BOARD_MAX, 2, "too long");
-	if (lock(fd, F_WRLCK) < 0)
+	if (lock(fd, F_SETLKW, WRITER, F_WRLCK) < 0)
 		return nslua_fail(L, "lock");
 	rc = get(fd, &h, sizeof(h), 0) < 0 ? -1 : 0;
 	h.generation |= 1; /* who was killed while writing left it so */
@@ -95,7 +106,7 @@ static int board_write(lua_State *L)
 	h.generation++;
 	rc = rc < 0 ? rc : (int)put(fd, &h, sizeof(h), 0);
 	en = errno;
-	lock(fd, F_UNLCK);
+	lock(fd, F_SETLK, WRITER, F_UNLCK);
 	errno = en;
 	if (rc < 0)
 		return nslua_fail(L, "write");
@@ -142,7 +153,7 @@ static int board_read(lua_State *L)
 }
 
 static const luaL_Reg board_functions[] = {
-	{ "new", board_new }, { "write", board_write }, { "read", board_read }, { NULL, NULL },
+	{ "new", board_new }, { "write", board_write }, { "read", board_read }, { "lock", board_lock }, { NULL, NULL },
 };
 
 int nslua_open_board(lua_State *L)

@@ -2,9 +2,11 @@
 /* wire.c - the script's side of the process that carries frames between TAP devices (wireloop.c). */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/if_ether.h>
@@ -23,6 +25,7 @@
 
 struct wires {
 	struct nslua_servant servant;
+	int adopted; /* another process started it: only the socket is ours too */
 	uint32_t id; /* of the last one */
 };
 
@@ -90,10 +93,27 @@ static int wire_start(lua_State *L)
 		service.userfd = nslua_checkfd(L, 2);
 	w = lua_newuserdatauv(L, sizeof(*w), 0);
 	w->id = 0;
+	w->adopted = 0;
 	nslua_servant_init(&w->servant);
 	luaL_setmetatable(L, WIRES);
 	if (nslua_servant_start(&w->servant, &service, &step) < 0)
 		return nslua_fail(L, step);
+	return 1;
+}
+
+/* wire.adopt(fd of wires:socket()) -> wires that another process has started; they can be asked, and close() lets go of them. */
+static int wire_adopt(lua_State *L)
+{
+	int fd = nslua_checkfd(L, 1);
+	struct wires *w = lua_newuserdatauv(L, sizeof(*w), 0);
+
+	w->id = 0;
+	w->adopted = 1;
+	nslua_servant_init(&w->servant);
+	luaL_setmetatable(L, WIRES);
+	w->servant.sock = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (w->servant.sock < 0)
+		return nslua_fail(L, "dup");
 	return 1;
 }
 
@@ -132,20 +152,54 @@ static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds)
 	return n;
 }
 
-/* Ask and wait for the answer, which comes at once; 0, or -1 with the reason in the answer. */
-static int ask(const struct nslua_servant *s, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
+/* One process at a time asks and hears the answer: those that a lab was opened by have the same socket.  The lock is of the process. */
+static int turn(int sock, short type)
+{
+	struct flock f = { .l_type = type, .l_whence = SEEK_SET };
+	int rc;
+
+	do
+		rc = fcntl(sock, F_SETLKW, &f);
+	while (rc < 0 && errno == EINTR);
+	return rc;
+}
+
+static int alive(const struct wires *w)
+{
+	return w->adopted ? w->servant.sock >= 0 : nslua_servant_alive(&w->servant);
+}
+
+static int converse(const struct nslua_servant *s, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
 {
 	struct pollfd p[2] = { { s->sock, POLLIN, 0 }, { s->pidfd, POLLIN, 0 } };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	q->seq = (uint32_t)now.tv_sec * 1000000000u + (uint32_t)now.tv_nsec;
+	if (say(s->sock, q, fds) < 0)
+		return -1;
+	do {
+		while (poll(p, 2, -1) < 0 && errno == EINTR)
+			;
+		if (recv(s->sock, a, sizeof(*a), MSG_DONTWAIT) != (ssize_t)sizeof(*a))
+			return -1;
+	} while (a->seq != q->seq);
+	return 0;
+}
+
+/* Ask and wait for the answer, which comes at once; 0, or -1 with the reason in the answer. */
+static int ask(const struct wires *w, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
+{
+	const struct nslua_servant *s = &w->servant;
+	int rc = -1;
 
 	memset(a, 0, sizeof(*a));
-	a->en = ESRCH;
-	snprintf(a->step, sizeof(a->step), "the process of the wires");
 	/* A forked child would take the answers to its parent's requests. */
-	if (!nslua_servant_alive(s) || say(s->sock, q, fds) < 0)
-		return -1;
-	while (poll(p, 2, -1) < 0 && errno == EINTR)
-		;
-	if (recv(s->sock, a, sizeof(*a), MSG_DONTWAIT) != (ssize_t)sizeof(*a)) {
+	if (alive(w) && turn(s->sock, F_WRLCK) == 0) {
+		rc = converse(s, q, fds, a);
+		turn(s->sock, F_UNLCK);
+	}
+	if (rc < 0) {
 		a->en = ESRCH;
 		snprintf(a->step, sizeof(a->step), "the process of the wires");
 	}
@@ -157,7 +211,7 @@ static int answer_true(lua_State *L, struct nslua_wire_request *q, const int *fd
 	const struct wires *w = self(L);
 	struct nslua_wire_answer a;
 
-	if (ask(&w->servant, q, fds, &a) < 0)
+	if (ask(w, q, fds, &a) < 0)
 		return nslua_failen(L, a.step, a.en);
 	lua_pushboolean(L, 1);
 	return 1;
@@ -288,7 +342,7 @@ static int wires_counters(lua_State *L)
 	struct nslua_wire_request q = { .op = WIRE_COUNTERS, .id = check_id(L) };
 	struct nslua_wire_answer a;
 
-	if (ask(&self(L)->servant, &q, NULL, &a) < 0)
+	if (ask(self(L), &q, NULL, &a) < 0)
 		return nslua_failen(L, a.step, a.en);
 	push_counters(L, &a.counters[0]);
 	push_counters(L, &a.counters[1]);
@@ -313,12 +367,24 @@ static int wires_gc(lua_State *L)
 	return 0;
 }
 
-/* wires:alive() -> whether the process runs and is this process's own. */
+/* wires:socket() -> fd by which others can ask it too. */
+static int wires_socket(lua_State *L)
+{
+	struct wires *w = self(L);
+	struct nslua_fd *h = nslua_newfd(L);
+
+	h->fd = fcntl(w->servant.sock, F_DUPFD_CLOEXEC, 3);
+	if (h->fd < 0)
+		return nslua_fail(L, "dup");
+	return 1;
+}
+
+/* wires:alive() -> whether the process runs and is this process's own, or was adopted. */
 static int wires_alive(lua_State *L)
 {
 	struct wires *w = luaL_checkudata(L, 1, WIRES);
 
-	lua_pushboolean(L, nslua_servant_alive(&w->servant));
+	lua_pushboolean(L, alive(w));
 	return 1;
 }
 
@@ -442,7 +508,7 @@ static int wire_corrupt(lua_State *L)
 
 static const luaL_Reg wires_methods[] = {
 	{ "add", wires_add },     { "change", wires_change }, { "carrier", wires_carrier }, { "remove", wires_remove },
-	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "mine", wires_mine },
+	{ "counters", wires_counters }, { "close", wires_close }, { "alive", wires_alive }, { "socket", wires_socket }, { "mine", wires_mine },
 	{ "at", wires_at },       { "unschedule", wires_unschedule },
 	{ "pid", wires_pid }, { "keep", wires_keep }, { NULL, NULL },
 };
@@ -450,7 +516,7 @@ static const luaL_Reg wires_meta[] = {
 	{ "__gc", wires_gc }, { NULL, NULL },
 };
 static const luaL_Reg wire_functions[] = {
-	{ "start", wire_start }, { "forecast", wire_forecast }, { "corrupt", wire_corrupt },
+	{ "start", wire_start }, { "adopt", wire_adopt }, { "forecast", wire_forecast }, { "corrupt", wire_corrupt },
 	{ "packet", wire_packet }, { NULL, NULL },
 };
 

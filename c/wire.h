@@ -20,6 +20,7 @@ struct nslua_wire_counters {
 
 struct nslua_wire_request {
 	enum nslua_wire_op op;
+	uint32_t seq; /* the answer has it too: who was killed before it came left his behind */
 	uint32_t id;
 	int up;      /* WIRE_CARRIER, WIRE_AT */
 	int plug;    /* WIRE_AT: `up` is meant */
@@ -30,6 +31,7 @@ struct nslua_wire_request {
 };
 
 struct nslua_wire_answer {
+	uint32_t seq;
 	int en; /* 0: done */
 	char step[32];
 	struct nslua_wire_counters counters[2];

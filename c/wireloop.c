@@ -474,6 +474,7 @@ static int converse(struct loop *l)
 		return errno == EAGAIN || errno == EINTR;
 	if (n != (ssize_t)sizeof(q))
 		return 0;
+	a.seq = q.seq;
 	count = rights(&m, fds);
 	if (q.op == WIRE_ADD && count < 2) { /* the kernel drops fds that do not fit */
 		a.en = EMFILE;

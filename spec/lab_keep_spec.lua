@@ -307,7 +307,16 @@ describe("a running lab", function()
     local r = ns.run { NSLUA, "lab", "enter", full, "r1", input = "echo \"$PS1\"; hostname; exit 5\n", env = { SHELL = "/bin/sh" } }
     assert.equal("(r1) $ \nr1\n", r.stdout)
     assert.equal(5, r.status)
-    assert.equal("h1\n", ns.run({ NSLUA, "lab", "enter", full, input = "hostname\n", env = { SHELL = "/bin/sh" } }).stdout)
+    -- without a node it is the lab's prompt; who has opened the lab sees what is done there
+    local seen <close> = ns.lab.open(full)
+    r = ns.run { NSLUA, "lab", "enter", full, input = "link h1 r1 delay 7ms\nlink h2 r1 down\nh1 hostname\nhelp\n" }
+    for _, text in ipairs { "lab> link h1:eth0", "(down)", "lab> h1\n", "leave; the lab goes on" } do
+      assert.is_truthy(r.stdout:find(text, 1, true), r.stdout .. r.stderr)
+    end
+    assert.is_truthy(seen:draw():find("h1 ──7ms── r1 ╌╌╌ h2", 1, true), seen:draw())
+    seen:link("r1", "h2"):up()
+    r = ns.run { NSLUA, "lab", "enter", full, input = "draw\npingall 4\n" }
+    assert.is_truthy(r.stdout:find("h1 ──7ms── r1 ─── h2", 1, true) and r.stdout:find("2 of 2 pairs answer", 1, true), r.stdout)
     assert.equal(7, lab_command(nil, "exec", full, "h2", "sh", "-c", "exit 7").status)
     assert.equal(127, lab_command(nil, "exec", full, "h2", "nosuchprogram").status)
     assert.matches("unknown node 'h9'", lab_command(nil, "exec", full, "h9", "true").stderr)

@@ -184,9 +184,43 @@ describe("a link that is moved to another switch", function()
     local seen <close> = ns.lab.open(lab.name)
     assert.equal("link h1:eth0 -- sw1:there", tostring(seen:link("h1", "sw1")))
     assert.is_nil(seen:link("h1", "sw3"))
-    assert.has_error(function()
-      seen:link("h1", "sw1"):move "sw3"
-    end)
+  end)
+
+  it("is moved, impaired, pulled and put back by who has opened the lab too, and each sees what the other did", function()
+    local lab <close> = ns.lab [[
+      h1 --1ms-- (sw1) -- r1 -- (sw2) -- h2
+    ]]
+    lab.h2:serve("dns")
+    local seen <close> = ns.lab.open(lab.name)
+    local early <close> = lab:capture { links = { lab:link("h1", "sw1") }, filter = "icmp" }
+    lab:link("h1", "sw1"):change { delay = "20ms" }
+    assert.is_truthy(seen:draw():find("20ms", 1, true), seen:draw())
+    local theirs = seen:link("h1", "sw1")
+    assert.is_true(theirs:counters().to.sent > 0)
+    theirs:move "sw2"
+    assert.equal("10.0.2.1", seen.h1:address_of "h2")
+    theirs:change { delay = "30ms", loss = 0 }
+    local mine = lab:link("h1", "sw2")
+    assert.equal("10.0.2.1", lab.h1:address_of "h2")
+    assert.same({ "10.0.2.1" }, lab.r1:resolve("h1", { server = lab.h2:address_of "r1", timeout = 5 }).addresses)
+    assert.is_true(lab.h2:ping("h1", { timeout = 5 }).rtt.min >= 0.06)
+    local interfaces = {}
+    for _, p in ipairs(early:packets()) do
+      interfaces[p.interface] = true
+    end
+    assert.is_true(interfaces["sw2:h1"])
+    is_like_new(lab)
+    theirs:down()
+    assert.equal("link h1:eth0 -- sw2:h1 (down)", tostring(lab:link("h1", "sw2")))
+    lab:never { "h2", "h1", timeout = "50ms" }
+    mine:up()
+    assert.equal("link h1:eth0 -- sw2:h1", tostring(seen:link("h1", "sw2")))
+    mine:move "sw1"
+    mine:change { delay = 0 }
+    assert.equal("link h1:eth0 -- sw1:h1", tostring(seen:link("h1", "sw1")))
+    assert.equal(0, seen:ping_all({ timeout = 5 }).loss)
+    assert.equal(lab:draw { format = "json", addresses = true }, seen:draw { format = "json", addresses = true })
+    is_like_new(seen)
   end)
 
   it("goes on being captured at both its ends, for a capture of the link, of a node that it comes to, and of all", function()

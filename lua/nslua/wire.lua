@@ -103,6 +103,41 @@ function Hub:alive()
   return self.process:alive()
 end
 
+---An fd by which another process can ask about its wires too (M.adopt).
+---@return nslua.fd
+function Hub:share()
+  return errors.check("wire.hub", { detail = "share" }, self.process:socket())
+end
+
+---The hub of another process, which goes on when this one lets go of it.
+---@param socket nslua.fd  of hub:share()
+---@param seed? integer
+---@return nslua.WireHub
+function M.adopt(socket, seed)
+  local process, message, errno = core.wire.adopt(socket)
+  errors.check("wire.hub", nil, process, message, errno)
+  return setmetatable({ process = process, pid = process:pid(), seed = seed or 1, made = 0, open = 0, closed = false, kept = true,
+    spaces = {}, peers = 0 }, Hub)
+end
+
+---A wire that the process has which built the hub.
+---@package
+---@param ends { a: { netns: nslua.Netns, dev: string }, b: { netns: nslua.Netns, dev: string } }
+---@param words { to: nslua.Impairment, from: nslua.Impairment }
+---@param told table  of wire:told()
+---@return nslua.Wire
+function Hub:adopt(ends, words, told)
+  local devices = {}
+  for i, which in ipairs { "a", "b" } do
+    devices[i] = wireend.adopt(ends[which].netns, ends[which].dev, told.kinds[i])
+  end
+  self.open = self.open + 1
+  return setmetatable({ backend = "wire", to = words.to, from = words.from, seed = told.seed, number = told.number,
+    a = { dev = ends.a.dev, kind = told.kinds[1] }, b = { dev = ends.b.dev, kind = told.kinds[2] },
+    ends = setmetatable({ ends.a.netns, ends.b.netns }, { __mode = "v" }),
+    state = { hub = self, devices = devices, single = {}, id = told.id } }, Wire)
+end
+
 -- The one of wires that were made without a hub; it ends with the last of them.
 local shared
 
@@ -487,6 +522,25 @@ function methods:move(which, handle, dev)
   end
   belong(handle, self)
   return true
+end
+
+---What another process has to know to ask it: see hub:adopt.
+---@package
+function methods:told()
+  return { id = self.state.id, number = self.number, seed = self.seed, kinds = { self.a.kind, self.b.kind } }
+end
+
+---Another process has moved an end of it, or changed what it is impaired by.
+---@package
+function methods:follow(ends, words)
+  self.to, self.from = words.to, words.from
+  for i, which in ipairs { "a", "b" } do
+    local at, now = self[which], ends[which]
+    if at.dev ~= now.dev or self.ends[i] ~= now.netns then
+      at.dev, self.ends[i] = now.dev, now.netns
+      wireend.moved(self.state.devices[i], now.netns, now.dev)
+    end
+  end
 end
 
 ---Whether it is there.

@@ -167,6 +167,15 @@ function M.new(handle, t, hub, kind)
   return error(made, 0)
 end
 
+---One that another process has made.
+---@param handle nslua.Netns
+---@param dev string
+---@param kind "tap"|"veth"
+---@return nslua.WireDevice
+function M.adopt(handle, dev, kind)
+  return { kind = kind, dev = dev, handle = kind == "veth" and copy(handle) or nil }
+end
+
 ---What the words of the end say besides its name.
 ---@param handle nslua.Netns
 ---@param device nslua.WireDevice

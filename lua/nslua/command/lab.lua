@@ -25,7 +25,7 @@ local declaration = options.declare {
   { "q", "quiet", help = "do not draw it at the beginning" },
   commands = {
     { "list", usage = "[-j|-q]", help = "the labs that run" },
-    { "enter", usage = "<name> [<node>]", operands = "lab", help = "a shell on a node, the first host if none is said" },
+    { "enter", usage = "<name> [<node>]", operands = "lab", help = "the prompt of a lab that runs, or a shell on a node" },
     { "exec", usage = "<name> <node> [--] <program> ...", operands = "lab", help = "run a program on a node" },
     { "destroy", usage = "<name>...", operands = "lab", help = "end labs that are kept" },
   },

@@ -5,6 +5,7 @@ local core = require "nslua.core"
 local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
 local namespace = require "nslua.namespace"
+local shared = require "nslua.lab.shared"
 local units = require "nslua.units"
 
 local M = {}
@@ -160,8 +161,9 @@ local function take_routes(node, options)
   if options.static_routes then
     return
   end
-  rawset(node, "routed", { inet = options.ospf, inet6 = options.ospf6 })
-  for family, routed in pairs(node.routed) do
+  local families = { inet = options.ospf, inet6 = options.ospf6 }
+  shared.alone(node.lab, "frr", rawset, node, "routed", families)
+  for family, routed in pairs(families) do
     for _, route in ipairs(routed and node.route:list { family = family, table = "main", proto = "boot" } or {}) do
       node.route:delete(route, { absent = "ok" })
     end
@@ -171,7 +173,7 @@ end
 -- The lab's own routes come back; those over a link that is down do when that comes up.
 local function give_routes(node)
   local routed = rawget(node, "routed") or {}
-  rawset(node, "routed", nil)
+  shared.alone(node.lab, "frr", rawset, node, "routed", nil)
   for _, route in ipairs(node:isopen() and node.lab.plan:routes(node.node_name) or {}) do
     if routed[(route.via or route[1]):find(":", 1, true) and "inet6" or "inet"] then
       pcall(node.route.ensure, node.route, route)

@@ -8,7 +8,7 @@ local netem = require "nslua.netem"
 local netemlink = require "nslua.lab.netemlink"
 local wire = require "nslua.wire"
 
-local M = { segments = netemlink.segments }
+local M = { segments = netemlink.segments, adopt = netemlink.adopt }
 
 local end_words = { true, dev = "string", address = "string|table", mtu = "integer", lladdr = "string", txqlen = "integer", up = "boolean" }
 local ways = { "to", "from" }

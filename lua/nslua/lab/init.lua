@@ -17,6 +17,7 @@ local notation = require "nslua.lab.notation"
 local running = require "nslua.lab.running"
 local services = require "nslua.lab.service"
 local settings = require "nslua.lab.settings"
+local shared = require "nslua.lab.shared"
 local shell = require "nslua.lab.shell"
 local text = require "nslua.lab.text"
 local topologies = require "nslua.lab.topology"
@@ -39,7 +40,8 @@ local methods = {}
 M.methods = methods
 
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
-  single_packets = true, board = true, seen = true }
+  single_packets = true, board = true, seen = true,
+  topology_text = true, has_turn = true }
 
 function Lab:__keys()
   return { methods, rawget(self, "node") }
@@ -59,16 +61,25 @@ end
 ---@param number? integer
 ---@return nslua.lab.Link?
 function methods:link(a, b, number)
+  shared.refresh(self)
   local list = { self.plan:link(nodename.of(a, "lab.link", self), nodename.of(b, "lab.link", self)) }
   local plan = list[number or 1]
   if not plan then
     return nil
   end
-  local known = self.link_of
-  if not known[plan] then
-    known[plan] = links.of(self, plan)
-  end
-  return known[plan]
+  return links.numbered(self, plan.index)
+end
+
+---The link that stands at that place in the topology.
+---@param number integer
+---@return nslua.lab.Link
+function methods:numbered(number)
+  return links.numbered(self, number)
+end
+
+---Take over what other processes have changed of the lab. lab:link, lab:draw and what changes a link do it by themselves.
+function methods:refresh()
+  shared.refresh(self)
 end
 
 -- The plan is another, of the same nodes and links: the links that are known follow.
@@ -86,6 +97,7 @@ end
 ---@param options? nslua.PingManyOptions  besides: `nodes`, a list of those to ask and be asked
 ---@return { sent: integer, received: integer, loss: number, elapsed: number, pairs: nslua.PingResult[] }  `from` and `to` are nodes
 function methods:ping_all(options)
+  shared.refresh(self)
   local asked, rest, list = {}, {}, {}
   for key, value in pairs(options or {}) do
     rest[key] = value
@@ -218,6 +230,7 @@ end
 ---@param options? { format: "text"|"svg"|"dot"|"mermaid"|"json", columns: integer, ascii: boolean, addresses: boolean }
 ---@return string
 function methods:draw(options)
+  shared.refresh(self)
   local down = {}
   for _, link in pairs(self.link_of) do
     down[link.number] = link.is_down
@@ -398,17 +411,14 @@ end
 ---@param name string  "name", or "1000/name" for root: another user's
 ---@return nslua.Lab
 function M.open(name)
-  local said, nets, home, kept, board = running.fetch(name)
+  local said, nets, home, kept, more = running.fetch(name)
   if home and keeper.needed() then
     keeper.trust(home.fd) -- this user's own
   end
   local ok, self = pcall(function()
-    local news, seen
-    if board then
-      news, seen = running.news(board)
-    end
-    local lab = new(M.topology((news or said).topology), { home = home, kept = kept, name = said.name, common = said.common, is_open_copy = true,
-      board = board, seen = seen })
+    local news = more.board and running.news(more.board)
+    local lab = new(M.topology(news and running.topology_of(news) or said.topology), { home = home, kept = kept, name = said.name,
+      common = said.common, is_open_copy = true, board = more.board, topology_text = news and news.topology })
     for i, each in ipairs(lab.plan.nodes) do
       if each.name ~= said.nodes[i] then
         errors.raise { call = "lab.open", message = "its description does not fit its nodes", detail = name }
@@ -418,15 +428,22 @@ function M.open(name)
       lab.node[each.name] = lab.nodes[i]
     end
     services.find_said(lab)
+    wires.adopt(lab, said.wires or {}, more.hub)
+    shared.refresh(lab)
     return lab
   end)
   if not ok then
     for _, handle in ipairs(nets) do
       handle:close()
     end
-    for _, each in ipairs { home or board, home and board } do
+    for _, each in pairs { home, more.board } do
       each:close()
     end
+  end
+  if more.hub then
+    more.hub:close()
+  end
+  if not ok then
     error(self, 0)
   end
   return self

@@ -4,6 +4,7 @@ local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
 local lost = require "nslua.lab.lost"
+local shared = require "nslua.lab.shared"
 local topologies = require "nslua.lab.topology"
 local wires = require "nslua.lab.wires"
 
@@ -51,9 +52,17 @@ function M.of(lab, plan)
   return self
 end
 
----Pull the plug: both ends go down, and with them the routes that lead over them, until link:up().
+---The link of that number.
+---@param lab nslua.Lab
+---@param number integer
 ---@return nslua.lab.Link
-function Link:down()
+function M.numbered(lab, number)
+  local plan, known = lab.plan.links[number], lab.link_of
+  known[plan] = known[plan] or M.of(lab, plan)
+  return known[plan]
+end
+
+local function down(self)
   for _, at in ipairs(self.ends) do
     if at.node.kind ~= "switch" then
       lost.remember(at.node, at.dev)
@@ -63,6 +72,12 @@ function Link:down()
     at.node.link:change(at.dev, { up = false })
   end
   self.is_down = true
+end
+
+---Pull the plug: both ends go down, and with them the routes that lead over them, until link:up().
+---@return nslua.lab.Link
+function Link:down()
+  shared.alone(self.lab, "link.down", down, self)
   return self
 end
 
@@ -88,9 +103,7 @@ local function restore(node, dev)
   end
 end
 
----Put it back: both ends up, with the addresses and routes there were, whoever set them.
----@return nslua.lab.Link
-function Link:up()
+local function up(self)
   for _, at in ipairs(self.ends) do
     at.node.link:change(at.dev, { up = true })
   end
@@ -101,6 +114,12 @@ function Link:up()
     end
   end
   require("nslua.lab.build").settle(self.lab, 10)
+end
+
+---Put it back: both ends up, with the addresses and routes there were, whoever set them.
+---@return nslua.lab.Link
+function Link:up()
+  shared.alone(self.lab, "link.up", up, self)
   return self
 end
 
@@ -113,14 +132,15 @@ function Link:move(to, options)
   if rawget(self, "each") then
     errors.misuse("link.move: a function sees the packets of %s: link:each_packet(nil) first", tostring(self))
   end
-  require("nslua.lab.move").move(self, to, options)
+  shared.alone(self.lab, "link.move", require("nslua.lab.move").move, self, to, options)
   return self
 end
 
 local function wire_of(self, call)
   local wire = self.lab.wires[self.number]
-  if not wire and self.lab.is_open_copy then
-    errors.misuse("link.%s: %s is impaired by the process that built the lab, which alone can ask it", call, tostring(self))
+  if not wire and self.plan.impaired then
+    errors.misuse("link.%s: %s is impaired by the process that built the lab, which alone can ask it: another version of nslua", call,
+      tostring(self))
   elseif not wire then
     errors.misuse("link.%s: %s was built without anything that impairs it; a link that shall be later begins with --0ms--", call, tostring(self))
   end
@@ -147,23 +167,27 @@ local function each_way(t)
   return out
 end
 
----Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
----false takes it away.
----@param t table  { delay = "20ms", to = { loss = "1%" } }
----@return nslua.lab.Link
-function Link:change(t)
+local function change(self, words)
   local wire = wire_of(self, "change")
-  check.options("link.change", t, change_words)
-  local words = each_way(t)
   wires.prepare(self.lab, wire, { words })
   wire:change(words)
   -- what is drawn, and what is built from now on by that topology
   local said = self.lab.topology.links[self.number]
   local now = topologies.link({ said[1], said[2], to = wire.to or nil, from = wire.from or nil }, self.number)
-  said.to, said.from = now.to, now.from
+  said.to, said.from, self.lab.topology_text = now.to, now.from, nil
   if not said.to and not said.from then
     said.to, said.from = { delay = 0 }, { delay = 0 } -- it still is one that can be impaired
   end
+end
+
+---Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
+---false takes it away.
+---@param t table  { delay = "20ms", to = { loss = "1%" } }
+---@return nslua.lab.Link
+function Link:change(t)
+  wire_of(self, "change")
+  check.options("link.change", t, change_words)
+  shared.alone(self.lab, "link.change", change, self, each_way(t))
   return self
 end
 

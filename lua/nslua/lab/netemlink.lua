@@ -24,6 +24,7 @@ Link.__index = Link
 
 local ways = { "to", "from" }
 local ends = { "a", "b" }
+local ADOPTED = 1000 -- changes, before which the seeds are those of who made a link
 
 ---A frame of many packets would be lost or delayed as one: the sender's TCP makes none where a packet is what counts. What is forwarded in such a
 ---frame stays one: all links of a path have to be told.
@@ -153,6 +154,17 @@ function M.new(options, words)
   end
   link.opened = opened
   return link
+end
+
+---One that another process has made.
+---@param at { a: { netns: nslua.Netns, dev: string }, b: { netns: nslua.Netns, dev: string } }
+---@param words { to: nslua.Impairment, from: nslua.Impairment }
+---@param seed integer|string|nil
+---@return nslua.ImpairedLink
+function M.adopt(at, words, seed)
+  return setmetatable({ backend = "netem", a = at.a, b = at.b, to = words.to, from = words.from, seed = seed, opened = {}, steps = {},
+    state = { to = words.to, from = words.from, silent = false, unplugged = false, turns = { ADOPTED, ADOPTED }, counts = { counts(), counts() } } },
+    Link)
 end
 
 -- The copy that does what is scheduled ------------------------------------------------------------------------------------------------
@@ -408,6 +420,37 @@ function Link:move(which, handle, dev)
     frames(self, i)
     tell(self, i)
   end)
+end
+
+local function same(a, b)
+  for _, t in ipairs { a, b } do
+    for word in pairs(t) do
+      if a[word] ~= b[word] then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+---Another process has moved an end of it, or changed what it is impaired by; it has told the kernel.
+---@package
+function Link:follow(at, words)
+  local changed, moved = false, false
+  for i, way in ipairs(ways) do
+    changed = changed or not same(self[way], words[way])
+    moved = moved or self[ends[i]].netns ~= at[ends[i]].netns or self[ends[i]].dev ~= at[ends[i]].dev
+  end
+  if changed or moved then
+    take_over(self, true)
+    self.a, self.b = at.a, at.b
+    for _, way in ipairs(changed and ways or {}) do
+      self[way], self.state[way] = words[way], words[way]
+    end
+    if not pcall(go_on, self) then
+      self.steps = {}
+    end
+  end
 end
 
 ---@return boolean

@@ -6,6 +6,7 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local namespace = require "nslua.namespace"
+local wires = require "nslua.lab.wires"
 
 local M = {}
 
@@ -80,19 +81,28 @@ function M.claim(name)
   end
 end
 
--- What may change while it runs.
+-- What may change while it runs. The topology is text in the text: it may be large, and is mostly what it was.
 local function state_of(lab)
-  return carry.pack("lab", 1, { topology = lab.topology })
+  lab.topology_text = lab.topology_text or carry.pack("lab", 1, lab.topology)
+  local down, routed = {}, {}
+  for _, link in pairs(lab.link_of) do
+    down[link.number] = link.is_down or nil
+  end
+  for _, node in ipairs(lab.nodes) do
+    routed[node.node_name] = rawget(node, "routed")
+  end
+  return carry.pack("lab", 1, { topology = lab.topology_text, down = down, routed = routed })
 end
 
--- What other processes are told of a lab, as an fd. `board`: which of the fds has what may change.
-local function description(lab, board)
+-- What other processes are told of a lab, as an fd. `at`: which of the fds is which.
+local function description(lab, at)
   local names = {}
   for i, node in ipairs(lab.nodes) do
     names[i] = node.node_name
   end
   local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = rawget(lab, "since"),
-    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil, board = board })
+    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil, board = at.board,
+    hub = at.hub, wires = wires.told(lab) })
   return (errors.check("lab", nil, core.running.describe(text)))
 end
 
@@ -106,7 +116,7 @@ end
 ---What another process has told of a lab since this one last looked.
 ---@param board nslua.fd
 ---@param seen? integer      when that was
----@return { topology: nslua.lab.Topology }? said  nil: nothing
+---@return { topology: string, down: table<integer, true>, routed: table<string, table> }? said  nil: nothing
 ---@return integer? seen
 function M.news(board, seen)
   local text, generation, errno = core.board.read(board, seen)
@@ -117,10 +127,17 @@ function M.news(board, seen)
     return nil
   end
   local ok, values = pcall(carry.unpack, text)
-  if not ok or type(values[1]) ~= "table" or type(values[1].topology) ~= "table" then
+  local said = ok and values[1]
+  if type(said) ~= "table" or type(said.topology) ~= "string" or type(said.down) ~= "table" or type(said.routed) ~= "table" then
     errors.raise { call = "lab", errno = E.EPROTO, message = "what its board says is of no lab of this version of nslua" }
   end
-  return values[1], generation
+  return said, generation
+end
+
+---@param said { topology: string }  of M.news
+---@return nslua.lab.Topology
+function M.topology_of(said)
+  return carry.unpack(said.topology)[1]
 end
 
 ---Let a lab's keeper hold what it is made of and answer on its socket; the last step of building it.
@@ -138,11 +155,20 @@ function M.publish(lab, socket, keep)
   end
   fds[#fds + 1] = lab.home and lab.home.fd
   fds[#fds + 1] = board
-  fds[1] = description(lab, #fds)
+  local at, socket_of_hub = { board = #fds }, nil
+  if rawget(lab, "hub") then
+    socket_of_hub = lab.hub:share()
+    fds[#fds + 1] = socket_of_hub
+    at.hub = #fds
+  end
+  fds[1] = description(lab, at)
   local process = lab.keeper.process
   local ok
   ok, message, errno = process:take(fds)
   fds[1]:close()
+  if socket_of_hub then
+    socket_of_hub:close()
+  end
   errors.check("lab", { detail = "hold the namespaces", hint = errno == E.EMFILE and "RLIMIT_NOFILE (`ulimit -Hn`)" or nil }, ok, message, errno)
   errors.check("lab", { detail = lab.name }, process:serve(socket))
   if keep then
@@ -296,28 +322,32 @@ end
 ---@return nslua.Namespace[] nets  in the order of said.nodes
 ---@return nslua.Namespace? userns
 ---@return boolean kept
----@return nslua.fd? board     for M.news; a lab of an older version has none
+---@return { board: nslua.fd?, hub: nslua.fd? } more  for M.news; of its wires. A lab of an older version has none
 function M.fetch(name)
   local conversation <close> = connect("lab.open", name)
   local fds, kept, errno = fetch(conversation)
   if not fds then
     refused("lab.open", name, kept, errno)
   end
-  local nets, userns, said, board = {}, nil, nil, nil
+  local nets, userns, said, more = {}, nil, nil, {}
   local ok, e = pcall(function()
     said = read_description(fds[1])
     for i = 1, #said.nodes do
       nets[i] = namespace.open(fds[i + 1], "net", "lab.open") -- a copy, known to be one
     end
     userns = said.userns and namespace.open(fds[#said.nodes + 2], "user", "lab.open") or nil
-    board = said.board and table.remove(fds, said.board)
+    for _, what in ipairs { "board", "hub" } do
+      if said[what] then
+        more[what], fds[said[what]] = fds[said[what]], nil
+      end
+    end
   end)
   close_all(fds)
   if not ok then
     close_all(nets)
     error(e, 0)
   end
-  return said, nets, userns, kept, board
+  return said, nets, userns, kept, more
 end
 
 ---@class nslua.LabMember
@@ -331,13 +361,13 @@ end
 function M.members()
   local out = {}
   for _, row in ipairs(M.list()) do
-    local ok, said, nets, userns, _, board = pcall(M.fetch, ("%d/%s"):format(row.uid, row.name))
+    local ok, said, nets, userns, _, more = pcall(M.fetch, ("%d/%s"):format(row.uid, row.name))
     if ok then
       for i, handle in ipairs(nets) do
         out[#out + 1] = { lab = row.name, uid = row.uid, node = said.nodes[i], inode = handle.inode }
       end
       close_all(nets)
-      close_all { userns, board }
+      close_all { userns, more.board, more.hub }
     end
   end
   return out

@@ -37,6 +37,53 @@ function M.add(lab, topology)
   end
 end
 
+---What other processes have to know of them.
+---@param lab nslua.Lab
+---@return table  by the number of the link
+function M.told(lab)
+  local out = { seed = lab.hub and lab.hub.seed }
+  for i, link in pairs(lab.wires) do
+    out[i] = link.backend == "wire" and link:told() or { seed = link.seed }
+    out[i].backend = link.backend
+  end
+  return out
+end
+
+-- An end of a link, as the plan has it.
+local function end_of(lab, number, side)
+  local at = lab.plan.links[number].ends[side]
+  return { netns = lab.node[at.node], dev = at.dev }
+end
+
+---Ask those of a lab that another process built: `told` is what that said of them, `socket` leads to the process that carries them.
+---@param lab nslua.Lab
+---@param told table
+---@param socket? nslua.fd
+function M.adopt(lab, told, socket)
+  if socket then
+    lab.hub = wire.adopt(socket, told.seed)
+  end
+  for i, one in pairs(told) do
+    local link = type(i) == "number" and lab.topology.links[i]
+    if link and (one.backend == "netem" or lab.hub) then
+      local ends, words = { a = end_of(lab, i, 1), b = end_of(lab, i, 2) }, { to = link.to or {}, from = link.from or {} }
+      local adopted = one.backend == "netem" and impair.adopt(ends, words, one.seed) or lab.hub:adopt(ends, words, one)
+      adopted.called = "link"
+      lab.wires[i] = adopted
+    end
+  end
+end
+
+---Another process has moved an end of one, or changed what it is impaired by.
+---@param lab nslua.Lab
+---@param number integer  of the link
+function M.follow(lab, number)
+  local link, said = lab.wires[number], lab.topology.links[number]
+  if link then
+    link:follow({ a = end_of(lab, number, 1), b = end_of(lab, number, 2) }, { to = said.to or {}, from = said.from or {} })
+  end
+end
+
 -- Devices that packets of the lab's own nodes go out by.
 local function each_device(lab, fn)
   for _, node in ipairs(lab.nodes) do

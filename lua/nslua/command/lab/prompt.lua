@@ -168,8 +168,9 @@ local function move(lab, words)
 end
 
 local verbs = {
-  help = function()
-    io.write(M.help)
+  help = function(lab)
+    local open = rawget(lab, "is_open_copy")
+    io.write((M.help:gsub("take the lab down and leave", open and "leave; the lab goes on" or "%0")))
   end,
   nodes = show_nodes,
   links = show_links,
@@ -198,6 +199,7 @@ end
 function M.line(lab, text, own)
   local words = words_of(text)
   local first = words[1]
+  lab:refresh() -- somebody else may have changed it
   if first == "exit" or first == "quit" then
     return false
   elseif own and own[first] and not text:find "^%S+%s*[=:.,(]" then

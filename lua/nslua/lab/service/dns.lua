@@ -277,7 +277,10 @@ local function follow(options)
   local news, seen = running.news(lab.board, lab.seen)
   if news then
     lab.seen = seen
-    options.records = read_zone("dns", lab_names(addressing.plan(topologies.read(news.topology)), lab.node, lab.domain))
+  end
+  if news and news.topology ~= lab.text then
+    lab.text = news.topology
+    options.records = read_zone("dns", lab_names(addressing.plan(topologies.read(running.topology_of(news))), lab.node, lab.domain))
   end
 end
 
