@@ -443,6 +443,7 @@ build = {
     ["nslua.lab.service.server"] = "lua/nslua/lab/service/server.lua",
     ["nslua.lab.service.supervisor"] = "lua/nslua/lab/service/supervisor.lua",
     ["nslua.lab.settings"] = "lua/nslua/lab/settings.lua",
+    ["nslua.lab.shared"] = "lua/nslua/lab/shared.lua",
     ["nslua.lab.shell"] = "lua/nslua/lab/shell.lua",
     ["nslua.lab.subnet"] = "lua/nslua/lab/subnet.lua",
     ["nslua.lab.svg"] = "lua/nslua/lab/svg.lua",
