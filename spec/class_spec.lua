@@ -158,4 +158,78 @@ describe("classes", function()
     assert.equal(3, #rows)
     assert.same({ "prio", "5:" }, { rows[1].kind, a.class:list({ parent = "5:" })[1] and "5:" })
   end)
+
+  it("come back with their qdiscs and filters where a transaction is taken back", function()
+    local function everything()
+      local classes = {} -- in the order of a table of hashes
+      for line in rtnl.inside(a, "tc -d class show dev eth0"):gmatch "[^\n]+" do
+        classes[#classes + 1] = line
+      end
+      table.sort(classes)
+      local out = rtnl.inside(a, "tc qdisc show dev eth0") .. "\n" .. table.concat(classes, "\n")
+      for _, parent in ipairs { "1:", "1:1", "2:" } do
+        out = out .. "\n" .. rtnl.inside(a, "tc filter show dev eth0 parent " .. parent)
+      end
+      return (out:gsub("direct_packets_stat %d+", ""):gsub("fh %x+:", "fh :"):gsub("ht %x+ bkt", "ht bkt")) -- u32 numbers its tables anew
+    end
+    local function taken_back(what, fn)
+      local before = everything()
+      local ok, e = pcall(a.transaction, a, function()
+        fn()
+        assert.are_not.equal(before, everything(), what)
+        error("stop", 0)
+      end)
+      assert.is_false(ok)
+      assert.equal("stop", e, what)
+      assert.equal(before, everything(), what)
+    end
+    for _, q in ipairs { { "prio" }, { "tbf", tbf = { rate = "1mbit", burst = "10kb", latency = "50ms" } },
+      { "netem", netem = { delay = "10ms", loss = "1%" } },
+      { "red", red = { limit = "400kb", min = "30kb", max = "90kb", avpkt = 1000, burst = 55, bandwidth = "10mbit" } }, { "sfq" }, { "fq_codel" },
+      { "codel" }, { "pfifo", pfifo = { limit = 7 } }, { "bfifo", bfifo = { limit = "64kb" } } } do
+      q.dev, q.parent, q.handle = "eth1", "root", "7:"
+      if pcall(a.qdisc.add, a.qdisc, q) then
+        local before = rtnl.inside(a, "tc qdisc show dev eth1")
+        pcall(a.transaction, a, function()
+          a.qdisc:delete "eth1"
+          error "stop"
+        end)
+        assert.equal(before, rtnl.inside(a, "tc qdisc show dev eth1"))
+        a.qdisc:delete "eth1"
+      end
+    end
+    if htb then
+      a.class:add { dev = "eth0", classid = "1:1", htb = { rate = "10mbit", ceil = "20mbit", prio = 2 } }
+      a.class:add { dev = "eth0", classid = "1:10", parent = "1:1", htb = { rate = "1mbit", quantum = 2000 } }
+      a.class:add { dev = "eth0", classid = "1:20", parent = "1:1", htb = { rate = "10gbit", burst = "100kb" } }
+      a.qdisc:add { "htb", dev = "eth0", parent = "1:10", handle = "2:" }
+      a.class:add { dev = "eth0", classid = "2:3", htb = { rate = "1gbit", burst = "100kb" } }
+      a.qdisc:add { "tbf", dev = "eth0", parent = "2:3", handle = "3:", tbf = { rate = "1mbit", burst = "10kb", latency = "50ms" } }
+      for i = 1, 3 do
+        a.filter:add { "u32", dev = "eth0", parent = "1:", pref = 5, protocol = "ip", u32 = { match = "ip dst 10.0.0." .. i }, classid = "1:10" }
+      end
+      a.filter:add { "u32", dev = "eth0", parent = "1:", pref = 7, protocol = "ip", u32 = { match = "ip src 10.0.0.0/8" }, classid = "1:20" }
+      a.filter:add { "u32", dev = "eth0", parent = "2:", pref = 7, protocol = "ip", u32 = { match = "ip src 10.0.0.0/8" }, classid = "2:3" }
+      taken_back("all of it", function()
+        a.qdisc:delete "eth0"
+      end)
+      taken_back("a qdisc in a class", function()
+        a.qdisc:delete { dev = "eth0", handle = "2:" }
+      end)
+      taken_back("another in its place", function()
+        a.qdisc:replace { "bfifo", dev = "eth0", bfifo = { limit = "64kb" } }
+      end)
+      taken_back("filters of a preference, and others", function()
+        a.filter:delete { dev = "eth0", parent = "1:", pref = 5 }
+        a.filter:delete { dev = "eth0", parent = "1:", pref = 7 }
+        a.filter:add { "u32", dev = "eth0", parent = "1:1", protocol = "ip", u32 = { match = "ip dst 10.0.0.0/8" }, classid = "1:20" }
+      end)
+      taken_back("what is changed", function()
+        a.class:ensure { dev = "eth0", classid = "1:20", htb = { rate = "5mbit" } }
+        a.class:replace { dev = "eth0", classid = "1:30", htb = { rate = "5mbit" } }
+        a.qdisc:ensure { "tbf", dev = "eth0", parent = "2:3", tbf = { rate = "7mbit", burst = "10kb", latency = "50ms" } }
+        a.filter:change({ dev = "eth0", parent = "1:", pref = 7 }, { classid = "1:10" })
+      end)
+    end
+  end)
 end)

@@ -204,6 +204,12 @@ describe("forwarding tables", function()
     local second = a.fdb:append { flood, dev = "vx0", dst = "10.0.0.9", vni = 5 }
     assert.same({ "10.0.0.9", 5 }, { second.dst, second.vni })
     assert.equal(2, #a.fdb:list { flood, dev = "vx0" })
+    pcall(a.transaction, a, function()
+      a.fdb:delete { flood, dev = "vx0", dst = "10.0.0.8" }
+      assert.equal(1, #a.fdb:list { flood, dev = "vx0" })
+      error "taken back"
+    end)
+    assert.equal(2, #a.fdb:list { flood, dev = "vx0" })
     a.fdb:delete { flood, dev = "vx0", dst = "10.0.0.8" }
     assert.equal("10.0.0.9", a.fdb:get({ flood, dev = "vx0" }).dst)
     a.fdb:delete(second)

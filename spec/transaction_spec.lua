@@ -18,7 +18,7 @@ local a, b
 local function state(handle)
   local parts = {}
   for _, what in ipairs { "-d link", "addr",
-    "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule", "neigh show nud permanent" } do
+    "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule", "neigh show nud permanent", "neigh show proxy" } do
     local out = rtnl.inside(handle, "ip " .. what)
     parts[#parts + 1] = out:gsub("valid_lft %d+sec", "valid_lft some")
       :gsub("preferred_lft %d+sec", "preferred_lft some"):gsub("(_timer) +[%d.]+", "%1")
@@ -145,6 +145,7 @@ describe("transaction", function()
   it("puts back what a link loses while it is down or elsewhere: addresses, routes", function()
     a.route:add { "10.8.0.0/16", nexthops = { { via = "10.0.0.2", weight = 2 }, { via = "10.0.0.3" } } }
     a.route:add { "fd01::/64", via = "fd00::2" }
+    a.neighbour:add { "10.0.0.77", dev = "v0", proxy = true }
     undone(function()
       a.link:change("v0", { up = false })
     end)
@@ -289,12 +290,14 @@ describe("transaction", function()
     local ok = pcall(a.transaction, a, function()
       a.address:ensure { "10.1.0.1/24", dev = "v0" }
       a.link:ensure { name = "v0", mtu = 1300 }
+      a.rule:ensure { priority = 79, table = 103 }
       a:sysctl("net.ipv4.conf.v0.rp_filter", 2)
       error "no"
     end)
     assert.is_false(ok)
     assert.is_nil(a.address:get { "10.1.0.1/24", dev = "v0" })
     assert.equal(1500, a.link:get("v0").mtu)
+    assert.is_nil(a.rule:get(79))
     assert.equal(0, a:sysctl "net.ipv4.conf.v0.rp_filter")
   end)
 

@@ -7,6 +7,7 @@ local kinds = require "nslua.rtnl.qdisc_kind"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local tcm = require "nslua.rtnl.tcm"
+local traffic = require "nslua.rtnl.traffic"
 local verbs = require "nslua.rtnl.verbs"
 local qdisc = require "nslua.rtnl.qdisc" -- which knows the kinds
 
@@ -222,5 +223,7 @@ function methods:delete(key, options)
   local words = key_words(call, key)
   netlink.remove(self, call, (class.schema or verbs.schema(class)):encode(which(self, call, words)), class.detail(words), absent, key)
 end
+
+class.inverses = traffic.inverses
 
 return verbs.object(class)

@@ -7,6 +7,7 @@ local errors = require "nslua.error"
 local names = require "nslua.rtnl.names"
 local netlink = require "nslua.netlink"
 local prefix = require "nslua.rtnl.prefix"
+local putback = require "nslua.rtnl.putback"
 local schema = require "nslua.schema"
 local verbs = require "nslua.rtnl.verbs"
 require "nslua.rtnl.neighbour" -- the message, which is theirs
@@ -388,5 +389,13 @@ function methods:delete(key, options)
   message.state = written.permanent -- a link's own table wants it
   netlink.remove(self, call, (fdb.schema or verbs.schema(fdb)):encode(message), detail_of(words), absent, key)
 end
+
+-- One of several destinations of an address comes beside the others.
+fdb.inverses = { delete = function(self, call, key)
+  local old = fdb.find(self, call, key)
+  return old and function()
+    putback.restore(fdb, self.handle, schema.bytes(old), netlink.CREATE + (old.dst and APPEND or netlink.EXCL))
+  end
+end }
 
 return verbs.object(fdb)

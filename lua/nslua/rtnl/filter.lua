@@ -9,6 +9,7 @@ local kinds = require "nslua.rtnl.qdisc_kind"
 local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local tcm = require "nslua.rtnl.tcm"
+local traffic = require "nslua.rtnl.traffic"
 local verbs = require "nslua.rtnl.verbs"
 require "nslua.rtnl.qdisc" -- struct bitfield32, and what filters are attached to
 
@@ -25,7 +26,7 @@ local NEW, DEL, GET = 44, 45, 46
 local ENOENT, EINVAL = core.errno.ENOENT, core.errno.EINVAL
 local ANY = 3 -- ETH_P_ALL
 local BLOCK = -1 -- TCM_IFINDEX_MAGIC_BLOCK: no link, but the block whose number stands in the place of the parent
-local SKIP_HW, SKIP_SW, IN_HW = 1, 2, 4 -- TCA_CLS_FLAGS_*
+local SKIP_HW, SKIP_SW, IN_HW, NOT_IN_HW = 1, 2, 4, 8 -- TCA_CLS_FLAGS_*
 
 -- linux/if_ether.h, ETH_P_*
 local protocols = { all = ANY, ip = 0x0800, ipv4 = 0x0800, arp = 0x0806, rarp = 0x8035, ipv6 = 0x86dd, ["802.1q"] = 0x8100,
@@ -148,6 +149,18 @@ end
 function filter.visible(row)
   local kind = known[row.kind]
   return row.handle_number ~= 0 and (not kind or not kind.visible or kind.visible(row))
+end
+
+-- Whether a network card has it is told, and not taken.
+function filter.restored(message)
+  local options = message.options
+  local flags = type(options) == "table" and options.flags
+  for _, bit in ipairs { IN_HW, NOT_IN_HW } do
+    flags = flags and math.floor(flags / bit) % 2 == 1 and flags - bit or flags
+  end
+  if flags then
+    options.flags = flags
+  end
 end
 
 local hidden = { "stats", "hw_offload", "ingress_block", "egress_block" }
@@ -565,5 +578,7 @@ function methods:delete(key, options)
   local message = message_of(self, call, words, true)
   netlink.remove(self, call, (filter.schema or verbs.schema(filter)):encode(message), filter.detail(key_words(call, key)), absent, key)
 end
+
+filter.inverses = traffic.inverses
 
 return verbs.object(filter)

@@ -90,6 +90,7 @@ local function surroundings(handle, index, name, id)
   if index then
     kept.address = all_bytes(collection(handle, "address"):list { dev = index })
     kept.neighbour = all_bytes(collection(handle, "neighbour"):list { dev = index, state = "permanent" })
+    all_bytes(collection(handle, "neighbour"):list { dev = index, proxy = true }, kept.neighbour)
   end
   return kept
 end

@@ -8,6 +8,7 @@ local netlink = require "nslua.netlink"
 local schema = require "nslua.schema"
 local stab = require "nslua.rtnl.stab"
 local tcm = require "nslua.rtnl.tcm"
+local traffic = require "nslua.rtnl.traffic"
 local verbs = require "nslua.rtnl.verbs"
 
 for _, file in ipairs { "fifo", "ingress", "prio", "tbf", "htb", "codel", "fq", "sfq", "red", "netem" } do
@@ -276,5 +277,7 @@ function methods:delete(key, options)
   end
   netlink.remove(self, call, (qdisc.schema or verbs.schema(qdisc)):encode(message), qdisc.detail(words), absent, key)
 end
+
+qdisc.inverses = traffic.inverses
 
 return verbs.object(qdisc)

@@ -433,7 +433,7 @@ function methods:ensure(t)
   local call = "rule.ensure"
   plain_words(call, t)
   must_match(call, t)
-  return rule.find(self, call, t) or write(self, call, t)
+  return rule.find(self, call, t) or self:add(t)
 end
 
 ---Change a rule: it is made anew with what `t` says in place of what it had, then the old one goes.

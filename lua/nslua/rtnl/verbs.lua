@@ -554,7 +554,8 @@ function M.object(object)
   for _, verb in ipairs { "get", "change", "delete" } do
     methods[verb] = methods[verb] and own_rows(object, verb) -- some are only read
   end
-  for _, verb in ipairs { "add", "append", "replace", "change", "delete" } do
+  local own = object.inverses and object.inverses.ensure and "ensure" -- that of others is made of these
+  for _, verb in ipairs { "add", "append", "replace", "change", "delete", own } do
     methods[verb] = watched(object, verb)
   end
   object.get_call = object.name .. ".get"
