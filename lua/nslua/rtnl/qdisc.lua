@@ -81,10 +81,14 @@ qdisc.class = schema.class {
   end,
 }
 
--- The kernel tells of a size table what it was made of, and wants the table.
+-- The kernel tells of a size table what it was made of, and wants the table; likewise of some kinds.
 function qdisc.restored(message)
   local sizes = stab.read(message.stab)
   message.stab = sizes and stab.write("qdisc.restore", sizes) or nil
+  local kind = kinds.kinds[message.kind]
+  if kind and kind.restored and type(message.options) == "table" then
+    kind.restored(message.options)
+  end
 end
 
 qdisc.detail = tcm.describer { 1, "kind", "dev", "parent", "handle" }

@@ -1,7 +1,6 @@
 -- How traffic control is taken back: qdiscs, classes and filters of a link go together, so what a verb takes away is looked for on all of the link.
 
 local device = require "nslua.rtnl.device"
-local errors = require "nslua.error"
 local handle = require "nslua.rtnl.handle"
 local kinds = require "nslua.rtnl.qdisc_kind"
 local netlink = require "nslua.netlink"
@@ -63,7 +62,7 @@ local function table_of(row)
   return row.kind == "u32" and preference(row) .. " " .. math.floor(row.handle_number / 0x100000) or nil
 end
 
--- Make one again from its bytes; where the kernel does not take what it told, from its words. tables: those of u32 that are there.
+-- Make one again from its bytes. tables: those of u32 that are there.
 local function restore(owner, name, row, flags, tables)
   local self = collection(owner, name)
   local object = self.object
@@ -76,19 +75,7 @@ local function restore(owner, name, row, flags, tables)
   if tables and row.kind == "u32" and type(options) == "table" and options.sel and not tables[table_of(row)] then
     message.handle_number, options.ht = 0, nil -- that number may be another preference's by now
   end
-  local function send()
-    netlink.write { object.new, flags, S:encode(message), handle = owner, call = name .. ".restore", object = name, schema = S }
-  end
-  local ok, e = pcall(send)
-  if ok or not errors.is(e) then
-    return ok or error(e, 0)
-  end
-  local known = known_kind(name, row.kind)
-  if known then
-    message.options = kinds.write(name .. ".restore", known, kinds.merge(known, row[row.kind] or {}, {}, true))
-    return send()
-  end
-  error(e, 0)
+  netlink.write { object.new, flags, S:encode(message), handle = owner, call = name .. ".restore", object = name, schema = S }
 end
 
 -- Whether what an object hangs on is there.

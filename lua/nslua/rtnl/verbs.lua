@@ -158,10 +158,7 @@ function M.detail(key, value)
   return type(value) == "string" and ("%s = %q"):format(key, value) or ("%s = %s"):format(key, tostring(value))
 end
 
----Whether every field of `wanted` is in `found` with that value; tables inside likewise.
----@param wanted any
----@param found any
----@return boolean
+-- Whether every field of `wanted` is in `found` with that value; tables inside likewise.
 local function within(wanted, found)
   if type(wanted) ~= "table" or type(found) ~= "table" then
     return wanted == found

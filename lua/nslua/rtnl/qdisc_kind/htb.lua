@@ -78,6 +78,9 @@ return {
       return { default = init.defcls ~= 0 and handle.text(major + init.defcls % 65536) or nil, r2q = init.rate2quantum,
         direct_packets = init.direct_pkts, direct_qlen = data.direct_qlen, offload = data.offload }
     end,
+    restored = function(data)
+      data.init.version = VERSION -- it tells more of it than it takes
+    end,
     classes = {
       needed = true,
       prefix = "TCA_HTB_",

@@ -30,6 +30,7 @@ local M = {}
 ---@field xstats? string                 type of what it counts beyond `stats`
 ---@field write? fun(data: table, call: string, context: table?): table?  words in units of the wire into keys, in place or anew
 ---@field read? fun(data: table, row?: table): table?    keys into words, in place or anew
+---@field restored? fun(data: table)    makes what the kernel told what it takes
 ---@field describe? fun(xstats: table): table            xstats in units of people
 ---@field classes? nslua.QdiscKind       its classes
 

@@ -109,6 +109,10 @@ return {
       end
       return words
     end,
+    restored = function(data)
+      local parms = data.parms
+      parms.scell_log, data.steps = decay(parms.wlog, 1000, 1250000) -- how long a packet takes is not told
+    end,
     xstats = "struct(tc_red_xstats)",
   },
 }
