@@ -127,7 +127,7 @@ static void check_members(struct encoder *e, struct place *at, int st)
 			const char *word = lua_type(L, -3) == LUA_TSTRING ? lua_tostring(L, -3) : NULL;
 
 			if (word)
-				lua_pushfstring(L, "unknown key '%s'", word);
+				nslua_encode_quote(L, "unknown key ", word);
 			else
 				lua_pushfstring(L, "unknown key of type %s", luaL_typename(L, -3));
 			nslua_encode_misuse(e, at, word, word ? known : 0);
@@ -414,7 +414,7 @@ static void put_body(struct encoder *e, struct place *up, int set, int head)
 			lua_pop(L, 1);
 		}
 		if (i <= 0) {
-			lua_pushfstring(L, "unknown key '%s'", word);
+			nslua_encode_quote(L, "unknown key ", word);
 			nslua_encode_misuse(e, &at, word, bykey ? bykey : bymember);
 		}
 		/* in the order of the declaration, so that the bytes are the same each time */

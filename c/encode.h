@@ -43,6 +43,9 @@ void nslua_encode_address(struct encoder *e, struct place *at, const struct nslu
 void nslua_encode_bytes_of(struct encoder *e, struct place *at, const struct nslua_field *f); /* bytes.c */
 void nslua_encode_bitset(struct encoder *e, struct place *at);                                /* bitset.c */
 
+/* Push a text with the word of a caller in it, of which what is long is cut. */
+void nslua_encode_quote(lua_State *L, const char *before, const char *word);
+
 /* The field that stands for a union here, NULL: bytes; the value is on top.  The branch's name stays in the place, for paths (union.c). */
 const struct nslua_field *nslua_encode_branch(struct encoder *e, struct place *at, const struct nslua_field *f);
 

@@ -55,6 +55,19 @@ void nslua_encode_misuse(struct encoder *e, struct place *at, const char *word, 
 	__builtin_unreachable();
 }
 
+void nslua_encode_quote(lua_State *L, const char *before, const char *word)
+{
+	luaL_checkstack(L, 3, "misuse");
+	if (strlen(word) <= 300) {
+		lua_pushfstring(L, "%s'%s'", before, word);
+		return;
+	}
+	lua_pushfstring(L, "%s'", before);
+	lua_pushlstring(L, word, 100);
+	lua_pushfstring(L, "...' (%d bytes)", (int)strlen(word));
+	lua_concat(L, 3);
+}
+
 void nslua_encode_expected(struct encoder *e, struct place *at, const char *what)
 {
 	if (lua_type(e->L, -1) == LUA_TSTRING && lua_rawlen(e->L, -1) <= 64)

@@ -101,7 +101,9 @@ uint64_t nslua_encode_named(struct encoder *e, struct place *at, const struct ns
 			return UINT64_C(1) << bit;
 		}
 		lua_pop(L, 1);
-		lua_pushfstring(L, "unknown %s '%s'", what, word);
+		lua_pushfstring(L, "unknown %s ", what);
+		nslua_encode_quote(L, lua_tostring(L, -1), word);
+		lua_remove(L, -2);
 		nslua_encode_misuse(e, at, word, lua_gettop(L) - 1);
 	}
 	v = nslua_checku64(L, -1);
@@ -214,7 +216,9 @@ void nslua_encode_text(struct encoder *e, struct place *at, const struct nslua_f
 	if (f->type == T_CHARS && n == f->size)
 		most = n; /* as the kernel sent it: full, without a zero */
 	if (most && n > most) {
-		lua_pushfstring(e->L, "'%s' is longer than %d bytes", s, (int)most);
+		nslua_encode_quote(e->L, "", s);
+		lua_pushfstring(e->L, " is longer than %d bytes", (int)most);
+		lua_concat(e->L, 2);
 		nslua_encode_misuse(e, at, NULL, 0);
 	}
 	nslua_encode_bytes(e, s, n);

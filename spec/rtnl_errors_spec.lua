@@ -227,6 +227,36 @@ describe("rtnetlink errors", function()
     end
   end)
 
+  it("are misuse where a yes or no is something else, a metric no number, or a word has no meaning there", function()
+    blue.link:add { name = "eth0", kind = "veth", up = true }
+    for _, case in ipairs {
+      { "address", { "10.0.0.1/24", dev = "eth0", nodad = "no" }, "address.add: nodad must be true or false, got string" },
+      { "neighbour", { "10.0.0.1", dev = "eth0", proxy = 0 }, "neighbour.add: proxy must be true or false, got number" },
+      { "nexthop", { id = 1, dev = "eth0", onlink = "yes" }, "nexthop.add: onlink must be true or false, got string" },
+      { "nexthop", { id = 1, dev = "eth0", idle_timer = 3 }, "nexthop.add: idle_timer is for groups" },
+      { "nexthop", { id = 2, group = "1", dev = "eth0" }, "nexthop.add: dev is for nexthops, not for groups of them" },
+      { "rule", { priority = 9, not_ = 1 }, "rule.add: not_ must be true or false, got number" },
+      { "fdb", { "02:00:00:00:00:01", dev = "eth0", sticky = "off" }, "fdb.add: sticky must be true or false, got string" },
+      { "route", { "10.0.0.0/8", dev = "eth0", mtu = true }, "route.add: mtu must be a number, got boolean" },
+      { "route", { "10.0.0.0/8", dev = "eth0", features = "ecm" }, "route.add: unknown feature 'ecm' (did you mean 'ecn'?)" },
+      { "route", { "10.0.0.0/8", dev = "eth0", as = 5 }, 'route.add: as is for MPLS routes (encap = { type = "mpls" } puts labels on others)' },
+      { "link", { name = "br0", kind = "bridge", port = { cost = 5 } }, "link.add: port has the options as a port of master, which is needed" },
+    } do
+      local _, text = fails(blue[case[1]].add, blue[case[1]], case[2])
+      assert.equal(case[3], text)
+    end
+    local _, text = fails(blue.route.list, blue.route, { features = {  {} } })
+    assert.is_truthy(text:find("route.list: unknown feature 'table: ", 1, true))
+    assert.is_truthy(blue.link:add { name = "br0", kind = "bridge", port = {} })
+    _, text = fails(blue.link.add, blue.link, { name = "v1", kind = "veth", master = "br0", port = { cots = 5 } })
+    assert.equal("link.add: port: unknown key 'cots' (did you mean 'cost'?)", text)
+    assert.equal("link.add", fails(blue.link.add, blue.link, { name = "v1", kind = "veth", master = "br0", port = { cost = 500000000 } }).call)
+    _, text = fails(blue.link.get, blue.link, ("x"):rep(70000))
+    assert.is_true(#text < 500, text)
+    _, text = fails(blue.route.add, blue.route, { [("x"):rep(70000)] = 1 })
+    assert.is_true(#text < 500, text)
+  end)
+
   it("of names that cannot be are clear", function()
     for name, says in pairs { [("x"):rep(16)] = "16 bytes, 15 fit", [("x"):rep(255)] = "255 bytes", [""] = "is empty", [".."] = "is no name",
       ["a/b"] = "slash", ["a b"] = "blank", ["a\0b"] = "NUL" } do

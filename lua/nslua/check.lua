@@ -37,6 +37,9 @@ end
 ---@param known table<string, any>|string[]
 ---@return string?
 function M.nearest(word, known)
+  if #word > 100 then
+    return nil
+  end
   local lower = word:lower()
   local most = math.min(#word - 1, math.max(2, math.floor(#word / 3)))
   local best, best_distance, best_far
@@ -63,7 +66,7 @@ end
 ---@return string
 function M.unknown(what, word, known)
   local near = type(word) == "string" and M.nearest(word, known)
-  return ("unknown %s '%s'%s"):format(what, tostring(word), near and (" (did you mean '%s'?)"):format(near) or "")
+  return ("unknown %s '%s'%s"):format(what, errors.short(tostring(word)), near and (" (did you mean '%s'?)"):format(near) or "")
 end
 
 local function accepts(spec, value)

@@ -146,6 +146,13 @@ function M.is(e, code)
   return type(e) == "table" and getmetatable(e) == Error and (code == nil or e.code == code)
 end
 
+---Text for a message: what is long is cut.
+---@param text string
+---@return string
+function M.short(text)
+  return #text <= 300 and text or ("%s... (%d bytes)"):format(text:sub(1, 100), #text)
+end
+
 ---Raise a plain Lua error at the first line outside nslua: a misuse, not a failure.
 ---@param fmt string
 function M.misuse(fmt, ...)

@@ -115,7 +115,7 @@ local settable = { nodad = 0x2, optimistic = 0x4, home = 0x10, mngtmpaddr = 0x10
 address.writers = { "string", dev = true, peer = true, label = true, broadcast = true, anycast = true, scope = true, metric = true, proto = true,
   valid_lft = true, preferred_lft = true, family = true }
 for word in pairs(settable) do
-  address.writers[word] = true
+  address.writers[word] = "boolean"
 end
 
 local function lifetime(call, key, value)

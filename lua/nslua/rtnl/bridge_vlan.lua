@@ -125,8 +125,8 @@ vlan.class = schema.class {
 
 -- Writing -------------------------------------------------------------------------------------------------------------------------
 
-vlan.writers = { dev = true, vid = true, pvid = true, untagged = true, self = true, tunnel_id = true, state = true, mcast_router = true,
-  mcast_max_groups = true, neigh_suppress = true }
+vlan.writers = { dev = true, vid = true, pvid = "boolean", untagged = "boolean", self = "boolean", tunnel_id = true, state = true,
+  mcast_router = true, mcast_max_groups = true, neigh_suppress = true }
 local yes_no = { pvid = true, untagged = true, self = true, neigh_suppress = true }
 
 -- 10, "10-20", { 10, 20 }: the first and the last

@@ -93,8 +93,9 @@ fdb.class = schema.class {
 
 -- Writing -------------------------------------------------------------------------------------------------------------------------
 
-fdb.writers = { true, dev = true, self = true, master = true, vlan = true, state = true, permanent = true, static = true, dynamic = true, dst = true,
-  port = true, vni = true, src_vni = true, via = true, nhid = true, extern_learn = true, sticky = true, router = true, use = true, proto = true }
+fdb.writers = { true, dev = true, self = "boolean", master = true, vlan = true, state = true, permanent = "boolean", static = "boolean",
+  dynamic = "boolean", dst = true, port = true, vni = true, src_vni = true, via = true, nhid = true, extern_learn = "boolean", sticky = "boolean",
+  router = "boolean", use = "boolean", proto = true }
 local yes_no = { self = true, master = true, permanent = true, static = true, dynamic = true, extern_learn = true, sticky = true, router = true,
   use = true }
 local written = { permanent = NOARP + PERMANENT, static = NOARP + REACHABLE, dynamic = REACHABLE }

@@ -97,9 +97,14 @@ local function close_owned(request)
 end
 
 -- Finish a new link, or take it away again: nothing stays half made.
-local function finish_or_undo(self, request, own)
+local function finish_or_undo(self, request, own, call)
   local ok, e = pcall(finish, self, request, own)
   if not ok then
+    if errors.is(e) then
+      e.call = call
+    elseif type(e) == "string" then
+      e = e:gsub("link%.change:", call .. ":", 1)
+    end
     local home = request.netns and collection(request.netns) or self
     pcall(home.delete, home, own)
     close_owned(request)
@@ -123,7 +128,7 @@ local function create_otherwise(self, call, request, kind, t)
     end
   end
   request.late = next(rest) and rest or nil
-  finish_or_undo(self, request, name)
+  finish_or_undo(self, request, name, call)
   local row
   if not netlink.batching(self.handle) then
     row = (request.netns and collection(home) or self):get(name)
@@ -138,7 +143,9 @@ local function add(self, t, call)
   local message = request.message
   local name = message.name
   local kind = kinds.kinds[request.kind]
-  if not request.kind then
+  if type(t.port) == "table" and next(t.port) and t.master == nil then
+    errors.misuse("%s: port has the options as a port of master, which is needed", call)
+  elseif not request.kind then
     errors.misuse("%s: kind is needed: \"veth\", \"bridge\", ...", call)
   elseif kind and kind.create then
     return create_otherwise(self, call, request, kind, t)
@@ -157,7 +164,7 @@ local function add(self, t, call)
         errors.misuse("%s: name is needed in a batch", call)
       end
       request.after = function()
-        finish_or_undo(self, request, name)
+        finish_or_undo(self, request, name, call)
       end
     end
     send(self, call, NEW, netlink.CREATE + netlink.EXCL, message, request, detail, { call = call, t })
@@ -171,7 +178,7 @@ local function add(self, t, call)
     row = verbs.echoed(self, replies) or (name and self:get(name)) or youngest(self, request.kind)
   end
   if follow then
-    finish_or_undo(self, request, row)
+    finish_or_undo(self, request, row, call)
   end
   if row and (follow or message.master_index) then
     -- the echo was sent before it got a master
@@ -326,9 +333,12 @@ end
 
 local function set_port(self, call, target, words, asked)
   local port = linkwords.port(call, words)
-  if not port then
+  if not port and next(words) == nil then
+    return
+  elseif not port then
     local row = link.find(self, call, target)
     port = linkwords.port(call, words, row and row.linkinfo and row.linkinfo.slave_kind)
+      or errors.misuse("%s: port: %s is a port of nothing that has such options", call, row and row.name or tostring(target))
   end
   local data = kinds.write(call, port, words, device.index, self.handle)
   local message = link.selector(self, call, target, { linkinfo = { slave_kind = port.kind, slave_data = data } })

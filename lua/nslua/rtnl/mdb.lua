@@ -152,7 +152,7 @@ end
 
 -- Writing -------------------------------------------------------------------------------------------------------------------------
 
-mdb.writers = { dev = true, port = true, grp = true, vid = true, src = true, state = true, permanent = true, filter_mode = true, proto = true }
+mdb.writers = { dev = true, port = true, grp = true, vid = true, src = true, state = true, permanent = "boolean", filter_mode = true, proto = true }
 
 function mdb.detail(words)
   local parts = {}

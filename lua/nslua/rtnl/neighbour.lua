@@ -98,8 +98,8 @@ neighbour.class = schema.class {
   end,
 }
 
-neighbour.writers = { true, dev = true, lladdr = true, state = true, proxy = true, router = true, extern_learn = true, use = true, managed = true,
-  proto = true, family = true, nhid = true, vlan = true, port = true, vni = true, sticky = true }
+neighbour.writers = { true, dev = true, lladdr = true, state = true, proxy = "boolean", router = "boolean", extern_learn = "boolean",
+  use = "boolean", managed = "boolean", proto = true, family = true, nhid = true, vlan = true, port = true, vni = true, sticky = "boolean" }
 
 local function detail_of(t)
   return ("%s%s"):format(tostring(t[1]), (type(t.dev) == "string" or type(t.dev) == "number") and (" dev " .. t.dev) or "")

@@ -132,8 +132,8 @@ nexthop.class = schema.class {
 
 -- Writing -------------------------------------------------------------------------------------------------------------------------
 
-nexthop.writers = { id = true, via = true, dev = true, blackhole = true, onlink = true, group = true, type = true, buckets = true, idle_timer = true,
-  unbalanced_timer = true, fdb = true, encap = true, proto = true, family = true }
+nexthop.writers = { id = true, via = true, dev = true, blackhole = "boolean", onlink = "boolean", group = true, type = true, buckets = true,
+  idle_timer = true, unbalanced_timer = true, fdb = "boolean", encap = true, proto = true, family = true }
 local yes_no = { blackhole = true, onlink = true, fdb = true }
 
 -- { 1, { id = 2, weight = 3 } }, or ip(8)'s "1/2,3"
@@ -181,6 +181,11 @@ local function message_of(handle, call, t)
     message.proto_number = names.number("proto", t.proto, call)
   end
   if t.group then
+    for _, word in ipairs { "via", "dev", "encap", "onlink" } do
+      if t[word] then
+        errors.misuse("%s: %s is for nexthops, not for groups of them", call, word)
+      end
+    end
     message.members = members(call, t.group)
     message.type = t.type
     if t.buckets or t.idle_timer or t.unbalanced_timer then
@@ -192,8 +197,11 @@ local function message_of(handle, call, t)
       end
     end
     return message
-  elseif t.type or t.buckets then
-    errors.misuse("%s: %s is for groups", call, t.type and "type" or "buckets")
+  end
+  for _, word in ipairs { "type", "buckets", "idle_timer", "unbalanced_timer" } do
+    if t[word] ~= nil then
+      errors.misuse("%s: %s is for groups", call, word)
+    end
   end
   if t.via then
     local _, family = prefix.address(call, "via", t.via)

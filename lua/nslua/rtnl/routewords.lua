@@ -173,6 +173,21 @@ end
 -- Seconds, which the kernel counts in eighths, quarters and whole milliseconds.
 local metric_units = { rtt = 8000, rttvar = 4000, rto_min = 1000 }
 
+local features = { ecn = 1, sack = 2, timestamp = 4, allfrag = 8 } -- linux/rtnetlink.h, RTAX_FEATURE_*
+
+local function check_features(value, call)
+  if type(value) ~= "table" then
+    errors.misuse("%s: features must be a list like { \"ecn\" }, got %s", call, type(value))
+  end
+  for key, name in pairs(value) do
+    name = type(key) == "string" and key or name
+    if not features[name] then
+      errors.misuse("%s: %s", call, check.unknown("feature", name, features))
+    end
+  end
+  return value
+end
+
 ---A metric as the kernel counts it.
 ---@param metric string
 ---@param value any
@@ -180,12 +195,14 @@ local metric_units = { rtt = 8000, rttvar = 4000, rto_min = 1000 }
 ---@return any
 function M.metric_number(metric, value, call)
   local unit = metric_units[metric]
-  if type(value) == "boolean" then
+  if M.yes_no[metric] and type(value) == "boolean" then
     return value and 1 or 0
   elseif unit then
-    return math.floor(units.duration(value, call .. ": " .. metric) * unit + 0.5)
-  elseif metric == "features" and type(value) == "string" then
-    return { value }
+    return math.floor(units.duration(value, call .. ": " .. metric) * (unit + 0.0) + 0.5)
+  elseif metric == "features" then
+    return check_features(type(value) == "string" and { value } or value, call)
+  elseif type(value) == "boolean" then
+    errors.misuse("%s: %s must be a number, got boolean", call, metric)
   end
   return value
 end
@@ -335,7 +352,10 @@ function writers.encap(message, value, call, handle)
   encap.write(message, value, call, handle)
 end
 
-function writers.as(message, value, call)
+function writers.as(message, value, call, _, family)
+  if family ~= AF_MPLS then
+    errors.misuse("%s: as is for MPLS routes (encap = { type = \"mpls\" } puts labels on others)", call)
+  end
   message.newdst = mpls.stack(call, "as", value)
 end
 

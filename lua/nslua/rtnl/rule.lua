@@ -146,7 +146,7 @@ rule.class = schema.class {
 -- Writing -------------------------------------------------------------------------------------------------------------------------
 
 rule.writers = { priority = true, from = true, to = true, iif = true, oif = true, fwmark = true, fwmask = true, table = true, action = true,
-  goto_ = true, not_ = true, tos = true, ipproto = true, sport = true, dport = true, uidrange = true, proto = true, l3mdev = true, tun_id = true,
+  goto_ = true, not_ = "boolean", tos = true, ipproto = true, sport = true, dport = true, uidrange = true, proto = true, l3mdev = true, tun_id = true,
   realms = true, suppress_prefixlength = true, suppress_ifgroup = true, family = true }
 
 local function bounds(call, key, value, most)

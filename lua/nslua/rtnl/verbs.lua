@@ -135,8 +135,10 @@ function M.options(call, t, known, kinds)
   if type(t) ~= "table" then
     errors.misuse("%s: a table expected, got %s", call, type(t))
   end
-  for key in pairs(t) do
-    if known[key] == nil then
+  for key, value in pairs(t) do
+    if known[key] == "boolean" and type(value) ~= "boolean" then
+      errors.misuse("%s: %s must be true or false, got %s", call, key, type(value))
+    elseif known[key] == nil then
       local kind = kinds and (t[1] or t.kind or the_one_with(key, kinds))
       M.unknown(call, key, known, kind, kind and kinds[kind] and kinds[kind].words)
     end
@@ -155,7 +157,7 @@ function M.detail(key, value)
   if value == nil then
     return nil
   end
-  return type(value) == "string" and ("%s = %q"):format(key, value) or ("%s = %s"):format(key, tostring(value))
+  return type(value) == "string" and ("%s = %q"):format(key, errors.short(value)) or ("%s = %s"):format(key, tostring(value))
 end
 
 -- Whether every field of `wanted` is in `found` with that value; tables inside likewise.
