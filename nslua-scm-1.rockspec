@@ -566,6 +566,7 @@ build = {
     ["nslua.rtnl.stab"] = "lua/nslua/rtnl/stab.lua",
     ["nslua.rtnl.tcm"] = "lua/nslua/rtnl/tcm.lua",
     ["nslua.rtnl.told"] = "lua/nslua/rtnl/told.lua",
+    ["nslua.rtnl.traffic"] = "lua/nslua/rtnl/traffic.lua",
     ["nslua.rtnl.verbs"] = "lua/nslua/rtnl/verbs.lua",
     ["nslua.rtnl.within"] = "lua/nslua/rtnl/within.lua",
     ["nslua.rundir"] = "lua/nslua/rundir.lua",
