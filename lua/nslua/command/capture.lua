@@ -21,7 +21,7 @@ local declaration = options.declare {
   { "W", "files", arg = "number", help = "with -C: so many files at the most, then the first again (default 2)" },
   { "B", "buffer-size", arg = "KiB", help = "of the kernel's buffers, all together: 256 MB an interface at the most" },
   { "p", "promiscuous", help = "frames that are for others, too" },
-  { "r", "read", arg = "file", help = "print the packets of a file of pcapng; nothing is captured" },
+  { "r", "read", arg = "file", help = "print the packets of a file of pcapng (-: of the standard input); nothing is captured" },
   { "q", "quiet", help = "no messages: not where it listens, no counts" },
   { "j", "json", help = "print a line of JSON for each packet" },
   notes = "It ends by Ctrl-C, or with the last of its containers, and prints the counts.",
@@ -136,7 +136,8 @@ local function read(o)
   if o[1] or o.write then
     errors.misuse "with -r there is no namespace, no filter and no -w"
   end
-  local file, print_packet, left = require("nslua").capture.read(o.read), printer(o), number(o, "count", "c", 1) or math.huge
+  local file = require("nslua").capture.read(o.read == "-" and "/dev/stdin" or o.read)
+  local print_packet, left = printer(o), number(o, "count", "c", 1) or math.huge
   for p in file:each() do
     print_packet(p)
     left = left - 1

@@ -100,8 +100,13 @@ local function hold(name, entry, files)
     pidfd, why, errno = held.pidfd(entry)
   end
   if pidfd then
-    return opened(entry, pidfd, files)
-  elseif errno and errno ~= core.errno.ESRCH then
+    local ok, handle = pcall(opened, entry, pidfd, files)
+    if ok or not errors.is(handle, "ESRCH") then
+      return ok and handle or error(handle, 0)
+    end
+    errno = core.errno.ESRCH -- it has ended just now
+  end
+  if errno and errno ~= core.errno.ESRCH then
     errors.check("container.find", { detail = what }, nil, why, errno)
   elseif why == "another" then
     raise(core.errno.ESRCH, name, ("%s is not running: pid %d, which it had, is another process now"):format(what, entry.pid))
