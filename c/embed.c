@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 #include "host.h"
 
@@ -126,6 +127,23 @@ static int is_terminal(lua_State *L)
 	return 1;
 }
 
+/* host.terminal() -> the settings of the terminal at stdin, if there is one; host.terminal(settings): as they were. */
+static int terminal(lua_State *L)
+{
+	struct termios t;
+
+	if (lua_isnone(L, 1)) {
+		if (tcgetattr(0, &t))
+			return 0;
+		lua_pushlstring(L, (const char *)&t, sizeof(t));
+		return 1;
+	}
+	luaL_argcheck(L, lua_rawlen(L, 1) == sizeof(t), 1, "settings expected");
+	memcpy(&t, luaL_checkstring(L, 1), sizeof(t));
+	tcsetattr(0, TCSANOW, &t);
+	return 0;
+}
+
 struct folder {
 	DIR *dir;
 };
@@ -203,6 +221,7 @@ static const luaL_Reg functions[] = {
 	{ "modules", modules }, { "source", source },   { "getenv", host_getenv },
 	{ "files", files },     { "loop", loop },       { "traceback", host_traceback },
 	{ "is_terminal", is_terminal }, { "getopt", host_getopt }, { "regex", host_regex }, { "die_of", host_die_of }, { "interrupted", interrupted },
+	{ "terminal", terminal },
 	{ NULL, NULL },
 };
 

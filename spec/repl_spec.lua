@@ -17,8 +17,9 @@ end)
 -- Without readline: an empty package.cpath, as where the module is not installed.
 local without = { LUA_PATH = "/nonexistent/?.lua", LUA_CPATH = "/nonexistent/?.so" }
 
-local function session(env)
+local function session(env, words)
   local plan = { bin, pty = true, cwd = folder, env = { HOME = folder, TERM = "dumb", INPUTRC = "/dev/null" } }
+  table.move(words or {}, 1, #(words or {}), 2, plan)
   for k, v in pairs(env or {}) do
     plan.env[k] = v
   end
@@ -155,6 +156,34 @@ for name, env in pairs { ["with readline"] = {}, ["without readline"] = without 
     end)
   end)
 end
+
+it("drops a line that was begun on Ctrl-C, and leaves the terminal as it was", function()
+  if not has_readline() then
+    pending "the readline module is not installed"
+  end
+  for _, ends in ipairs { "\4", "TERM" } do
+    local s = session({ TERM = "xterm" }, { "lab", "-q", "-e", "h1 -- h2" })
+    s.see "lab> "
+    for _ = 1, 5 do
+      s.type "error 'begun"
+      s.see "begun"
+      s.type "\3"
+      s.see "lab> "
+    end
+    s.type "1 + 1\n"
+    s.see "2\r\n"
+    s.see "lab> "
+    if ends == "TERM" then
+      s.type "error 'begun"
+      s.see "begun"
+      s.process:kill(ends)
+    else
+      s.type(ends)
+    end
+    s.see "\27[?2004l"
+    assert.equal(ends == "TERM" and ends or nil, s.finish().signal)
+  end
+end)
 
 it("completes names of Lua, and at a lab's prompt nodes and the words of commands", function()
   if not has_readline() then

@@ -57,16 +57,12 @@ local function editing_reader(readline, complete)
     readline.set_completion_append_character(ok and after or "")
     return ok and list or {}
   end)
-  local open
-  local function reset()
-    if open then
-      readline.handler_remove()
-      open = false
-    end
-  end
+  -- handler_remove() closes readline's stream first and writes to it then, unless the line is done: who is interrupted only begins anew
+  local open, settings
   return {
     read = function(text)
       local done, line
+      settings = open and settings or host.terminal()
       readline.handler_install(text, function(s)
         done, line = true, s
         readline.handler_remove()
@@ -83,9 +79,16 @@ local function editing_reader(readline, complete)
     remember = function(statement)
       readline.add_history((statement:gsub("\n+$", ""):gsub("\n", " ")))
     end,
-    reset = reset,
+    reset = function() end,
     finish = function() -- also when a signal ends the program: the terminal must be as it was
-      reset()
+      if open then
+        host.terminal(settings)
+        if host.getenv "TERM" ~= "dumb" then
+          io.write "\27[?2004l" -- what is pasted comes as it is again
+          io.flush()
+        end
+        open = false
+      end
       readline.save_history()
     end,
   }
