@@ -240,6 +240,34 @@ describe("a lab as SVG", function()
     assert.is_truthy(svg:find('class="small bad"[^>]*>down<'))
   end)
 
+  it("shows in every form what a link was told to do later", function()
+    local agenda = require "nslua.lab.agenda"
+    local topology = lab.topology "h1 --10ms-- h2\nh2 -- h3"
+    local plan = require("nslua.lab.addressing").plan(topology)
+    local list = { agenda.flap { down = 2, up = "1s" },
+      agenda.at("500ms", { to = { loss = "10%", delay = false }, from = { loss = "10%" }, up = false }),
+      agenda.at(0, { to = false, from = false }), agenda.flap { down = 0, count = 1 },
+      agenda.replay { rate = { { 0, "10mbit" }, { 2, "1mbit" } }, to = { delay = { { 0, 0.1 }, { 3, 0.2 } } }, loop = true } }
+    local words = { "flap 2s/1s", "at 500ms: down, >no delay, loss 10%", "at 0s: nothing", "replay >delay, rate again and again" }
+    local options = { plan = plan, agenda = { list } }
+    assert.same(words, agenda.texts(list)) -- what has come to its end and left nothing is left out
+    local graph, all = require "nslua.lab.graph", table.concat(words, "; ")
+    local picture = require("nslua.lab.picture").draw(topology, options):gsub("\n *", " ")
+    assert.is_truthy(picture:find("[1] 10ms; " .. all, 1, true), picture)
+    assert.is_truthy(graph.dot(topology, options):find('"h1" -- "h2" [label="10ms; ' .. all .. '"];', 1, true))
+    assert.is_truthy(graph.mermaid(topology, options):find("10ms#59; flap 2s/1s#59; at 500ms: down, #62;no delay", 1, true))
+    local svg = require("nslua.lab.svg").draw(topology, options)
+    for _, text in ipairs(words) do
+      assert.is_truthy(svg:find(">" .. text:gsub(">", "&gt;") .. "<", 1, true), svg)
+    end
+    local told = require("dkjson").decode(graph.json(topology, plan, options)).links
+    assert.is_nil(told[2].schedule)
+    assert.same({ kind = "flap", down = 2, up = 1, after = 0, done = false }, told[1].schedule[1])
+    assert.same({ kind = "at", after = 0.5, lasts = 0.5, to = { loss = 0.1, delay = false }, from = { loss = 0.1 }, up = false, done = false },
+      told[1].schedule[2])
+    assert.same({ { 0, "10mbit" }, { 2, "1mbit" } }, told[1].schedule[5].from.rate)
+  end)
+
   it("keeps what is in a name as text", function()
     local topology = lab.topology("h1 --name x-- h2")
     topology.links[1].name = "<script>\"&'\1]]>"

@@ -215,6 +215,10 @@ describe("a link that is moved to another switch", function()
     lab:never { "h2", "h1", timeout = "50ms" }
     mine:up()
     assert.equal("link h1:eth0 -- sw2:h1", tostring(seen:link("h1", "sw2")))
+    theirs:at(3600, { loss = "10%" })
+    assert.is_truthy(lab:draw():find("at 3600s: loss 10%", 1, true), lab:draw())
+    mine:unschedule()
+    assert.is_nil(seen:draw():find("3600", 1, true))
     mine:move "sw1"
     mine:change { delay = 0 }
     assert.equal("link h1:eth0 -- sw1:h1", tostring(seen:link("h1", "sw1")))

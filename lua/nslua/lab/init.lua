@@ -41,7 +41,7 @@ M.methods = methods
 
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
   single_packets = true, board = true, seen = true,
-  topology_text = true, has_turn = true }
+  topology_text = true, has_turn = true, agenda = true }
 
 function Lab:__keys()
   return { methods, rawget(self, "node") }
@@ -209,11 +209,12 @@ end
 
 local formats = { "text", "svg", "dot", "mermaid", "json" }
 
-local function draw(topology, plan, down, options)
+local function draw(topology, plan, options, down, agenda)
   check.options("lab.draw", options or {}, { format = "string", columns = "integer", ascii = "boolean", addresses = "boolean" })
   options = options or {}
   local format = options.format or "text"
-  local all = { columns = options.columns, ascii = options.ascii, addresses = options.addresses, plan = plan, down = down }
+  local all = { columns = options.columns, ascii = options.ascii, addresses = options.addresses, plan = plan, down = down,
+    agenda = agenda }
   if format == "text" then
     return require("nslua.lab.picture").draw(topology, all)
   elseif format == "svg" then
@@ -235,7 +236,7 @@ function methods:draw(options)
   for _, link in pairs(self.link_of) do
     down[link.number] = link.is_down
   end
-  return draw(self.topology, self.plan, down, options)
+  return draw(self.topology, self.plan, options, down, self.agenda)
 end
 
 -- The table that all else is made of, and, of a text, where what it says stands.
@@ -269,7 +270,7 @@ end
 ---@return string
 function M.draw(said, options)
   local topology, places = understood(said)
-  return draw(topology, planned(topology, places), nil, options)
+  return draw(topology, planned(topology, places), options)
 end
 
 ---Whether it is still there.

@@ -1,5 +1,6 @@
 -- Links of a lab, while it runs: down and up, and what impairs them.
 
+local agenda = require "nslua.lab.agenda"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
@@ -191,6 +192,22 @@ function Link:change(t)
   return self
 end
 
+-- Note what it was told to do later, for drawings and other processes.
+local function note(self, entry)
+  local lab = self.lab
+  lab.agenda = lab.agenda or {}
+  local list = lab.agenda[self.number] or {}
+  lab.agenda[self.number], list[#list + 1] = list, entry
+end
+
+-- Have the wire do something later.
+local function later(self, method, steps, entry, ...)
+  local wire = wire_of(self, method)
+  wires.prepare(self.lab, wire, steps)
+  wire[method](wire, ...)
+  note(self, entry(...))
+end
+
 ---Change later what impairs it: words as of change(), and `up = false`, nothing gets through, or `true`. It happens whatever the script is busy with:
 ---a wire's process does it, or (of netem) a copy of the script, which ends with it. What is not said stays as it is by then. What netem cannot do
 ---when it is due is raised by the next call that asks the link for something, and by lab:close() where nobody has.
@@ -198,12 +215,11 @@ end
 ---@param t table  { delay = "50ms", to = { loss = "1%" } }
 ---@return nslua.lab.Link
 function Link:at(after, t)
-  local wire = wire_of(self, "at")
+  wire_of(self, "at")
   check.options("link.at", t, at_words)
   local words = each_way(t)
   words.up = t.up
-  wires.prepare(self.lab, wire, { words })
-  wire:at(after, words)
+  shared.alone(self.lab, "link.at", later, self, "at", { words }, agenda.at, after, words)
   return self
 end
 
@@ -211,9 +227,8 @@ end
 ---@param t nslua.Flap  { down = 1, up = 4, count = 3 }
 ---@return nslua.lab.Link
 function Link:flap(t)
-  local wire = wire_of(self, "flap")
-  wires.prepare(self.lab, wire, { { up = false } })
-  wire:flap(t)
+  wire_of(self, "flap")
+  shared.alone(self.lab, "link.flap", later, self, "flap", { { up = false } }, agenda.flap, t)
   return self
 end
 
@@ -222,16 +237,23 @@ end
 ---@param t nslua.Replay  { rate = { { 0, "10mbit" }, { 2, "1mbit" } }, loop = true }
 ---@return nslua.lab.Link
 function Link:replay(t)
-  local wire = wire_of(self, "replay")
-  wires.prepare(self.lab, wire, { { to = { loss = 1 } } })
-  wire:replay(t)
+  wire_of(self, "replay")
+  shared.alone(self.lab, "link.replay", later, self, "replay", { { to = { loss = 1 } } }, agenda.replay, t)
   return self
+end
+
+local function unschedule(self)
+  wire_of(self, "unschedule"):unschedule()
+  if self.lab.agenda then
+    self.lab.agenda[self.number] = nil
+  end
 end
 
 ---Nothing of at(), flap() and replay() is to come any more: it stays as it is now, and is up.
 ---@return nslua.lab.Link
 function Link:unschedule()
-  wire_of(self, "unschedule"):unschedule()
+  wire_of(self, "unschedule")
+  shared.alone(self.lab, "link.unschedule", unschedule, self)
   return self
 end
 

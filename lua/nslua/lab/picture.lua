@@ -1,6 +1,7 @@
 -- A lab as text: trees of links from left to right, in the columns of a terminal. What would be too wide goes on below; what closes a ring, and what
 -- links say at length, is told at the end.
 
+local agenda = require "nslua.lab.agenda"
 local plain = require("nslua.draw").plain
 local text = require "nslua.lab.text"
 
@@ -149,6 +150,9 @@ function M.draw(topology, options)
     end
     local items = text.items(link)
     words[#words + 1] = items[1] and table.concat(items, ",")
+    local later = agenda.texts(options.agenda and options.agenda[i])
+    words[#words] = words[#words] and later[1] and words[#words] .. ";" or words[#words]
+    words[#words + 1] = later[1] and table.concat(later, "; ")
     local segment = options.addresses and options.plan and options.plan.links[i].segments[1]
     if segment and #segment.switches == 0 then
       words[#words + 1] = segment.inet or segment.inet6

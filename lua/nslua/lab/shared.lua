@@ -52,6 +52,7 @@ function M.refresh(lab)
     replan(lab, topologies.read(running.topology_of(said)))
     lab.topology_text = said.topology
   end
+  lab.agenda = said.agenda
   for i, plan in ipairs(lab.plan.links) do
     if said.down[i] or lab.link_of[plan] then
       lab:numbered(i).is_down = said.down[i]

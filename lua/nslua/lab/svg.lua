@@ -1,5 +1,6 @@
 -- A lab as SVG: one file, readable in light and dark.
 
+local agenda = require "nslua.lab.agenda"
 local layout = require("nslua.draw").layout
 local svg = require("nslua.draw").svg
 local text = require "nslua.lab.text"
@@ -58,6 +59,9 @@ end
 local function label_of(link, i, options)
   local lines, items = { link.name ~= "" and link.name or nil }, text.items(link)
   lines[#lines + 1] = items[1] and table.concat(items, ", ") or nil
+  for _, line in ipairs(agenda.texts(options.agenda and options.agenda[i])) do
+    lines[#lines + 1] = line
+  end
   local segment = options.plan and options.addresses ~= false and options.plan.links[i].segments[1]
   if segment and not segment.vlan and #segment.switches == 0 then
     lines[#lines + 1] = segment.inet or segment.inet6
