@@ -377,6 +377,7 @@ build = {
     ["nslua.inspect.why.xt"] = "lua/nslua/inspect/why/xt.lua",
     ["nslua.keeper"] = "lua/nslua/keeper.lua",
     ["nslua.lab.addressing"] = "lua/nslua/lab/addressing.lua",
+    ["nslua.lab.agenda"] = "lua/nslua/lab/agenda.lua",
     ["nslua.lab.allocation"] = "lua/nslua/lab/allocation.lua",
     ["nslua.lab.build"] = "lua/nslua/lab/build.lua",
     ["nslua.lab.capture"] = "lua/nslua/lab/capture.lua",
