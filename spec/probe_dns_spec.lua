@@ -173,10 +173,12 @@ describe("a:resolve", function()
     local conf = etc.parse_resolv("# nameserver 1.1.1.1\nnameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver x\n"
       .. "search a.b c\noptions timeout:1 ndots:2\n")
     assert.same({ servers = { "10.0.0.1", "fe80::1%eth0" }, search = { "a.b", "c" }, ndots = 2 }, conf)
+    assert.same({ "1.1.1.1", "1.1.1.2", "1.1.1.3" }, etc.parse_resolv(("nameserver 1.1.1.1 nameserver 1.1.1.2 nameserver x nameserver 1.1.1.3 "
+      .. "nameserver 1.1.1.4"):gsub(" nam", "\nnam")).servers)
     local a = net()
     local read = etc.resolv
     etc.resolv = function()
-      return { servers = { "10.0.1.77", "10.0.1.2" }, search = { "none", "example" }, ndots = 1, path = "test" }
+      return { servers = { "10.0.1.77", "10.0.1.2" }, search = { "a..b", ("x"):rep(64), ".", "none", "example" }, ndots = 1, path = "test" }
     end
     a:sysctl("net.ipv4.ip_local_port_range", "32768 60999")
     a.route:add { "10.0.1.77/32", type = "unreachable" }

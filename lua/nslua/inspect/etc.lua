@@ -20,8 +20,10 @@ local function read(handle, file)
   return procfs.read("/etc/" .. file) or "", "/etc/" .. file
 end
 
+local SERVERS = 3 -- MAXNS: no libc asks more
+
 ---@class nslua.ResolvConf
----@field servers string[]  addresses
+---@field servers string[]  addresses: of the first three, as no more are asked
 ---@field search string[]
 ---@field ndots integer
 ---@field path string
@@ -34,7 +36,7 @@ function M.parse_resolv(text)
     local word, rest = line:match "^(%a+)[ \t]+(.*)$"
     if word == "nameserver" then
       local address = rest:match "^%S+"
-      if address and core.inet.bytes((address:gsub("%%.*", ""))) then
+      if #out.servers < SERVERS and address and core.inet.bytes((address:gsub("%%.*", ""))) then
         out.servers[#out.servers + 1] = address
       end
     elseif word == "search" or word == "domain" then

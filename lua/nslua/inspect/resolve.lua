@@ -161,7 +161,8 @@ local function candidates(name, conf)
   local _, dots = name:gsub("%.", "")
   local out = {}
   for _, domain in ipairs(conf.search) do
-    out[#out + 1] = name .. "." .. domain
+    local long = name .. "." .. domain
+    out[#out + 1] = dns.encode_name(long) and long or nil -- what is no domain is passed over, as libc does
   end
   table.insert(out, dots >= conf.ndots and 1 or #out + 1, name)
   return out
@@ -231,7 +232,8 @@ function M:resolve(name, options)
   local timeout = units.duration(options.timeout or 5, CALL .. ": timeout")
   local conf = etc.resolv(self)
   local servers = options.server and { options.server } or conf.servers
-  local names = candidates(type == "PTR" and reverse(name) or name, conf)
+  local plain = type == "PTR" and reverse(name) or name
+  local names, silent = candidates(plain, conf), false
   local how = { port = options.port or 53, tcp = options.tcp, from = options.from }
   local start = core.fd.clock()
   local out = { ok = false, answers = {}, addresses = {}, name = names[1] }
@@ -241,20 +243,21 @@ function M:resolve(name, options)
   end
   for i, candidate in ipairs(names) do
     local now = core.fd.clock()
-    local q = question(candidate, type)
-    local message, server, by_stream = ask_all(self, servers, q, how, now + (start + timeout - now) / (#names - i + 1))
+    local message, server, by_stream
+    if not silent or candidate == plain then
+      message, server, by_stream = ask_all(self, servers, question(candidate, type), how, now + (start + timeout - now) / (#names - i + 1))
+    end
     if message then
       out = { ok = #message.answers > 0, name = candidate, server = server, tcp = by_stream, rcode = message.rcode, answers = message.answers,
         authority = message.authority, additional = message.additional, authoritative = message.authoritative, addresses = {} }
       if out.ok then
         break
       end
-    elseif not out.rcode then
+    elseif not out.rcode and not (silent and candidate ~= plain) then
       for k, v in pairs(server or { error = "ETIMEDOUT" }) do
         out[k] = v
       end
-      out.name = candidate
-      break -- who did not answer that does not answer the next
+      out.name, silent = candidate, true -- who did not answer that does not answer the next; but the name alone is tried, as libc does
     end
   end
   for _, r in ipairs(out.answers) do
