@@ -394,6 +394,13 @@ while True:
     out = helper.sh(HOST .. " enter 123456789012 true 2>&1") -- what an id may begin with
     assert.is_nil(out:find("is not a pid", 1, true), out)
     assert.matches("no such container, and no such name in /run/netns", out)
+    if helper.is_root() then
+      helper.held(ns.netns.add(name .. "a"))
+      finally(function()
+        ns.netns.delete(name .. "a")
+      end)
+      assert.matches(("; did you mean '%sa'?"):format(name), (helper.sh(HOST .. " enter " .. name .. "b true 2>&1")), 1, true)
+    end
     for _, words in ipairs { "enter lxq:web true", "show lxq:web", "sockets lxq:web", "ping lxq:web ::1" } do
       assert.matches("unknown container engine 'lxq' %(did you mean 'lx[cd]'%?%)", (helper.sh(HOST .. " " .. words .. " 2>&1")))
     end

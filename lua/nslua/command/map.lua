@@ -9,7 +9,7 @@ local host = require "nslua.host"
 local options = require "nslua.command.cli.options"
 
 local declaration = options.declare {
-  name = "map", usage = "[options] [<container> | <netns> | lab:<name>[/<node>]]", operands = "container",
+  name = "map", usage = "[options] [<container> | <netns> | lab:<name>[/<node>]]", operands = "container", status = 2,
   summary = "Draw every network namespace, and how they are wired.",
   { "t", "text", help = "as text that fits the terminal (default)" },
   { "s", "svg", help = "as SVG, for a browser" },
@@ -18,7 +18,7 @@ local declaration = options.declare {
   { "j", "json", help = "print JSON, which --diff reads" },
   { "a", "all", help = "leave nothing out of the text: every leaf, and addresses of link scope" },
   { "H", "hops", arg = "number", help = "how many namespaces further than the one that is named (default 1)" },
-  { "D", "diff", arg = "file", help = "print what has changed since that was written by --json (exit status 1: something has)" },
+  { "D", "diff", arg = "file", help = "print what has changed since that was written by --json (exit status 1: something has, 2: trouble)" },
   { "w", "watch", help = "draw it again whenever links or addresses change" },
   examples = {
     { "nslua map", "the machine in a terminal" },

@@ -1,14 +1,15 @@
 -- why one namespace reaches another, or does not: hop by hop, where the packet ends, and what mends it
 --
 -- FROM is a container, a name of ip netns, a pid, a path, docker:web, or lab:demo/h1; TO the same, an address, or a name as FROM knows it,
--- with a port: db:5432, 10.0.0.5:80, [fd00::1]:80. Without a port it is an echo request. The exit status is 0 where it is reached, 1 where not.
+-- with a port: db:5432, 10.0.0.5:80, [fd00::1]:80. Without a port it is an echo request. The exit status is 0 where it is reached, 1 where not,
+-- 2 in trouble.
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local options = require "nslua.command.cli.options"
 
 local declaration = options.declare {
-  name = "why", usage = "[options] <from> <to>[:<port>]", operands = "netns",
+  name = "why", usage = "[options] <from> <to>[:<port>]", operands = "netns", status = 2,
   summary = "Walk the way of a packet from one namespace to another and back, send one, and say where it ends and why.",
   { "u", "udp", help = "a datagram of UDP instead of TCP" },
   { "4", "ipv4", help = "by IPv4" },

@@ -1,11 +1,26 @@
 -- What users type where a network namespace is named: a name in /run/netns, a pid, a path, a container.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local ns = require "nslua"
 local resolvers = require "nslua.resolvers"
 
 local M = {}
+
+-- The name that may have been meant, of those in /run/netns and of containers.
+local function near(word)
+  local known = {}
+  for _, row in ipairs(ns.netns.list()) do
+    known[row.name] = true
+  end
+  local ok, rows = pcall(ns.container.list)
+  for _, row in ipairs(ok and rows or {}) do
+    known[row.name], known[row.engine .. ":" .. row.name] = true, true
+  end
+  local best = check.nearest(word, known)
+  return best and ("did you mean '%s'?"):format(errors.short(best)) or nil
+end
 
 ---Open it. A dot is this process's own namespace, where the message speaks of containers.
 ---A bare word is a name in /run/netns, else a container's; digits are a pid, where no name is so and they are not
@@ -45,7 +60,7 @@ function M.open(word, tell)
     error(handle, 0)
   elseif not found and errors.is(container, "ENOENT") then
     if tell then
-      container.message = "no such container, and no such name in /run/netns"
+      container.message, container.hint = "no such container, and no such name in /run/netns", container.hint or near(word)
       error(container, 0)
     end
     error(handle, 0)

@@ -170,6 +170,10 @@ local function output(ctx, space, packet)
   ctx:step { kind = "space", space = space }
   local route, found = routes.output(space, packet)
   if not route then
+    local _, _, names = space:links()
+    if names.lo and not names.lo.up and (packet.dst:find "^127%." or packet.dst == "::1") then -- its routes went with it
+      found.code, found.dev, found.why, found.fix = "link_down", "lo", "lo is down", "ip link set lo up"
+    end
     stop(found)
   end
   ctx:step(found)
