@@ -174,7 +174,7 @@ local function lives(spaces)
   return left
 end
 
-local LOOK = 1 -- second between two looks whether containers still run
+local LOOK = 0.5 -- seconds between two looks whether containers still run
 
 local function run(o)
   if o.read then

@@ -127,9 +127,11 @@ return function(args)
     end
     local handle <close> = o[1] and place.open(o[1], true) or ns.netns.current()
     local terminal = host.is_terminal(1) and not o.json
+    local pidfd = rawget(handle, "pidfd")
+    local ending = pidfd and { { pidfd, "r" } } or {} -- a container's
     local before, at = ns.look.counters(handle), core.fd.clock()
     while count ~= 0 do
-      core.fd.poll({}, math.max(0, at + interval - core.fd.clock()))
+      core.fd.poll(ending, math.max(0, at + interval - core.fd.clock()))
       if handle.running and not handle:running() then
         io.stderr:write("nslua watch: ", columns.safe(handle:describe()), " has ended\n")
         return 0
