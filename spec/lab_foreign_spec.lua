@@ -206,6 +206,23 @@ describe("a lab with what was there before", function()
       settled(before)
     end)
 
+    it("leaves a bridge that had no ports its address, also where the script is killed", function()
+      if not host then
+        return pending "needs root"
+      end
+      host.link:add { name = "bare", kind = "bridge", up = true }
+      local before = host.link:get("bare").address
+      for _, the_end in ipairs { "lab:close()", "ns.run { 'sh', '-c', 'kill -9 $PPID' }" } do
+        local r = host:run { HOST, "-e", 'local lab = ns.lab "h1 -- (sw){bridge=bare}"\nprint(lab.h1:isopen())\nio.stdout:flush()\n' .. the_end,
+          timeout = 60 }
+        assert.same({ "true\n", the_end:find "kill" and "KILL" or nil }, { r.stdout, r.signal }, r.stderr)
+        ns.eventually(function()
+          return not host.link:list({ master = "bare" })[1]
+        end, 20)
+        assert.equal(before, host.link:get("bare").address)
+      end
+    end)
+
     it("has a bridge of the machine as a switch, beside what is on it", function()
       if not host then
         return pending "needs root"

@@ -186,9 +186,21 @@ function M.configure(self, plan)
   end
 end
 
----Containers are often told to have no IPv6; the lab's own device in them shall.
+-- A bridge that has no port takes the address of the first, and none is left of it when that goes (br_stp_recalculate_bridge_id()), however the lab
+-- ends. One that was told its own keeps it.
+local function keep_address(self)
+  local bridge = self.link:get(self.plan.existing)
+  if not self.link:list({ master = bridge.name })[1] and bridge.address ~= "00:00:00:00:00:00" then
+    self.link:change(bridge.name, { address = bridge.address })
+  end
+end
+
+---Before the lab's ends are of use there. Containers are often told to have no IPv6; the lab's own device in them shall.
 ---@param self nslua.lab.Node
 function M.prepare(self)
+  if self.plan.existing then
+    keep_address(self)
+  end
   for _, interface in ipairs(self.plan.container and self.plan.interfaces or {}) do
     if interface.inet6 then
       self:sysctl(("net.ipv6.conf.%s.disable_ipv6"):format((interface.dev:gsub("%.", "/"))), 0)
