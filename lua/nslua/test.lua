@@ -7,6 +7,7 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local owned = require "nslua.owned"
+local schema = require "nslua.schema"
 
 local M = {}
 
@@ -58,13 +59,24 @@ local function trim(text)
   return out
 end
 
+-- Whatever was raised, as text: a table that has none of its own is shown with what is in it.
+local function told(e)
+  local meta = getmetatable(e)
+  if type(e) == "table" and not (type(meta) == "table" and meta.__tostring) then
+    local ok, text = pcall(schema.json, e)
+    return ok and text or "a table was raised"
+  end
+  local ok, text = pcall(tostring, e)
+  return e == nil and "error(nil)" or ok and text or ("a %s was raised that says nothing"):format(type(e))
+end
+
 -- Called where something was raised.
 local function caught(e)
   if type(e) == "table" and getmetatable(e) == Skip then
     return e
   end
   local lines = trim(debug.traceback("", 2))
-  local text = tostring(e)
+  local text = told(e)
   local where = type(e) == "table" and errors.is(e) and e.where or text:match "^([^\n:]+:%d+): " or lines[1] and lines[1]:match "^(.-:%d+):"
   return { message = text, where = where, traceback = table.concat(lines, "\n") }
 end
