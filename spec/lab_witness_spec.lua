@@ -59,6 +59,12 @@ describe("lab:expect of packets", function()
     assert.matches("\n  h1: eth0 is down\n", text)
     assert.matches("\n  h1: no route to h2 %(10", text)
     assert.is_true(#e.packets >= 2)
+    l:link("r1", "sw"):down()
+    text, e = message(pcall(l.expect, l, { "h1", "h2", timeout = 0.05 }))
+    assert.matches("lab.expect: h1 does not reach h2 %([^\n]+%); state:\n", text)
+    assert.matches("\n  r1: eth1 is down\n", text) -- a node between them
+    assert.matches("^h1: ", e.state[1])
+    l:link("r1", "sw"):up()
     assert.matches("2 of 3 such packets?", (message(pcall(l.expect, l, { node = "h2", icmp = { type = 8 }, direction = "in", count = 3, within = 0,
       when = function()
         l:link("h1", "r1"):up()
@@ -98,10 +104,36 @@ describe("lab:expect of packets", function()
     misuse({ link = "h1 r1", tcp = { flag = "S" } }, "tcp: unknown field 'flag' %(did you mean 'flags'%?%)")
     misuse({ link = "h1 r1", direction = "sideways" }, "unknown direction")
     misuse({ link = "h1 r1", from = "h9" }, "unknown node 'h9'")
+    misuse({ from = "h1", tcp = true }, "where%? link or node")
+    for text, t in pairs {
+      ['tcp.dport: a number expected, got "80"'] = { tcp = { dport = { 81, "80" } } },
+      ['tcp.flags: letters of SFRPAUEC expected, got "SX"'] = { tcp = { flags = "SX" } },
+      ["ip.src: an address or a node expected, got \"h9\": unknown node 'h9' %(did you mean 'h1'%?%)"] = { ip = { src = "h9" } },
+      ['ip.dst: an address of IPv4 expected, got "fd00::1"'] = { ip = { dst = "fd00::1" } },
+      ['eth.src: an Ethernet address expected, got "h1"'] = { eth = { src = "h1" } },
+      ['icmp.type: a number expected, got "echo request"'] = { icmp = { type = "echo request" } },
+      ["arp.op: .*got \"requst\": unknown word 'requst' %(did you mean 'request'%?%)"] = { arp = { op = "requst" } },
+      ["ip.dont_fragment: true or false expected, got 1"] = { ip = { dont_fragment = 1 } },
+    } do
+      t.link = "h1 r1"
+      misuse(t, text)
+    end
   end)
 end)
 
 describe("lab:never of packets", function()
+  it("knows addresses and flags however they are written", function()
+    local l = lab()
+    local w <close> = l:watch { link = "h1 r1", tcp = { flags = "AS" }, eth = { dst = l.h1.link:get("eth0").address:upper() },
+      ip6 = { src = l.h2:address_of("h1", "inet6"):upper():gsub("::", ":0::") } }
+    l.h2:serve("echo", { port = 80 })
+    l.h1:tcp("h2", 80, { family = "inet6" })
+    assert.matches("there is such a packet", (message(pcall(w.never, w))))
+    l:never { link = "h1 r1", vlan = true, when = function()
+      l.h1:ping "h2"
+    end }
+  end)
+
   it("passes where none goes by, and shows the one that does", function()
     local l = lab()
     l:never { link = { "h1", "r1" }, udp = true, when = function()

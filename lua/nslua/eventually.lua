@@ -12,7 +12,8 @@ local function packed(...)
   return { n = select("#", ...), ... }
 end
 
----Call a function until what it returns is true, and return that. What it raises counts as not yet.
+---Call a function until what it returns is true, and return that. What it raises counts as not yet. Where it never is, the error says what was raised
+---last, or the text that was returned behind the false value.
 ---@param fn fun(): any
 ---@param seconds? number|string  how long at the most; default 5
 ---@param pause? number|string    between two calls; default "20ms"
@@ -29,7 +30,7 @@ function M.eventually(fn, seconds, pause)
       return unpack(results, 2, results.n)
     elseif core.fd.clock() >= deadline then
       errors.raise { call = "eventually", message = ("not within %g seconds"):format(units.duration(seconds or 5)),
-        detail = not results[1] and tostring(results[2]) or nil }
+        detail = not results[1] and tostring(results[2]) or type(results[3]) == "string" and results[3] or nil }
     end
     core.fd.poll({}, math.max(0, math.min(pause, deadline - core.fd.clock())))
   end

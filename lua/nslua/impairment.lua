@@ -79,9 +79,19 @@ function M.merge(call, old, t)
   return out
 end
 
+---Raise unless it is a whole number, or the text of one.
+---@param call string
+---@param seed integer|string|false|nil
+function M.check_seed(call, seed)
+  if type(seed) == "string" and not (seed:find "^%d+$" and #seed <= 18) then
+    errors.misuse("%s: seed is a whole number of at most 18 digits, got %q", call, seed)
+  end
+end
+
 -- What core.wire takes of these words; with no regard to how they go together.
 local function translated(call, t)
   check.options(call, t, M.words)
+  M.check_seed(call, t.seed)
   local out = { limit = t.limit or nil, gap = t.gap or nil }
   for _, key in ipairs { "delay", "jitter" } do
     out[key] = t[key] and nanoseconds(t[key], call .. ": " .. key) or nil
@@ -106,7 +116,9 @@ local function translated(call, t)
     end
   end
   if t.limit_bytes then
-    out.limit_bytes = math.floor(units.size(t.limit_bytes, call .. ": limit_bytes"))
+    local size = units.size(t.limit_bytes, call .. ": limit_bytes")
+    out.limit_bytes = size <= 9e15 and math.floor(size) or errors.misuse("%s: limit_bytes: %s is no limit (false is none)", call,
+      tostring(t.limit_bytes))
   end
   if out.limit and (out.limit < 1 or out.limit > 4294967295) or (out.limit_bytes or 1) < 1 then
     errors.misuse("%s: a limit is at least 1", call)

@@ -65,6 +65,7 @@ end
 function M.hub(options)
   options = options or {}
   check.options("wire.hub", options, { seed = "integer|string", keeper = "table" })
+  impairment.check_seed("wire.hub", options.seed)
   sweep()
   local home = options.keeper or keeper.get()
   local process, message, errno = core.wire.start(home.pid.fd, home.user and home.user.fd)
@@ -256,6 +257,7 @@ function Hub:new(options)
   end
   check.options("wire.new", options, { a = "table", b = "table", to = "table", from = "table", seed = "integer|string",
     kind = "string" })
+  impairment.check_seed("wire.new", options.seed)
   if options.kind and options.kind ~= "tap" and options.kind ~= "veth" then
     errors.misuse("wire.new: %s", check.unknown("kind", options.kind, { "tap", "veth" }))
   end

@@ -50,12 +50,12 @@ function M.link_of(lab, value, call)
     nodename.of(value[2], call))
 end
 
--- The namespaces and devices that are meant.
+-- The namespaces and devices that are meant; `dev` of all nodes.
 local function targets_of(lab, options)
   local out, of = {}, {}
   local function target(node)
     if not of[node] then
-      of[node] = { handle = node, label = node.node_name, without_lo = true }
+      of[node] = { handle = node, label = node.node_name, without_lo = true, dev = options.dev }
       out[#out + 1] = of[node]
     end
     return of[node]
@@ -132,6 +132,7 @@ end
 ---@return nslua.Capture
 function M.begin(lab, options)
   local rest = {}
+  check.argument("lab.capture", "options", options, "nil|table")
   for key, value in pairs(options or {}) do
     rest[key] = value
   end
@@ -139,8 +140,11 @@ function M.begin(lab, options)
   rest.nodes, rest.links = nil, nil
   check.argument("lab.capture", "nodes", nodes, "nil|table")
   check.argument("lab.capture", "links", links, "nil|table")
+  if links and rest.dev ~= nil then
+    errors.misuse "lab.capture: a link has its two interfaces: dev is for nodes"
+  end
   local names = names_of(lab)
-  local capture = require("nslua").capture.new(targets_of(lab, { nodes = nodes, links = links }), rest, { names = names,
+  local capture = require("nslua").capture.new(targets_of(lab, { nodes = nodes, links = links, dev = rest.dev }), rest, { names = names,
     keeper = rawget(lab, "keeper"), hosts = function(name)
       local out = {}
       for _, entry in ipairs(names) do

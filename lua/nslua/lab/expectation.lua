@@ -4,6 +4,7 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local nodename = require "nslua.lab.nodename"
+local nodestate = require "nslua.lab.nodestate"
 local units = require "nslua.units"
 
 local M = {}
@@ -96,9 +97,11 @@ function M.expect(lab, t)
     if is then
       return found
     elseif core.fd.clock() >= deadline then
-      errors.raise { call = "lab.expect", message = ("%s does not reach %s%s"):format(from.node_name, to.node_name,
+      local state = nodestate.lines(lab, {}, from, to)
+      local wrong = state[1] and "state:\n  " .. table.concat(state, "\n  ") or nil
+      errors.raise { call = "lab.expect", state = state, message = ("%s does not reach %s%s"):format(from.node_name, to.node_name,
         t.within and (" within %g seconds"):format(units.duration(t.within)) or ""), detail = why,
-        hint = no_way(lab, from, to, t.family) }
+        hint = no_way(lab, from, to, t.family) or wrong }
     end
     core.fd.poll({}, 0.02)
   end

@@ -261,6 +261,7 @@ end
 ---@param options? nslua.CaptureOptions
 ---@return nslua.Capture
 function Link:capture(options)
+  check.argument("link.capture", "options", options, "nil|table")
   local all = { links = { self } }
   for key, value in pairs(options or {}) do
     all[key] = value

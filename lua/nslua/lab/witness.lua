@@ -5,6 +5,8 @@ local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local nodename = require "nslua.lab.nodename"
+local nodestate = require "nslua.lab.nodestate"
+local values = require "nslua.lab.witnessvalue"
 local units = require "nslua.units"
 
 local M = {}
@@ -18,7 +20,7 @@ local KEPT = 200 -- of those that were no match
 ---@field from? string|nslua.lab.Node  it is the source of the packet
 ---@field to? string|nslua.lab.Node    it is the destination
 ---@field tcp? boolean|table       fields of a header, as a packet has them: { flags = "S", dport = 80 }; true: there is one. A value is equal, one
----of a list, or a function that says yes; a node's name is its addresses. The same with eth, arp, ip, ip6, icmp, icmp6, udp, dns
+---of a list, or a function that says yes; a node's name is its addresses. The same with eth, vlan, arp, ip, ip6, icmp, icmp6, udp, dns
 ---@field where? fun(p: nslua.capture.Packet): boolean
 ---@field filter? string           what is captured at all, in the words of pcap-filter(7)
 ---@field direction? "in"|"out"|"any"  (default: "in" of a link, "any" of a node)
@@ -29,7 +31,7 @@ local KEPT = 200 -- of those that were no match
 
 local words = { link = "any", node = "string|table", from = "string|table", to = "string|table", where = "function", filter = "string",
   direction = "string", count = "1-1000000", when = "function", within = "number|string", during = "number|string" }
-M.headers = { "eth", "arp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp", "dns" }
+M.headers = { "eth", "vlan", "arp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp", "dns" }
 for _, header in ipairs(M.headers) do
   words[header] = "table|boolean"
 end
@@ -82,22 +84,30 @@ local function header_matches(lab, wanted, header)
   return true
 end
 
--- A field that no header has would never be found: it is misuse.
-local function check_fields(t, call)
-  local fields = require("nslua").capture.fields
+-- What is wanted of headers, as packets have it. A field that no header has, or a value that no field has, would never be found: it is misuse.
+local function wanted_of(lab, t, call)
+  local fields, out = require("nslua").capture.fields, {}
   for _, header in ipairs(M.headers) do
-    for key in pairs(type(t[header]) == "table" and t[header] or {}) do
-      if not fields[header][key] then
-        errors.misuse("%s: %s: %s", call, header, check.unknown("field", key, fields[header]))
+    local wanted = t[header]
+    out[header] = wanted
+    if type(wanted) == "table" then
+      out[header] = {}
+      for key, value in pairs(wanted) do
+        if not fields[header][key] then
+          errors.misuse("%s: %s: %s", call, header, check.unknown("field", key, fields[header]))
+        end
+        out[header][key] = values.of(lab, call, header, key, value)
       end
     end
   end
+  return out
 end
 
 -- The function that tells whether a packet is meant.
 local function matcher(lab, t, call)
   local from = t.from and addresses_of(node_of(lab, t.from, call))
   local to = t.to and addresses_of(node_of(lab, t.to, call))
+  local wanted = wanted_of(lab, t, call)
   local direction = t.direction or t.link and "in" or "any"
   if direction ~= "any" and direction ~= "in" and direction ~= "out" then
     errors.misuse("%s: %s", call, check.unknown("direction", direction, { "in", "out", "any" }))
@@ -111,7 +121,7 @@ local function matcher(lab, t, call)
       return false
     end
     for _, header in ipairs(M.headers) do
-      if t[header] ~= nil and not header_matches(lab, t[header], p[header]) then
+      if wanted[header] ~= nil and not header_matches(lab, wanted[header], p[header]) then
         return false
       end
     end
@@ -152,35 +162,6 @@ local function described(t)
   return out[1] and table.concat(out, ", ") or "any"
 end
 
--- What is wrong with a node, as far as it can be seen.
-local function state_of(node, out)
-  local function add(...)
-    out[#out + 1] = node.node_name .. ": " .. (...):format(select(2, ...))
-  end
-  for row in node.link:each() do
-    if row.name ~= "lo" and not row.up then
-      add("%s is down", row.name)
-    elseif row.name ~= "lo" and row.carrier == false then
-      add("%s has no carrier", row.name)
-    end
-  end
-  for row in node.neighbour:each() do
-    if row.state == "failed" or row.state == "incomplete" then
-      add("neighbour %s on %s: %s", row.dst, row.dev, row.state)
-    end
-  end
-end
-
-local function route_of(node, other, out)
-  local address = other.lab.plan:address_of(other.node_name, node.node_name) or other:address_of()
-  if address then
-    local ok, e = pcall(node.route.lookup, node.route, { address })
-    if not ok and errors.is(e) then
-      out[#out + 1] = ("%s: no route to %s (%s): %s"):format(node.node_name, other.node_name, address, e.message)
-    end
-  end
-end
-
 ---@class nslua.lab.Witness
 ---@field lab nslua.Lab
 ---@field place string  where it looks
@@ -198,7 +179,6 @@ function M.watch(lab, t, call)
   if (t.link == nil) == (t.node == nil) then
     errors.misuse("%s: where? link or node is needed", call)
   end
-  check_fields(t, call)
   local self = setmetatable({ lab = lab, said = t, matches = matcher(lab, t, call), seen = {}, found = {}, total = 0, nodes = {} }, Witness)
   local options = { filter = t.filter, memory = "16mb", buffer = "2mb" }
   if t.link ~= nil then
@@ -269,19 +249,9 @@ local function fail(self, call, text)
       end
     end
   end
-  local state, looked = {}, {}
-  for _, node in ipairs(self.nodes) do
-    if not looked[node] then
-      looked[node] = true
-      state_of(node, state)
-    end
-  end
   local said = self.said
-  if said.from and said.to then
-    local from, to = node_of(self.lab, said.from, call), node_of(self.lab, said.to, call)
-    route_of(from, to, state)
-    route_of(to, from, state)
-  end
+  local state = nodestate.lines(self.lab, self.nodes, said.from and node_of(self.lab, said.from, call),
+    said.to and node_of(self.lab, said.to, call))
   if state[1] then
     lines[#lines + 1] = "state:"
     for _, line in ipairs(state) do
@@ -373,7 +343,7 @@ Witness.__close = Witness.close
 ---@param t any
 ---@return boolean
 function M.is(t)
-  return type(t) == "table" and (t.link ~= nil or t.node ~= nil)
+  return type(t) == "table" and (t.link ~= nil or t.node ~= nil or t.from ~= nil or t.to ~= nil or t.when ~= nil)
 end
 
 local function once(lab, t, call, fn)

@@ -68,9 +68,9 @@ local function wanted_of(dev)
   return out
 end
 
--- The interfaces of the targets: { handle, label, row }.
-local function interfaces_of(targets)
-  local out = {}
+-- The interfaces of the targets: { handle, label, row }. With `shared` each target wants the same, and one that has it is enough.
+local function interfaces_of(targets, shared)
+  local out, anywhere, missing = {}, {}, {}
   for _, target in ipairs(targets) do
     local wanted, known = wanted_of(target.dev), {}
     for row in target.handle.link:each() do
@@ -78,16 +78,20 @@ local function interfaces_of(targets)
       known[name] = true
       if not wanted and not (target.without_lo and name == "lo") or wanted and wanted[name] ~= nil then
         if wanted then
-          wanted[name] = true
+          wanted[name], anywhere[name] = true, true
         end
         out[#out + 1] = { handle = target.handle, label = target.label, name = name, full = target.label .. ":" .. name, index = row.index,
           kind = row.link_type, address = row.address, description = row.kind and row.kind .. (row.alias and ": " .. row.alias or "") or nil }
       end
     end
     for name, found in pairs(wanted or {}) do
-      if not found then
-        errors.raise { call = "capture", errno = core.errno.ENODEV, netns = target.handle:describe(), detail = check.unknown("dev", name, known) }
-      end
+      missing[#missing + 1] = not found and { target = target, name = name, known = known } or nil
+    end
+  end
+  for _, each in ipairs(missing) do
+    if not (shared and anywhere[each.name]) then
+      errors.raise { call = "capture", errno = core.errno.ENODEV, netns = each.target.handle:describe(),
+        detail = check.unknown("dev", each.name, each.known) }
     end
   end
   return out
@@ -105,7 +109,9 @@ local MOST_BLOCKS = 256 -- of a ring
 
 -- Blocks of a ring: in all the buffer, each large enough.
 local function sizes(buffer, count)
-  if buffer ~= buffer or buffer < 1 or buffer > count * MOST_BLOCKS * LARGEST_BLOCK then
+  if not (buffer >= 1) then
+    errors.misuse("capture: buffer must be at least 1 byte, got %.0f", buffer)
+  elseif buffer > count * MOST_BLOCKS * LARGEST_BLOCK then
     errors.misuse("capture: buffer must be at most 256 MB for each interface, %d MB for the %d that are captured here, got %.0f MB",
       count * MOST_BLOCKS * LARGEST_BLOCK >> 20, count, buffer / (1 << 20))
   end
@@ -145,7 +151,11 @@ local function output_of(options)
   elseif file then
     return stdio.number("capture", "file", file), {}, false
   end
-  local memory = math.floor(options.memory and units.size(options.memory, "capture: memory") or MEMORY)
+  local memory = options.memory and units.size(options.memory, "capture: memory") or MEMORY
+  if not (memory >= 1 and memory <= 1 << 40) then
+    errors.misuse("capture: memory must be from 1 byte to 1 TB, got %s", tostring(options.memory))
+  end
+  memory = math.floor(memory)
   return errors.check("capture", nil, core.capture.memory()), { memory = memory }, true, true
 end
 
@@ -251,7 +261,7 @@ end
 function M.new(targets, options, more)
   options, more = options or {}, more or {}
   check.options("capture", options, words)
-  local list = interfaces_of(targets)
+  local list = interfaces_of(targets, options.dev ~= nil)
   if not list[1] then
     errors.raise { call = "capture", errno = core.errno.ENODEV, detail = "no interface" }
   end
@@ -543,6 +553,8 @@ M.label_of = label_of
 ---@param options? nslua.CaptureOptions
 ---@return nslua.Capture
 function M.many(list, options)
+  check.argument("capture", "list", list, "table")
+  check.argument("capture", "options", options, "nil|table")
   local targets, names = {}, {}
   for i, each in ipairs(list) do
     local label, handle = nil, each
