@@ -109,7 +109,7 @@ local MOST_BLOCKS = 256 -- of a ring
 
 -- Blocks of a ring: in all the buffer, each large enough.
 local function sizes(buffer, count)
-  if not (buffer >= 1) then
+  if buffer < 1 then
     errors.misuse("capture: buffer must be at least 1 byte, got %.0f", buffer)
   elseif buffer > count * MOST_BLOCKS * LARGEST_BLOCK then
     errors.misuse("capture: buffer must be at most 256 MB for each interface, %d MB for the %d that are captured here, got %.0f MB",
