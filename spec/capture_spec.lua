@@ -3,6 +3,7 @@
 local core = require "nslua.core"
 local filters = require "nslua.inspect.capture.filter"
 local helper = require "spec.helper"
+local leaving = require "nslua.leaving"
 local ns = require "nslua"
 local pcapng = require "nslua.inspect.capture.pcapng"
 local wires = require "spec.wire_helper"
@@ -542,10 +543,18 @@ describe("a capture", function()
     assert.equal(2, n)
   end)
 
-  it("leaves no fd behind", function()
+  local function children()
+    local stat = assert(io.open "/proc/self/stat")
+    local pid = stat:read "n"
+    stat:close()
+    return select(2, helper.sh(("cat /proc/%d/task/%d/children"):format(pid, pid)):gsub("%d+", ""))
+  end
+
+  it("leaves no fd behind, and no process that nobody waits for", function()
     local a = pair()
     a:capture():close()
-    local before = helper.fd_count()
+    ns.eventually(leaving.sweep, 20)
+    local before, processes = helper.fd_count(), children()
     for _ = 1, 3 do
       local c = a:capture { file = path "fds.pcapng" }
       c:stop()
@@ -553,7 +562,9 @@ describe("a capture", function()
       pcall(a.capture, a, { filter = "no such words" })
       a:capture():close()
     end
+    ns.eventually(leaving.sweep, 20)
     assert.equal(before, helper.fd_count())
+    assert.equal(processes, children())
   end)
 
   it("is of a lab, its nodes, its links", function()

@@ -6,6 +6,7 @@ local check = require "nslua.check"
 local errors = require "nslua.error"
 local impairment = require "nslua.impairment"
 local keeper = require "nslua.keeper"
+local leaving = require "nslua.leaving"
 local netns = require "nslua.netns"
 local owned = require "nslua.owned"
 local privilege = require "nslua.privilege"
@@ -48,17 +49,6 @@ local end_words = { true, dev = "string", address = "string|table", mtu = "integ
 
 -- The hub -------------------------------------------------------------------------------------------------------------------------
 
--- Processes that were told to go and are taking down their devices: waited for when the next one starts.
-local leaving = {}
-
-local function sweep()
-  for i = #leaving, 1, -1 do
-    if leaving[i]:close() then
-      table.remove(leaving, i)
-    end
-  end
-end
-
 ---A process that carries the wires made with it; for a lab. It ends by close(), and with the script.
 ---@param options? { seed: integer, keeper: nslua.Keeper }  default 1; the one that it ends with, where that is not the script's own
 ---@return nslua.WireHub
@@ -66,7 +56,7 @@ function M.hub(options)
   options = options or {}
   check.options("wire.hub", options, { seed = "integer|string", keeper = "table" })
   impairment.check_seed("wire.hub", options.seed)
-  sweep()
+  leaving.sweep()
   local home = options.keeper or keeper.get()
   local process, message, errno = core.wire.start(home.pid.fd, home.user and home.user.fd)
   errors.check("wire.hub", { hint = privilege.hint(errno, {}) }, process, message, errno)
@@ -77,8 +67,8 @@ end
 ---End the process: every wire of it ends, and the kernel takes down the devices. Idempotent.
 ---@return true
 function Hub:close()
-  if not self.closed and not self.process:close() then
-    leaving[#leaving + 1] = self.process
+  if not self.closed then
+    leaving.close(self.process)
   end
   self.closed = true
   for key, space in pairs(self.spaces) do

@@ -7,6 +7,8 @@ local filters = require "nslua.inspect.capture.filter"
 local headers = require "nslua.inspect.capture.headers"
 local inside = require "nslua.inside"
 local keeper = require "nslua.keeper"
+local interfaces = require "nslua.inspect.capture.interfaces"
+local leaving = require "nslua.leaving"
 local namespace = require "nslua.namespace"
 local owned = require "nslua.owned"
 local packet = require "nslua.inspect.capture.packet"
@@ -55,47 +57,6 @@ Capture.__index = Capture
 
 -- Where packets begin with an Ethernet header; others begin with their network header.
 local ethernet = { ether = true, loopback = true }
-
-local function wanted_of(dev)
-  if not dev then
-    return nil
-  end
-  local out, list = {}, type(dev) == "table" and dev or { dev }
-  for _, name in ipairs(list) do
-    check.argument("capture", "dev", name, "string")
-    out[name] = false -- not found yet
-  end
-  return out
-end
-
--- The interfaces of the targets: { handle, label, row }. With `shared` each target wants the same, and one that has it is enough.
-local function interfaces_of(targets, shared)
-  local out, anywhere, missing = {}, {}, {}
-  for _, target in ipairs(targets) do
-    local wanted, known = wanted_of(target.dev), {}
-    for row in target.handle.link:each() do
-      local name = row.name
-      known[name] = true
-      if not wanted and not (target.without_lo and name == "lo") or wanted and wanted[name] ~= nil then
-        if wanted then
-          wanted[name], anywhere[name] = true, true
-        end
-        out[#out + 1] = { handle = target.handle, label = target.label, name = name, full = target.label .. ":" .. name, index = row.index,
-          kind = row.link_type, address = row.address, description = row.kind and row.kind .. (row.alias and ": " .. row.alias or "") or nil }
-      end
-    end
-    for name, found in pairs(wanted or {}) do
-      missing[#missing + 1] = not found and { target = target, name = name, known = known } or nil
-    end
-  end
-  for _, each in ipairs(missing) do
-    if not (shared and anywhere[each.name]) then
-      errors.raise { call = "capture", errno = core.errno.ENODEV, netns = each.target.handle:describe(),
-        detail = check.unknown("dev", each.name, each.known) }
-    end
-  end
-  return out
-end
 
 local function fixed_address(text)
   local list = {}
@@ -166,7 +127,7 @@ local function let_go(state)
     if state.process:alive() then
       state.process:stop()
     end
-    state.process:close()
+    leaving.close(state.process)
   end
 end
 
@@ -261,12 +222,13 @@ end
 function M.new(targets, options, more)
   options, more = options or {}, more or {}
   check.options("capture", options, words)
-  local list = interfaces_of(targets, options.dev ~= nil)
+  local list = interfaces.of(targets, options.dev ~= nil)
   if not list[1] then
     errors.raise { call = "capture", errno = core.errno.ENODEV, detail = "no interface" }
   end
   local self = setmetatable({ options = options, hosts = more.hosts, programs = {}, interfaces = {}, state = {} }, Capture)
   local state = self.state
+  leaving.sweep()
   self.guard = owned.at_collection(function()
     let_go(state)
   end)
@@ -282,7 +244,7 @@ end
 ---@package
 ---@param target nslua.capture.Target
 function Capture:include(target)
-  for _, interface in ipairs(interfaces_of { target }) do
+  for _, interface in ipairs(interfaces.of({ target }, false)) do
     local sockets = inside.sockets({ interface.handle }, PACKET, RAW_SOCKET, 0)
     local ok, added = pcall(socket_of, self, interface, sockets[1])
     sockets[1]:close()
