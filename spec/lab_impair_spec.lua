@@ -413,6 +413,33 @@ for _, backend in ipairs { "netem", "wire" } do
       assert.equal(drawn, lab:draw { format = "json" })
     end)
 
+    it("takes packets of another size", function()
+      local lab = helper.held(ns.lab(("{%s} h1 --0ms-- r1 -- h2"):format(backend == "wire" and "wire=on" or "seed=1")))
+      local l = lab:link("h1", "r1")
+      local function fits(size)
+        return lab.h1:ping("h2", { size = size - 28, dont_fragment = true, family = "inet", timeout = 2 }).received == 1
+      end
+      assert.is_true(fits(1500))
+      assert.equal(l, l:change { mtu = 1400, delay = "1ms" })
+      assert.equal("1400 1400", lab.h1.link:get("eth0").mtu .. " " .. lab.r1.link:get("eth0").mtu)
+      assert.is_false(fits(1401))
+      assert.is_true(fits(1400))
+      lab:link("r1", "h2"):change { mtu = 9000 } -- any link has one
+      l:change { mtu = 9000 }
+      assert.is_true(fits(9000))
+      local drawn = lab:draw { format = "json" }
+      assert.is_truthy(drawn:find('"mtu":9000', 1, true))
+      for text, t in pairs { ["link.change: mtu must be 68-65535 or false, got 67"] = { mtu = 67 }, ["IPv6 needs an MTU of 1280"] = { mtu = 1000 },
+        ["unknown key 'mtu'"] = { to = { mtu = 1400 } } } do
+        local ok, e = pcall(l.change, l, t)
+        assert.is_false(ok)
+        assert.is_truthy(tostring(e):find(text, 1, true), tostring(e))
+      end
+      assert.equal(drawn, lab:draw { format = "json" })
+      l:change { mtu = false }
+      assert.equal(1500, lab.r1.link:get("eth0").mtu)
+    end)
+
     it("is gone once closed", function()
       local l, a, b = link { backend = backend }
       assert.is_true(l:isopen())

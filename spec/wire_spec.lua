@@ -54,6 +54,14 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
     local min, _, received = ping(a, 3)
     assert.equal(3, received)
     assert.is_true(min >= 0.02)
+    w:mtu("a", 9000)
+    w:mtu("b", 9000)
+    assert.equal(1, a:ping("10.0.0.2", { size = 8972, dont_fragment = true, timeout = 10 }).received)
+    for text, wrong in pairs { ["unknown end 'c'"] = { "c", 1500 }, ["wire.mtu: mtu must be 68-65535, got 60"] = { "a", 60 } } do
+      local ok, e = pcall(w.mtu, w, wrong[1], wrong[2])
+      assert.is_false(ok)
+      assert.is_truthy(tostring(e):find(text, 1, true), tostring(e))
+    end
     w:change { to = { each_packet = true } }
     w:down()
     ns.eventually(function()

@@ -491,6 +491,22 @@ function methods:up()
   return plug(self, "up", true)
 end
 
+---How large a packet may be that an end sends and takes, from now on.
+---@param which "a"|"b"
+---@param mtu integer
+---@return true
+function methods:mtu(which, mtu)
+  local _, _, call = id_of(self, "mtu")
+  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("%s: %s", call, check.unknown("end", which, { "a", "b" }))
+  check.argument(call, "mtu", mtu, "68-65535")
+  local handle = self.ends[i]
+  if not handle or not handle:isopen() then
+    errors.misuse("%s: the handle of the namespace that the end is in is closed", call)
+  end
+  wireend.resize(handle, self.state.devices[i], mtu)
+  return true
+end
+
 ---Move an end into another namespace, where it is down until somebody takes it up. What is on its way stays there.
 ---@param which "a"|"b"
 ---@param handle nslua.Netns  of that namespace; the wire ends with it from now on

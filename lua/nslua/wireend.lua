@@ -211,6 +211,20 @@ function M.carrier(device, up)
   end
 end
 
+---Packets may be so large from now on.
+---@param handle nslua.Netns
+---@param device nslua.WireDevice
+---@param mtu integer
+function M.resize(handle, device, mtu)
+  if device.kind == "veth" and not device.space then
+    errors.raise { call = "wire.mtu", errno = E.EOPNOTSUPP, message = "of a wire that is a veth, the process that made it changes the MTU" }
+  end
+  handle.link:change(device.dev, { mtu = mtu })
+  if device.kind == "veth" then
+    device.space.link:change(device.peer, { mtu = mtu })
+  end
+end
+
 ---It is in another namespace now, under that name.
 ---@param device nslua.WireDevice
 ---@param handle nslua.Netns

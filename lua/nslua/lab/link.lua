@@ -11,13 +11,10 @@ local wires = require "nslua.lab.wires"
 
 local M = {}
 
-local change_words = { to = "table|false", from = "table|false" }
+local change_words = { to = "table|false", from = "table|false", mtu = "68-65535|false" }
+local at_words = { to = "table|false", from = "table|false", up = "boolean" }
 for word, types in pairs(impairment.words) do
-  change_words[word] = types
-end
-local at_words = { up = "boolean" }
-for word, types in pairs(change_words) do
-  at_words[word] = types
+  change_words[word], at_words[word] = types, types
 end
 
 ---@class nslua.lab.Link
@@ -168,7 +165,7 @@ local function each_way(t)
   return out
 end
 
-local function change(self, words)
+local function impair(self, words)
   local wire = wire_of(self, "change")
   wires.prepare(self.lab, wire, { words })
   wire:change(words)
@@ -181,14 +178,37 @@ local function change(self, words)
   end
 end
 
----Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`. What is not said stays,
----false takes it away.
----@param t table  { delay = "20ms", to = { loss = "1%" } }
+local function change(self, words, mtu)
+  local before = self.lab.topology.links[self.number].mtu or false
+  if mtu ~= nil then
+    require("nslua.lab.mtu").change(self, mtu)
+  end
+  local ok, e = true, nil
+  if mtu == nil or next(words) ~= nil then
+    ok, e = pcall(impair, self, words)
+  end
+  if not ok then -- all or nothing
+    if mtu ~= nil then
+      pcall(require("nslua.lab.mtu").change, self, before)
+    end
+    error(e, 0)
+  end
+end
+
+---Change what impairs it, while it runs: words of both directions, `to` (from its first end to its second) and `from`; and `mtu`, of both ends of any
+---link. What is not said stays, false takes it away.
+---@param t table  { delay = "20ms", to = { loss = "1%" }, mtu = 1400 }
 ---@return nslua.lab.Link
 function Link:change(t)
-  wire_of(self, "change")
   check.options("link.change", t, change_words)
-  shared.alone(self.lab, "link.change", change, self, each_way(t))
+  local words = each_way(t)
+  if t.mtu == nil or next(words) ~= nil then
+    wire_of(self, "change")
+  end
+  if t.mtu ~= nil and rawget(self, "each") then
+    errors.misuse("link.change: a function sees the packets of %s: link:each_packet(nil) before its MTU changes", tostring(self))
+  end
+  shared.alone(self.lab, "link.change", change, self, words, t.mtu)
   return self
 end
 

@@ -403,6 +403,18 @@ function Link:up()
   return plug(self, called(self, "up"), false)
 end
 
+---As of a wire.
+---@param which "a"|"b"
+---@param mtu integer
+---@return true
+function Link:mtu(which, mtu)
+  local call = called(self, "mtu")
+  local side = (which == "a" or which == "b") and self[which] or errors.misuse("%s: %s", call, check.unknown("end", which, ends))
+  check.argument(call, "mtu", mtu, "68-65535")
+  side.netns.link:change(side.dev, { mtu = mtu })
+  return true
+end
+
 ---As of a wire. The kernel takes netem off a device that leaves a namespace.
 ---@param which "a"|"b"
 ---@param handle nslua.Netns
