@@ -36,7 +36,7 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
   -- Round trips in seconds. Not of ping(8), which waits for the last answers no longer than twice what the others took.
   local function ping(handle, count)
     local r = handle:ping("10.0.0.2", { count = count, interval = 0.01, timeout = 5 })
-    return r.rtt.min, r.rtt.avg, r.received
+    return r.rtt.min, r.received
   end
 
   it("has an end that moves to another namespace, and ends with that", function()
@@ -51,13 +51,13 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
     c.address:add { "10.0.0.2/24", dev = "eth7" }
     c.link:change("eth7", { up = true })
     a.neighbour:delete({ "10.0.0.2", dev = "eth0" }, { absent = "ok" })
-    local min, _, received = ping(a, 3)
+    local min, received = ping(a, 3)
     assert.equal(3, received)
     assert.is_true(min >= 0.02)
     w:mtu("a", 9000)
     w:mtu("b", 9000)
     assert.equal(1, a:ping("10.0.0.2", { size = 8972, dont_fragment = true, timeout = 10 }).received)
-    for text, wrong in pairs { ["unknown end 'c'"] = { "c", 1500 }, ["wire.mtu: mtu must be 68-65535, got 60"] = { "a", 60 } } do
+    for text, wrong in pairs { ["unknown end 'c'"] = { "c", 1500 }, ["wire.mtu: mtu must be 68-65535"] = { "a", 60 } } do
       local ok, e = pcall(w.mtu, w, wrong[1], wrong[2])
       assert.is_false(ok)
       assert.is_truthy(tostring(e):find(text, 1, true), tostring(e))
@@ -98,15 +98,19 @@ for _, kind in ipairs { "tap", "veth" } do describe("a wire of kind " .. kind, f
 
   it("delays each way", function()
     local w, a = wires.wire({ delay = "10ms" }, { delay = "20ms" })
-    local min, avg, received = ping(a, 10)
-    assert.equal(10, received)
-    assert.is_true(min >= 0.030, min)
-    assert.is_true(avg < 0.3, avg)
+    local function fastest(least, below) -- on a machine that has time for it
+      ns.eventually(function()
+        local min, received = ping(a, 10)
+        assert.equal(10, received)
+        assert.is_true(min >= least, min)
+        return min < below
+      end, 20)
+    end
+    fastest(0.030, 0.3)
     w:change { from = { delay = false } }
-    min = ping(a, 10)
-    assert.is_true(min >= 0.010 and min < 0.030, min)
+    fastest(0.010, 0.030)
     w:change { to = false, from = false }
-    assert.is_true(ping(a, 10) < 0.010)
+    fastest(0, 0.010)
     assert.equal(0, w:counters().to.lost)
   end)
 
