@@ -407,6 +407,7 @@ build = {
     ["nslua.lab.link"] = "lua/nslua/lab/link.lua",
     ["nslua.lab.lost"] = "lua/nslua/lab/lost.lua",
     ["nslua.lab.move"] = "lua/nslua/lab/move.lua",
+    ["nslua.lab.mtu"] = "lua/nslua/lab/mtu.lua",
     ["nslua.lab.netemlink"] = "lua/nslua/lab/netemlink.lua",
     ["nslua.lab.node"] = "lua/nslua/lab/node.lua",
     ["nslua.lab.nodename"] = "lua/nslua/lab/nodename.lua",
