@@ -159,6 +159,8 @@ describe("the commands of probes", function()
     assert.same({ 1, "10.0.1.2", ".", 0 }, { list[1].received, list[1].target, list[1].netns, list[2].received })
     assert.equal(list[1].rtt.min, list[1].replies[1].rtt)
     assert.equal("ENETUNREACH", list[2].errors[1].error)
+    out = nslua({ "ping", "-4", "-c1", "-W5", ".", "." }, 0) -- as a target, too
+    assert.matches("\n%. +127%.0%.0%.1 +1 +1 +0%%[^\n]+\n$", out)
   end)
 
   it("ping: Ctrl-C prints what there is", function()

@@ -24,7 +24,8 @@ M.options = {
 }
 
 M.notes = "Where: a container (web, docker:web, pod:default/web), a name of ip netns, a pid, a path, or . for this namespace; several with commas.\n"
-  .. "Targets: addresses, host names as a program inside finds them (its hosts file, its resolv.conf), else names of containers.\n"
+  .. "Targets: addresses, host names as a program inside finds them (its hosts file, its resolv.conf), else names of containers;\n"
+  .. "a dot is this namespace.\n"
   .. "The status is 0 where all went well, 1 where something did not, 2 where it could not be asked."
 
 ---@param declaration table
@@ -253,7 +254,7 @@ function M.table(name, jobs, heads, row)
   columns.print(name, list, lines, {})
   local said = {}
   for _, job in ipairs(jobs) do
-    if job.container and not job.host:find ":" and not said[job.host] then
+    if job.container and not job.host:find ":" and job.host ~= "." and not said[job.host] then
       said[job.host] = true
       io.write(("%s is no name that %s knows; this is the address of %s\n"):format(M.safe(job.host), M.safe(job.source.name), M.safe(job.container)))
     end

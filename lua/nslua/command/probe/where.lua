@@ -72,7 +72,7 @@ local function of_container(handle, call, word, family)
   if prefix == "netns" then
     ok, other = pcall(ns.netns.open, (word:gsub("^netns:", "")))
   else
-    ok, other = pcall(place.open, word)
+    ok, other = pcall(place.open, word, word == ".")
   end
   if not ok then
     if known or not errors.is(other, "ENOENT") then
@@ -98,7 +98,7 @@ end
 ---@return string? container  whose it is, where no resolver knows the word
 function M.address(handle, word, family)
   local prefix = word:match "^(%l+):"
-  if prefix and (resolvers[prefix] or prefix == "pid" or prefix == "netns") then
+  if word == "." or prefix and (resolvers[prefix] or prefix == "pid" or prefix == "netns") then
     return of_container(handle, "address", word, family)
   end
   local ok, t = pcall(target.resolve, handle, "address", word, { family = family })
