@@ -46,6 +46,9 @@ describe("ns.netlink.kind", function()
     misuse("kind nsbad: enum nsbad_e: 'a' is there twice", { kind = "nsbad", enums = { nsbad_e = "a a" }, attributes = "1 a u32" })
     misuse("'link' is declared twice", { kind = "nsbad", sets = { link = "1 a u32" }, attributes = "1 a u32" })
     misuse("kind is needed", {})
+    for _, name in ipairs { "name", "stats", "index", "carrier", "decode" } do
+      misuse(('kind "%s": every link has a word of that name'):format(name), { kind = name, attributes = "1 a u32" })
+    end
     misuse("kind is needed", { kind = "a b" })
     misuse("unknown key 'atributes' %(did you mean 'attributes'%?%)", { kind = "nsbad", atributes = "" })
     assert.equal(before, schema.compile "link")

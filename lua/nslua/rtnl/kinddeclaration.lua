@@ -7,14 +7,32 @@ local M = {}
 
 local kind_forms = { enums = "table", flags = "table", structs = "table", sets = "table", unions = "table" }
 
+local taken = { decode = true, json = true }
+
+local function row_has(name)
+  local schema = require "nslua.schema"
+  local book, message = schema.book, schema.messages.link
+  for _, list in ipairs { book.structs[message.head].members, book.sets[message.attrs].fields } do
+    for _, field in ipairs(list) do
+      if field.key == name then
+        return true
+      end
+    end
+  end
+end
+
 ---Add a link kind, or put another in place of one.
 ---@param kind nslua.Kind
 ---@return nslua.Kind
 function M.kind(kind)
-  require "nslua.rtnl.link"
+  local link = require "nslua.rtnl.link"
   local kinds, forms = require "nslua.rtnl.kind", require "nslua.schema.forms"
   if type(kind) ~= "table" or type(kind.kind) ~= "string" or not kind.kind:find "^[%a_][%w_-]*$" then
     errors.misuse "netlink.kind: kind is needed: its name"
+  end
+  local name = kind.kind
+  if not kinds.names()[name] and (link.writers[name] or link.class.computed[name] or taken[name] or row_has(name)) then
+    errors.misuse("netlink.kind: kind %q: every link has a word of that name", name)
   end
   local own = {}
   for key, value in pairs(kind) do
