@@ -257,6 +257,48 @@ describe("transaction", function()
     assert.equal(before, port())
   end)
 
+  it("takes back words that are spelled in another way, what a port of a bond loses, what polices, and VLANs of a bridge with STP", function()
+    a.link:add { name = "br0", kind = "bridge" }
+    a.link:add { name = "p0", kind = "veth", peer = { name = "p1" }, master = "br0" }
+    undone(function()
+      a.link:change("v0", { txqueuelen = 77 })
+      a.link:change("br0", { bridge = { mcast_last_member_count = 5, group_address = "01:80:c2:00:00:09" } })
+      a.link:change("p0", { port = { mcast_fast_leave = true } })
+    end)
+    if pcall(a.link.change, a.link, "br0", { bridge = { vlan_filtering = true, stp_state = true } }) then
+      a.bridge_vlan:add { dev = "p0", vid = "10-12", untagged = true }
+      undone(function()
+        a.bridge_vlan:delete { dev = "p0", vid = 11 }
+        a.link:change("p0", { alias = "seen by ip" })
+      end)
+      assert.same({ "p0" }, { a.bridge_vlan:get({ dev = "p0", vid = 11 }).dev })
+    end
+    if rtnl.has_kind "gre" then
+      a.link:add { name = "g0", kind = "gre", gre = { local_ = "10.0.0.1", key = 7 } }
+      undone(function()
+        a.link:change("g0", { gre = { remote = "10.0.0.2", key = 8 } })
+      end)
+    end
+    if rtnl.has_kind "bond" then
+      a.link:add { name = "b0", kind = "bond", bond = { mode = "active-backup" } }
+      a.link:add { name = "d0", kind = "dummy", master = "b0", port = { queue_id = 2 } }
+      undone(function()
+        a.link:change("d0", { master = false })
+      end)
+    end
+    a.qdisc:add { "clsact", dev = "v0" }
+    local police = { "police", rate = "1mbit", burst = "10kb", exceed = "drop" }
+    if pcall(a.filter.add, a.filter, { "matchall", dev = "v0", parent = "ingress", pref = 3, action = police }) then
+      local before = a.filter:get({ dev = "v0", parent = "ingress", pref = 3 }).action[1]
+      pcall(a.transaction, a, function()
+        a.filter:delete { dev = "v0", parent = "ingress", pref = 3 }
+        error "no"
+      end)
+      local after = a.filter:get({ dev = "v0", parent = "ingress", pref = 3 }).action[1]
+      assert.same({ before.rate, before.burst, before.exceed }, { after.rate, after.burst, after.exceed })
+    end
+  end)
+
   it("keeps the order of addresses and of rules, and labels after a rename", function()
     a.address:add { "10.0.0.11/24", dev = "v0", label = "v0:x" }
     a.address:add { "10.0.0.12/24", dev = "v0" }

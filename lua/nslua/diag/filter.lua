@@ -75,6 +75,9 @@ local words = {
 }
 M.words = words
 
+local types = { path = "string", type = "string", congestion = "string", protocol = "string|integer", uid = "integer", inode = "integer",
+  cookie = "integer|string", mark = "integer", peer = "integer", pid = "integer", dev_index = "integer" } -- a cookie: text where Lua has no 64 bits
+
 local function one_of(call, key, value, known)
   if type(value) ~= "string" or not known[value] then
     errors.misuse("%s: %s", call, check.unknown(key, value, known))
@@ -138,6 +141,7 @@ local function tests_of(self, filter, call, found)
         return found.states[state] == true
       end }
     elseif key == "group" then
+      check.argument(call, key, value, "integer")
       tests[#tests + 1] = { "groups", is = function(list)
         for _, n in ipairs(list or {}) do
           if n == value then
@@ -147,6 +151,7 @@ local function tests_of(self, filter, call, found)
         return false
       end }
     elseif key ~= "family" and key ~= "proto" then
+      check.argument(call, key, value, value ~= false and types[key] or "false")
       tests[#tests + 1] = { key, value }
     end
   end

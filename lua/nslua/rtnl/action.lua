@@ -234,6 +234,23 @@ function M.write(call, value, handle)
   return list
 end
 
+---Make what the kernel told of actions what it takes: with the tables of what packets of each size take.
+---@param list table[]
+function M.restored(list)
+  for _, action in ipairs(list) do
+    local data = action.options
+    local parms = action.kind == "police" and type(data) == "table" and data.parms
+    for spec, names in pairs(parms and { rate = { "rtab", "rate64" }, peakrate = { "ptab", "peakrate64" } } or {}) do
+      local now = parms[spec]
+      local rate = data[names[2]] or now.rate
+      if rate > 0 then
+        parms[spec], data[names[1]] = psched.rate(rate, { mtu = parms.mtu, mpu = now.mpu, overhead = now.overhead,
+          linklayer = now.linklayer > 0 and now.linklayer or nil })
+      end
+    end
+  end
+end
+
 ---The words of a message's actions.
 ---@param list table[]
 ---@param set table  the row set, which knows names of links

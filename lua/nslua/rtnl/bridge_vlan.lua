@@ -321,6 +321,7 @@ local function as_they_were(self, call, key)
       local new, options = now[vid] or {}, {}
       if not now[vid] or new.pvid ~= old.pvid or new.untagged ~= old.untagged then
         self:add { dev = index, vid = vid, pvid = old.pvid, untagged = old.untagged }
+        new = vlan.find(self, call, { dev = index, vid = vid }) or new
       end
       for _, word in ipairs { "state", "mcast_router", "mcast_max_groups", "neigh_suppress" } do
         options[word] = old[word] ~= new[word] and old[word] or nil

@@ -151,7 +151,7 @@ function filter.visible(row)
   return row.handle_number ~= 0 and (not kind or not kind.visible or kind.visible(row))
 end
 
--- Whether a network card has it is told, and not taken.
+-- Whether a network card has it is told, and not taken; of what polices, not all that is wanted is told.
 function filter.restored(message)
   local options = message.options
   local flags = type(options) == "table" and options.flags
@@ -161,6 +161,7 @@ function filter.restored(message)
   if flags then
     options.flags = flags
   end
+  action.restored(type(options) == "table" and options.action or {})
 end
 
 local hidden = { "stats", "hw_offload", "ingress_block", "egress_block" }

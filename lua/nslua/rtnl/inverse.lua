@@ -2,6 +2,8 @@
 
 local device = require "nslua.rtnl.device"
 local errors = require "nslua.error"
+local kinds = require "nslua.rtnl.kind"
+local linkwords = require "nslua.rtnl.linkwords"
 local netlink = require "nslua.netlink"
 local prefix = require "nslua.rtnl.prefix"
 local putback = require "nslua.rtnl.putback"
@@ -404,16 +406,46 @@ end
 local flags = { promisc = { "promisc" }, allmulticast = { "allmulti" }, multicast = { "multicast" }, dynamic = { "dynamic" }, debug = { "debug" },
   arp = { "noarp", true }, trailers = { "notrailers", true } }
 
+-- The options of a kind, or of a port, as a link has them; words that are spelled in another way, or say two at once, by those that rows have.
+local function options_as_they_were(kind, has, options)
+  local was = {}
+  for key in pairs(options) do
+    for _, word in ipairs(kind and kind.both and kind.both[key] or { kind and kind.spelled and kind.spelled[key] or key }) do
+      local spec = kind and kind.vocabulary and kind.vocabulary[word]
+      was[word] = has[word]
+      if has[word] == nil and type(spec) == "string" and spec:find("false", 1, true) then
+        was[word] = false
+      end
+    end
+  end
+  return next(was) and was or nil
+end
+
+local function kind_of_port(row)
+  local slave = row.linkinfo and row.linkinfo.slave_kind
+  for _, port in ipairs(slave and kinds.ports() or {}) do
+    if port.kind == slave then
+      return port
+    end
+  end
+end
+
+-- What a port of a bond has that it loses with it.
+local function port_of_bond(row)
+  local port, out = row.linkinfo and row.linkinfo.slave_kind == "bond" and row.port or {}, {}
+  for _, word in ipairs { "queue_id", "prio" } do
+    out[word] = port[word] ~= 0 and port[word] or nil
+  end
+  return next(out) and out or nil
+end
+
 -- The words of `t` as a link has them: nil is `false`, "none".
 local function words_as_they_were(row, t)
   local was = {}
   for word, value in pairs(t) do
-    if word == "port" and type(value) == "table" or word == row.kind then
-      local has, inner = row[word] or {}, {}
-      for key in pairs(value) do
-        inner[key] = has[key]
-      end
-      was[word] = next(inner) and inner or nil
+    word = linkwords.spelled[word] or word
+    if (word == "port" or word == row.kind) and type(value) == "table" then
+      was[word] = options_as_they_were(word == "port" and kind_of_port(row) or word ~= "port" and kinds.kinds[word] or nil, row[word] or {}, value)
     elseif flags[word] then
       was[word] = (row.flags[flags[word][1]] == true) ~= (flags[word][2] or false)
     elseif word ~= "netns" and word ~= "name" and word ~= "kind" and word ~= "peer" then
@@ -446,7 +478,8 @@ local function link_change(self, call, key, t)
   for i, row in ipairs(rows) do
     kept[i] = { index = row.index, name = row.name, was = words_as_they_were(row, t), up = row.up, kind = row.kind,
       around = disturbs(row, t) and surroundings(handle, row.index, row.name) or nil,
-      member = (t.master ~= nil or t.netns ~= nil) and membership(handle, row) or nil }
+      member = (t.master ~= nil or t.netns ~= nil) and membership(handle, row) or nil,
+      port = (t.master ~= nil or t.netns ~= nil) and port_of_bond(row) or nil }
     if t.netns ~= nil then
       kept[i].was.master = row.master_index or nil -- it has left that, too
     end
@@ -466,6 +499,9 @@ local function link_change(self, call, key, t)
       end
       if next(old.was) then
         self:change(target, old.was)
+      end
+      if old.port then
+        self:change(target, { port = old.port })
       end
       old.said = true
       local moved = far and { from = old.index, to = self:get(old.name).index } or nil

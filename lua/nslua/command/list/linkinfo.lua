@@ -30,6 +30,7 @@ function as.some(value)
   return value ~= 0 and value or nil
 end
 function as.hexsome(value)
+  value = value == "inherit" and 1 or value
   return value ~= 0 and ("0x%x"):format(value) or nil
 end
 

@@ -1,6 +1,7 @@
 -- vlan: the frames of one 802.1Q or 802.1ad tag of a lower link. linux/if_link.h, ip-link(8).
 
 local bits = require "nslua.rtnl.kind.bits"
+local errors = require "nslua.error"
 local schema = require "nslua.schema"
 
 schema.enum("vlan_protocol", { header = "linux/if_ether.h", prefix = "ETH_P_", c = { ["802.1Q"] = "ETH_P_8021Q", ["802.1ad"] = "ETH_P_8021AD" } },
@@ -15,9 +16,15 @@ schema.set("vlan_qos_map", { header = "linux/if_link.h", prefix = "IFLA_VLAN_QOS
 
 local flags = { reorder_hdr = 1, gvrp = 2, loose_binding = 4, mvrp = 8, bridge_binding = 16 }
 
-local function to_map(list)
+local function to_map(list, call, word)
   local mapping = {}
+  if type(list) ~= "table" or next(list) and #list == 0 then
+    errors.misuse("%s: %s must be a list like { { 1, 2 }, ... }", call, word)
+  end
   for i, pair in ipairs(list) do
+    if type(pair) ~= "table" then
+      errors.misuse("%s: %s[%d] must be a pair like { 1, 2 }, got %s", call, word, i, type(pair))
+    end
     mapping[i] = { from = pair.from or pair[1], to = pair.to or pair[2] }
   end
   return { mapping = mapping }
@@ -38,13 +45,13 @@ return {
   -- egress_qos and ingress_qos: { { from, to }, ... }
   words = bits.booleans(flags),
   spelled = { egress_qos_map = "egress_qos", ingress_qos_map = "ingress_qos" },
-  write = function(data)
+  write = function(data, call)
     local mask = bits.write(data, "flags", flags)
     if mask then
       data.flags = { flags = data.flags, mask = mask }
     end
-    data.egress_qos = data.egress_qos and to_map(data.egress_qos)
-    data.ingress_qos = data.ingress_qos and to_map(data.ingress_qos)
+    data.egress_qos = data.egress_qos and to_map(data.egress_qos, call, "egress_qos")
+    data.ingress_qos = data.ingress_qos and to_map(data.ingress_qos, call, "ingress_qos")
   end,
   read = function(data)
     data.flags = type(data.flags) == "table" and data.flags.flags or nil

@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local schema = require "nslua.schema"
+require "nslua.rtnl.kind.tunnel" -- enum tunnel_tos
 
 schema.struct("vxlan_port_range", { c = "struct ifla_vxlan_port_range", header = "linux/if_link.h" }, [[ low be16  high be16 ]])
 schema.enum("vxlan_df", { header = "linux/if_link.h", prefix = "VXLAN_DF_" }, { unset = 0, set = 1, inherit = 2 })
@@ -24,7 +25,7 @@ return {
     3   LINK                dev_index           u32
     4   LOCAL               local4              ip4
     5   TTL                 ttl                 u8
-    6   TOS                 tos                 u8
+    6   TOS                 tos                 u8:enum(tunnel_tos)
     7   LEARNING            learning            bool
     8   AGEING              ageing              u32   -- seconds
     9   LIMIT               limit               u32
