@@ -104,10 +104,14 @@ static bool answers(lua_State *L, int fd, char *room, size_t size)
 /* Whether that namespace need not be asked: it is the one to leave out, or was asked before.  The lists are where `at` is. */
 static bool is_known(lua_State *L, int at, const struct sockets *s, ino_t inode, ino_t except)
 {
-	bool known = inode == 0 || inode == except || lua_rawgeti(L, at, (lua_Integer)inode) != LUA_TNIL;
+	bool known = inode == 0 || inode == except;
 
-	if (inode != 0 && inode != except)
+	if (!known) {
+		lua_pushinteger(L, (lua_Integer)inode); /* lua_rawgeti of old takes an int */
+		lua_rawget(L, at);
+		known = !lua_isnil(L, -1);
 		lua_pop(L, 1);
+	}
 	for (int i = 0; !known && i < s->n; i++)
 		known = s->inode[i] == inode;
 	return known;
@@ -185,8 +189,11 @@ static int netaddr_list(lua_State *L)
 		}
 		ask(L, lists, s, pids, n, except);
 		for (int i = 0; i < n; i++) {
-			if (s->fd[i] >= 0 && answers(L, s->fd[i], room, size))
-				lua_rawseti(L, lists, (lua_Integer)s->inode[i]);
+			if (s->fd[i] >= 0 && answers(L, s->fd[i], room, size)) {
+				lua_pushinteger(L, (lua_Integer)s->inode[i]);
+				lua_insert(L, -2);
+				lua_rawset(L, lists);
+			}
 			if (s->inode[i])
 				lua_pushinteger(L, (lua_Integer)s->inode[i]);
 			else

@@ -1,5 +1,6 @@
 -- A link as ip -j tells it, and what a line says of it.
 
+local core = require "nslua.core"
 local json = require "nslua.command.list.json"
 local linkinfo = require "nslua.command.list.linkinfo"
 local names = require "nslua.rtnl.names"
@@ -66,6 +67,17 @@ end
 
 local LINK_TYPES = { tunnel = "ipip", ipgre = "gre", ip6gre = "gre6" } -- where ip calls it otherwise
 
+-- Ends of tunnels are addresses of IP.
+local ENDS = { tunnel = true, tunnel6 = true, sit = true, ipgre = true, ip6gre = true }
+local function lladdr(row, text)
+  if not (text and ENDS[row.link_type]) then
+    return text
+  end
+  return core.inet.text((text:gsub("(%x%x):?", function(byte)
+    return string.char(tonumber(byte, 16))
+  end)))
+end
+
 ---What `ip link` and `ip address` both tell.
 ---@param row nslua.Link
 ---@param o table  options; `brief`: neither type nor addresses, as ip has it of one family; `address`: for ip address
@@ -95,11 +107,11 @@ function M.object(row, o, handle)
   out:add("group", row.group and tostring(names.name("group", row.group)))
   out:add("txqlen", row.txqlen ~= 0 and row.txqlen or nil)
   if not o.brief then
-    out:add("link_type", LINK_TYPES[row.link_type] or tostring(row.link_type)):add("address", row.address)
+    out:add("link_type", LINK_TYPES[row.link_type] or tostring(row.link_type)):add("address", lladdr(row, row.address))
     if row.broadcast then
-      out:add("link_pointtopoint", row.flags.pointopoint):add("broadcast", row.broadcast)
+      out:add("link_pointtopoint", row.flags.pointopoint):add("broadcast", lladdr(row, row.broadcast))
     end
-    out:add("permaddr", row.permaddr ~= row.address and row.permaddr or nil)
+    out:add("permaddr", row.permaddr ~= row.address and lladdr(row, row.permaddr) or nil)
   end
   out:add("link_netnsid", row.link_netnsid)
   if row.proto_down then

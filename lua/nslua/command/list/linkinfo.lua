@@ -2,6 +2,7 @@
 
 local core = require "nslua.core"
 local json = require "nslua.command.list.json"
+local tunnel = require "nslua.command.list.tunnel"
 
 local M = {}
 
@@ -180,8 +181,8 @@ function M.object(row)
   local object = json.object():add("info_kind", found.kind)
   local data = row.kind and row[row.kind]
   if type(data) == "table" and next(data) ~= nil then
-    local shaped = (kinds[row.kind] or function(t)
-      return plain(json.object(), t)
+    local shaped = (kinds[row.kind] or function(t, kind)
+      return plain(json.object(), tunnel.kinds[kind] and tunnel.kinds[kind](t) or t)
     end)(data, row.kind)
     object:add("info_data", #shaped > 0 and shaped or nil)
   end
@@ -193,6 +194,7 @@ function M.object(row)
       port.group_fwd_mask_str = port.group_fwd_mask and mask_text(port.group_fwd_mask)
       object:add("info_slave_data", fill(json.object(), bridge_port, port))
     elseif port then
+      port = found.slave_kind == "bond" and tunnel.bond_port(port) or port
       object:add("info_slave_data", plain(json.object(), port))
     end
   end
