@@ -156,6 +156,7 @@ build = {
     ["nslua.command.list.oneline"] = "lua/nslua/command/list/oneline.lua",
     ["nslua.command.list.run"] = "lua/nslua/command/list/run.lua",
     ["nslua.command.list.spaces"] = "lua/nslua/command/list/spaces.lua",
+    ["nslua.command.list.tunnel"] = "lua/nslua/command/list/tunnel.lua",
     ["nslua.command.list.words"] = "lua/nslua/command/list/words.lua",
     ["nslua.command.ls"] = "lua/nslua/command/ls.lua",
     ["nslua.command.ls.columns"] = "lua/nslua/command/ls/columns.lua",
