@@ -14,6 +14,8 @@ LUACDIR    ?= $(PREFIX)/lib/lua/5.4
 DOCDIR     ?= $(PREFIX)/share/doc/nslua
 MANDIR     ?= $(PREFIX)/share/man
 COMPDIR    ?= $(PREFIX)/share/bash-completion/completions
+# For what is made on the way to tests; a make with -j of its own keeps that.
+JOBS        = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 # Where the test targets add up their counts; empty: nowhere.
 RESULTS    ?=
 
@@ -89,18 +91,18 @@ install: all
 
 demo:
 	tools/setup demo
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	$(BUILD)/bin/nslua examples/demo.lua
 
 test:
 	tools/setup test
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	tools/test
 
 # On Debian 12's kernels, in a machine without KVM: they have kinds of link that the kernel here may lack, and lack what it has.
 test-vm:
 	tools/setup vm
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	tools/vm $(if $(RESULTS),--results $(RESULTS))
 
 # What runs the specs: one process for each file, and a look at what is left behind.
@@ -112,23 +114,23 @@ lint:
 	cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --suppress=ctuuninitvar --library=tools/lint.cfg \
 	  --error-exitcode=1 -D_GNU_SOURCE c bench
 	for f in c/*.c; do $(CC) $(filter-out -M%,$(CFLAGS)) -DNSLUA_VERSION='""' -Werror -fsyntax-only $$f || exit 1; done
-	clang-tidy --quiet c/*.c -- -include tools/lint.h $(filter-out -M% -O% -g,$(CFLAGS)) -DNSLUA_VERSION='""'
+	printf '%s\n' c/*.c | xargs -P $$(nproc) -I {} clang-tidy --quiet {} -- -include tools/lint.h $(filter-out -M% -O% -g,$(CFLAGS)) -DNSLUA_VERSION='""'
 
 # Floors 0 and 1 are for other programs' Lua too: the specs that are written in Lua 5.1 run under all of them.
 PORTABILITY = lua5.1 luajit lua5.2 lua5.3 lua5.4
 portability: $(PORTABILITY:%=portability-%)
 portability-%:
-	$(MAKE) module BUILD=$(BUILD)/$* LUAPC=$*
-	$(RUN_SPECS) --lua $* --build $(BUILD)/$* --label "$*: " $$($(LUA) tools/portable.lua)
+	$(MAKE) $(JOBS) module BUILD=$(BUILD)/$* LUAPC=$*
+	$(RUN_SPECS) --rounds few --lua $* --build $(BUILD)/$* --label "$*: " $$($(LUA) tools/portable.lua)
 
 # The specs in a program that is built with the sanitizers of gcc.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 sanitize:
-	$(MAKE) all BUILD=$(BUILD)/sanitize HEAP=no CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
-	ASAN_OPTIONS=quarantine_size_mb=1 $(RUN_SPECS) --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
+	$(MAKE) $(JOBS) all BUILD=$(BUILD)/sanitize HEAP=no CFLAGS='-O1 -g $(SANITIZE)' LDFLAGS='$(SANITIZE)'
+	ASAN_OPTIONS=quarantine_size_mb=1 $(RUN_SPECS) --rounds few --lua $(BUILD)/sanitize/bin/nslua --build $(BUILD)/sanitize --label "sanitize: " $$(tools/test --files sanitize)
 
 valgrind: all
-	$(RUN_SPECS) --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+	$(RUN_SPECS) --rounds few --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
 	  --child-silent-after-fork=yes" --label "valgrind: " $$(tools/test --files valgrind)
 
 $(BUILD)/bench/floor: $(wildcard bench/floor/*.c bench/floor/*.h)

@@ -1,6 +1,7 @@
 -- Addresses: what nslua makes ip(8) shows, and what ip(8) makes nslua reads.
 
 local errors = require "nslua.error"
+local helper = require "spec.helper"
 local rtnl = require "spec.rtnl_helper"
 local sent = require "spec.sent"
 
@@ -170,7 +171,7 @@ describe("addresses", function()
     assert.same({}, a.address:list { dev = "eth0", family = "inet" }) -- a change makes nothing
   end)
 
-  it("leave the fd table and the memory as they were, 10,000 times over", function()
+  it("leave the fd table and the memory as they were, many times over", function()
     local function memory()
       collectgarbage()
       collectgarbage()
@@ -187,11 +188,12 @@ describe("addresses", function()
         pcall(a.address.delete, a.address, key)
       end
     end
-    rounds(10000) -- the collector lets the heap grow to its peak first
+    local many = helper.rounds(10000)
+    rounds(many) -- the collector lets the heap grow to its peak first
     local fds, least = rtnl.fds(), math.huge
     for _ = 1, 4 do -- what leaks leaks every time; a heap may find its shape late
       local kb = memory()
-      rounds(least == math.huge and 10000 or 5000)
+      rounds(least == math.huge and many or many / 2)
       least = math.min(least, memory() - kb)
       if least < 256 then
         break

@@ -3,12 +3,11 @@
 local helper = require "spec.helper"
 local ns = require "nslua"
 
-local held = helper.held
 local RIGHTS = helper.is_root() and "" or "-r "
 
 -- A shell with job control on a terminal; `tool` is "nslua unshare", as it would be typed.
 local function desk()
-  local p = held(ns.spawn { "bash", "--norc", "--noediting", "-i", pty = true,
+  local p = helper.held_shell(ns.spawn { "bash", "--norc", "--noediting", "-i", pty = true,
     env = { PS1 = "PROMPT> ", PATH = helper.sh "pwd" .. "/build/bin:/usr/sbin:/usr/bin:/sbin:/bin", TERM = "dumb" } })
   local self = {}
 

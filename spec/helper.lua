@@ -116,6 +116,20 @@ function M.netns(options)
   return netns
 end
 
+---Whether the specs run once more here: on another build or kernel, or as another user (tools/spec.lua --rounds few).
+---@return boolean
+function M.runs_again()
+  return os.getenv "NSLUA_SPEC_ROUNDS" == "few"
+end
+
+---How often something is repeated that is repeated only to be sure: a tenth of `n` where the specs run once more.
+---@param n integer
+---@param least? integer  that are needed at least
+---@return integer
+function M.rounds(n, least)
+  return M.runs_again() and math.max(least or 1, math.ceil(n / 10)) or n
+end
+
 local held = {}
 
 ---Keep an object until the test has ended (`after_each(helper.close_held)`): what <close> does, in every Lua.
@@ -125,6 +139,19 @@ local held = {}
 function M.held(object)
   held[#held + 1] = object
   return object
+end
+
+---The same for an interactive shell on a pty, which takes no notice of TERM: it is hung up on, as by a terminal that closes.
+---@param shell nslua.Process
+---@return nslua.Process
+function M.held_shell(shell)
+  M.held { close = function()
+    if shell:running() then
+      shell:kill "HUP"
+    end
+    shell:close()
+  end }
+  return shell
 end
 
 ---Close what was held, the last first.

@@ -143,10 +143,10 @@ describe("keeper", function()
     k:close()
   end)
 
-  it("leaks nothing over 500 rounds of start and close", function()
+  it("leaks nothing over many rounds of start and close", function()
     keeper.get():close()
     local before = helper.fd_count()
-    for _ = 1, 500 do
+    for _ = 1, helper.rounds(500) do
       keeper.get():close()
     end
     assert.equal(before, helper.fd_count())
@@ -240,8 +240,13 @@ describe("kill -9 of the script", function()
     return out
   end
 
-  local function storm(name, times, enter, drop)
-    it(name, function()
+  -- It is the kernel and the keeper, which is C, that this is about: where the specs run again they are the same.
+  if helper.runs_again() then
+    return
+  end
+
+  local function storm(who, times, enter, drop)
+    it(("leaves no process, mount or namespace: %d times %s"):format(times, who), function()
       local token = ("%d-%d"):format(os.time(), math.random(1, 1000000000))
       local file = os.tmpname()
       local f = assert(io.open(file, "w"))
@@ -278,9 +283,9 @@ describe("kill -9 of the script", function()
     end)
   end
 
-  storm("leaves no process, mount or namespace: 100 times as root", 100, "unshare -Urm", "")
+  storm("as root", 100, "unshare -Urm", "")
   -- Root of nothing: the same uid without a capability has to make its user namespaces like anybody.
-  storm("leaves no process, mount or namespace: 50 times without capabilities", 50,
+  storm("without capabilities", 50,
     "setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Ucm --keep-caps", "setpriv --inh-caps -all --ambient-caps -all")
 end)
 
@@ -406,16 +411,16 @@ describe("errand", function()
     assert.matches("\n[^\n]*EMFILE[^\n]*$", out)
   end)
 
-  it("leaks no fd over 2,000 rounds", function()
+  it("leaks no fd over many rounds", function()
     local u = ns.userns.new { map_users = "root" }
     local a = keeper.netns(u.fd, 1)[1]
     local before = helper.fd_count()
-    for _ = 1, 2000 do
+    for _ = 1, helper.rounds(2000) do
       keeper.socket(u.fd, a, 2, 2, 0):close()
       assert.is_false((pcall(keeper.file, u.fd, a, "/nonexistent")))
     end
     assert.equal(before, helper.fd_count())
-    for _ = 1, 2000 do
+    for _ = 1, helper.rounds(2000) do
       ns.userns.new({ map_users = "root" }):close()
     end
     assert.equal(before, helper.fd_count())

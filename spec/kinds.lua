@@ -16,14 +16,16 @@ local function schema()
   return link.schema or verbs.schema(link)
 end
 
+local no_trace -- why, or false
+
 ---Why ip's bytes cannot be had here, or nil.
 ---@return string?
 function M.cannot_trace()
-  if not helper.has "strace" then
-    return "needs strace(1)"
+  if no_trace == nil then
+    local out, ok = helper.sh "strace -qq -e trace=none true"
+    no_trace = not helper.has "strace" and "needs strace(1)" or not ok and "strace(1) cannot trace here: " .. out
   end
-  local out, ok = helper.sh "strace -qq -e trace=none true"
-  return not ok and "strace(1) cannot trace here: " .. out or nil
+  return no_trace or nil
 end
 
 ---What ip(8) sends to make or change a link, whether the kernel takes it or not.

@@ -338,11 +338,8 @@ describe("a lab", function()
 
   -- What the kernel holds of a node, as ip tells it; what two builds of the same cannot have in common is left out.
   local function state(run, switch)
-    local function of(command)
-      return (run(command):gsub(" proto %w+", "")) .. "\n"
-    end
-    local out = of "ip -br address" .. of "ip route" .. of "ip -6 route" .. of "ip -d link"
-      .. of "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"
+    local out = run("ip -br address; ip route; ip -6 route; ip -d link; "
+      .. "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"):gsub(" proto %w+", "")
     out = out:gsub("@if%d+", "@"):gsub("link%-netnsid %d+", ""):gsub("link%-netns [%w_.-]+", ""):gsub(" group %w+", "")
       :gsub("timer +[%d.]+", ""):gsub("designated_cost %d+", ""):gsub("qdisc %w+", ""):gsub("qlen %d+", ""):gsub("forward_delay %d+", "")
     out = out:gsub("num[tr]xqueues %d+", "") -- how many a lab's links have is a matter of speed

@@ -100,7 +100,7 @@ describe("the script's own terminal", function()
   local start = "env " .. helper.lua .. [[ -e "$LUACODE"]]
 
   it("is the program's while it runs: Ctrl-C ends the program, not the script", function()
-    local p = held(at_a_terminal [[local ns = require "nslua"
+    local p = helper.held_shell(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready; exec cat", stdin = "inherit", stdout = "inherit", stderr = "inherit"}
       print("ended by " .. tostring(r.signal))
       print("mine again: " .. tostring(require("nslua.core").process.foreground(0)))]])
@@ -114,7 +114,7 @@ describe("the script's own terminal", function()
   end)
 
   it("goes with the script where Ctrl-Z stops the program, and comes back with fg", function()
-    local p = held(at_a_terminal [[local ns = require "nslua"
+    local p = helper.held_shell(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready $$.; read x; echo got $x; exit 3", stdin = "inherit", stdout = "inherit",
         stderr = "inherit"}
       print("status " .. tostring(r.status))]])
@@ -138,7 +138,7 @@ describe("the script's own terminal", function()
   end)
 
   it("is the program's in a pid namespace too", function()
-    local p = held(at_a_terminal [[local ns = require "nslua"
+    local p = helper.held_shell(at_a_terminal [[local ns = require "nslua"
       local r = ns.run{"sh", "-c", "echo ready; read x; echo got $x; exit 4", stdin = "inherit", stdout = "inherit", stderr = "inherit",
         unshare = "user,pid", map_users = "root", mount_proc = true, init = true}
       print("status " .. tostring(r.status), require("nslua.core").process.foreground(0))]])

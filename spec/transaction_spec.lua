@@ -14,18 +14,15 @@ end
 local own_pid = assert(io.open "/proc/self/stat"):read "*n"
 local a, b
 
--- What ip shows of a namespace, without what counts down or follows on its own.
+-- What ip shows of a namespace, without what counts down or follows on its own. Few programs for all of it, as it is asked often:
+-- a batch of ip(8) shows routes of both families, but rules of one.
+local SHOWN = "sh -c 'printf \"addr\\nrule\\nroute show table all\\nneigh show nud permanent\\nneigh show proxy\\n\" | ip -d -b -; ip -6 rule'"
 local function state(handle)
-  local parts = {}
-  for _, what in ipairs { "-d link", "addr",
-    "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule", "neigh show nud permanent", "neigh show proxy" } do
-    local out = rtnl.inside(handle, "ip " .. what)
-    parts[#parts + 1] = out:gsub("valid_lft %d+sec", "valid_lft some")
-      :gsub("preferred_lft %d+sec", "preferred_lft some"):gsub("(_timer) +[%d.]+", "%1")
-      :gsub("Error: Peer netns reference is invalid%.\n?", "") -- a name in /run/netns that went while ip looked at it
-      :gsub("tso_max_%a+ %d+", ""):gsub("@if%d+", "@"):gsub("state UNKNOWN", "state UP") -- the kernel comes to it later
-  end
-  return table.concat(parts, "\n")
+  local out = rtnl.inside(handle, SHOWN)
+  return (out:gsub("valid_lft %d+sec", "valid_lft some")
+    :gsub("preferred_lft %d+sec", "preferred_lft some"):gsub("(_timer) +[%d.]+", "%1")
+    :gsub("Error: Peer netns reference is invalid%.\n?", "") -- a name in /run/netns that went while ip looked at it
+    :gsub("tso_max_%a+ %d+", ""):gsub("@if%d+", "@"):gsub("state UNKNOWN", "state UP")) -- the kernel comes to it later
 end
 
 -- Lines that only one of two states has.

@@ -228,7 +228,7 @@ end)
 
 describe("predictions", function()
   -- NSLUA_WHY_LABS=500: so many; NSLUA_WHY_FROM: from this seed on
-  local count, first = tonumber(os.getenv "NSLUA_WHY_LABS" or "") or 30, tonumber(os.getenv "NSLUA_WHY_FROM" or "") or 1
+  local count, first = tonumber(os.getenv "NSLUA_WHY_LABS" or "") or helper.rounds(30, 10), tonumber(os.getenv "NSLUA_WHY_FROM" or "") or 1
   local probed = lab and helper.has "nft"
   it(("are what the kernel does, in %d random labs"):format(count), function()
     local wrong = {}

@@ -6,6 +6,9 @@ local ns = require "nslua"
 
 local M = {}
 
+---What is tried: what carries the frames is the same C under every Lua.
+M.kinds = _VERSION == "Lua 5.4" and { "tap", "veth" } or { "tap" }
+
 ---@type "tap"|"veth"|nil  of the wires that are made here
 M.kind = nil
 

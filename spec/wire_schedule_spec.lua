@@ -19,7 +19,7 @@ local function busy(seconds)
   while ns.clock() < stop do end -- luacheck: ignore 542
 end
 
-for _, kind in ipairs { "tap", "veth" } do describe("a schedule of a wire of kind " .. kind, function()
+for _, kind in ipairs(wires.kinds) do describe("a schedule of a wire of kind " .. kind, function()
   before_each(function()
     wires.kind = kind
   end)

@@ -1,10 +1,12 @@
 -- Runs spec files, one process each, and says what they leave behind:
---   lua5.4 tools/spec.lua [--lua lua5.4] [--build build] [--wrap "valgrind ..."] [--seconds 300] [--results FILE] [--label TEXT] FILE...
--- Ends with "N passed, N failed, N skipped"; the exit status is 1 if anything failed. A file that does not load, has no
--- tests, does not come to its end or takes too long is a failure, and so is what it leaves: mounts, names in
+--   lua5.4 tools/spec.lua [--lua lua5.4] [--build build] [--wrap "valgrind ..."] [--seconds 300] [--results FILE]
+--     [--label TEXT] [--rounds few] [--slowest 5] FILE...
+-- --rounds few: what a spec repeats only to be sure is repeated a tenth as often (helper.rounds), as where it runs once more.
+-- Ends with the files that took longest, and "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
+-- A file that does not load, has no tests, does not come to its end or takes too long is a failure, and so is what it leaves: mounts, names in
 -- /run/netns, links, processes (NSLUA_SPEC_SHARED=1: only processes, where others use the machine at the same time).
 
-local options = { lua = "lua5.4", build = "build", wrap = "", label = "", seconds = "300" }
+local options = { lua = "lua5.4", build = "build", wrap = "", label = "", seconds = "300", rounds = "all", slowest = "5" }
 local files = {}
 do
   local i = 1
@@ -32,6 +34,12 @@ local function output(command)
 end
 
 local shared = os.getenv "NSLUA_SPEC_SHARED"
+
+-- Seconds since the machine started: os.time has no parts of a second, os.clock not those of children.
+local function clock()
+  local f <close> = assert(io.open "/proc/uptime")
+  return f:read "n"
+end
 
 -- Everything global that a spec could leave, as a set of lines.
 local function state()
@@ -86,15 +94,16 @@ local function settle(before, mark)
 end
 
 local total = { passed = 0, failed = 0, pending = 0 }
-local failures = {}
+local failures, times = {}, {}
 local run_id = output("cat /proc/sys/kernel/random/uuid"):gsub("%s", "")
 
 local function run(file, number)
   local mark = run_id .. "." .. number
   local before = state()
-  local command = ("NSLUA_SPEC_RUN=%s timeout -k 10 %s %s %s /usr/bin/busted --ignore-lua --cpath=%s -o TAP %s </dev/null 2>&1; "
-    .. "echo \"exit $?\""):format(mark, options.seconds, options.wrap, options.lua, quote("./" .. options.build .. "/?.so"), quote(file))
-  local started = os.time()
+  local command = ("NSLUA_SPEC_RUN=%s NSLUA_SPEC_ROUNDS=%s timeout -k 10 %s %s %s /usr/bin/busted --ignore-lua --cpath=%s "
+    .. "-o TAP %s </dev/null 2>&1; echo \"exit $?\""):format(mark, options.rounds, options.seconds, options.wrap, options.lua,
+    quote("./" .. options.build .. "/?.so"), quote(file))
+  local started = clock()
   local text = output(command)
   local count = { passed = 0, failed = 0, pending = 0 }
   local wrong, reasons, planned = {}, {}, nil
@@ -127,9 +136,10 @@ local function run(file, number)
   for _, line in ipairs(settle(before, mark)) do
     fault("left behind: " .. line)
   end
-  print(("%s %s%s: %d passed%s%s (%d s)"):format(count.failed == 0 and "ok    " or "FAILED", options.label, file, count.passed,
+  times[#times + 1] = { file = file, seconds = clock() - started }
+  print(("%s %s%s: %d passed%s%s (%.1f s)"):format(count.failed == 0 and "ok    " or "FAILED", options.label, file, count.passed,
     count.failed > 0 and (", %d failed"):format(count.failed) or "",
-    count.pending > 0 and (", %d pending"):format(count.pending) or "", os.time() - started))
+    count.pending > 0 and (", %d pending"):format(count.pending) or "", clock() - started))
   for _, reason in ipairs(reasons) do
     print("         pending: " .. reason)
   end
@@ -159,6 +169,15 @@ if options.results then
   local f = assert(io.open(options.results, "a"))
   f:write(("%d %d %d\n"):format(total.passed, total.failed, total.pending))
   f:close()
+end
+local slowest, all = {}, 0
+table.sort(times, function(a, b) return a.seconds > b.seconds end)
+for i, one in ipairs(times) do
+  all = all + one.seconds
+  slowest[#slowest + 1] = i <= tonumber(options.slowest) and ("%s %.1f s"):format(one.file, one.seconds) or nil
+end
+if #times > 1 and slowest[1] then
+  print(("%s%d files took %.0f s; the slowest: %s"):format(options.label, #times, all, table.concat(slowest, ", ")))
 end
 print(("%s%d passed, %d failed, %d skipped"):format(options.label, total.passed, total.failed, total.pending))
 os.exit(total.failed == 0 and #files > 0)
