@@ -83,6 +83,12 @@ describe("the doctor", function()
     end)
   end
 
+  it("does not ask for names where there is no network", function()
+    local lab <close> = ns.lab "h1"
+    lab.h1:set_resolv_conf "nameserver 10.99.9.9\n"
+    assert.equal("", told(ns.doctor(lab)))
+  end)
+
   it("takes a counter of few packets for no news", function()
     local lab <close> = ns.lab "h1 -- r1 -- h2"
     lab.r1:sysctl("net.ipv4.conf.all.rp_filter", 1)

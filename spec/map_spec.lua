@@ -163,6 +163,9 @@ describe("a map", function()
     machine.link:add { name = "e\27[2J<b>&", kind = "veth", peer = { name = "other" } }
     local m = ns.map()
     local plain = require("nslua.draw").plain
+    for columns, clipped in pairs { "~", "a~", "ab~", "ab~", "ab中~", "ab中d~", "ab中d─f", "ab中d─f" } do
+      assert.equal(clipped, plain.clip("ab中d─f", columns, "~"))
+    end
     for _, columns in ipairs { 40, 80 } do
       for line in m:text { columns = columns }:gmatch "[^\n]+" do
         assert.is_true(plain.width(line) <= columns, line)

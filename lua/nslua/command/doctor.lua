@@ -60,6 +60,18 @@ local function plain(found)
   return out
 end
 
+-- Containers by their network: what is published is theirs.
+local function containers_of()
+  local out = {}
+  local ok, rows = pcall(ns.container.list)
+  for _, row in ipairs(ok and rows or {}) do
+    if row.netns and not row.host_network and not out[row.netns] then
+      out[row.netns] = row.container
+    end
+  end
+  return out
+end
+
 -- What is asked about, as handles; what was opened goes into `opened`.
 local function targets(words, opened)
   local out = {}
@@ -69,9 +81,14 @@ local function targets(words, opened)
   for _, word in ipairs(words) do
     local name, node = word:match "^lab:([^/]+)/?(.*)$"
     if word == "all" then
+      local containers = containers_of()
       for _, space in ipairs(spaces.all()) do
-        local handle = spaces.enter(space)
-        if handle then
+        local own = space.row and containers[space.inode]
+        local found, handle = pcall(own and ns.container.find or spaces.enter, own or space) -- it may have ended meanwhile
+        handle = found and handle or own and spaces.enter(space)
+        if handle and own and found then
+          add(handle)
+        elseif handle then
           handle.label = rawget(handle, "label") or space.row and space.name or nil
           add(handle)
         end

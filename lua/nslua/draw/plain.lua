@@ -22,6 +22,11 @@ function M.text(text)
   return text
 end
 
+-- Of a character.
+local function columns_of(code)
+  return code >= 0x1100 and not (code >= 0x1200 and code < 0x2e80) and not (code >= 0xfb00 and code < 0xfe30) and 2 or 1
+end
+
 ---Columns of a terminal: East Asian characters and pictures take two.
 ---@param text string
 ---@return integer
@@ -29,7 +34,7 @@ function M.width(text)
   local n = utf8.len(text) or #text
   if text:find "[\xe1-\xef\xf0]" then
     for _, code in utf8.codes(text) do
-      n = n + (code >= 0x1100 and not (code >= 0x1200 and code < 0x2e80) and not (code >= 0xfb00 and code < 0xfe30) and 1 or 0)
+      n = n + columns_of(code) - 1
     end
   end
   return n
@@ -41,13 +46,16 @@ end
 ---@param mark string  of one column
 ---@return string
 function M.clip(text, columns, mark)
-  if M.width(text) <= columns then
-    return text
+  local n, fits = 0, 0 -- `fits`: bytes that leave room for the mark
+  for at, code in utf8.codes(text) do
+    n = n + columns_of(code)
+    if n > columns then
+      return text:sub(1, fits) .. mark
+    elseif n < columns then
+      fits = at + #utf8.char(code) - 1
+    end
   end
-  while text ~= "" and M.width(text) >= columns do
-    text = text:sub(1, utf8.offset(text, -1) - 1)
-  end
-  return text .. mark
+  return text
 end
 
 return M

@@ -11,7 +11,11 @@ return {
     .. "docker's 127.0.0.11 needs its rules; an empty file means the namespace itself. Each server that is not there costs seconds for each name.",
   run = function(target, report)
     local own, resolv = names.is_own(target), target.resolv
-    if own == nil or not own and not target:default_route "inet" and not target:default_route "inet6" then
+    local linked = false -- who was given no network is not meant to ask anybody
+    for _, link in ipairs(target.links) do
+      linked = linked or link.name ~= "lo" and link.up
+    end
+    if not linked or own == nil or not own and not target:default_route "inet" and not target:default_route "inet6" then
       return
     end
     local handle = target.handle
