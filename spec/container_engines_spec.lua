@@ -355,7 +355,13 @@ describe("containers", function()
     end
     helper.sh("mkdir -p " .. dir .. "/run/podman")
     local server = helper.held(ns.spawn { "python3", "-c", ([[
-import json, os, socket, sys
+import json, os, socket, sys, threading, time
+def drip(c):
+    try:
+        while True:
+            c.sendall(b"H"); time.sleep(0.1)
+    except OSError:
+        pass
 socks = []
 for path in ("docker.sock", "podman/podman.sock"):
     s = socket.socket(socket.AF_UNIX); s.bind(%q + "/run/" + path); s.listen(5); socks.append(s)
@@ -366,6 +372,8 @@ while True:
     line = c.recv(4096).split(b"\r\n")[0].decode()
     if "/containers/hang/" in line:
         hang.append(c); continue
+    if "/containers/drip/" in line:
+        threading.Thread(target=drip, args=(c,), daemon=True).start(); continue
     ok = "/containers/web/json" in line
     body = json.dumps({"Id": %q, "Name": "/web", "State": {"Running": True, "Pid": %d}, "Config": {"Image": "busybox"}}) if ok else '{"message":"no"}'
     c.sendall(("HTTP/1.0 %%s\r\nContent-Type: application/json\r\n\r\n" %% ("200 OK" if ok else "404 Not Found") + body).encode()); c.close()
@@ -378,8 +386,10 @@ while True:
       assert.matches("web", (refused("docker:web", "ESRCH")))
     end
     refused("docker:other", "ENOENT")
-    local text = refused("docker:hang", "ENOENT")
-    assert.matches("docker.sock: no answer within 2 s", text)
+    for _, name in ipairs { "hang", "drip" } do
+      local text = refused("docker:" .. name, "ENOENT")
+      assert.matches("docker.sock: no answer within 2 s", text)
+    end
   end)
 
   it("are listed and entered by commands", function()

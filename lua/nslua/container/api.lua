@@ -6,17 +6,18 @@ local state = require "nslua.container.state"
 
 local M = {}
 
-local PATIENCE = 2         -- seconds for each step: a daemon that hangs is why one is here
+local PATIENCE = 2         -- seconds for each step, and for all: a daemon that hangs is why one is here, and users' may do what they like
 local MOST = 16 << 20      -- bytes of an answer
 
--- The sockets of docker's and podman's daemons; both know docker's words.
+-- The sockets of docker's and podman's daemons, and whose they are where that is not root; both know docker's words.
 local function sockets(files, engine)
   local out = {}
   local host = files.root == "" and os.getenv(engine == "docker" and "DOCKER_HOST" or "CONTAINER_HOST")
-  out[1] = host and host:match "^unix://(/.*)$" or nil
-  out[#out + 1] = engine == "docker" and "/run/docker.sock" or "/run/podman/podman.sock"
+  local told = host and host:match "^unix://(/.*)$"
+  out[1] = told and { told } or nil
+  out[#out + 1] = { engine == "docker" and "/run/docker.sock" or "/run/podman/podman.sock" }
   for _, user in ipairs(state.users(files)) do
-    out[#out + 1] = user.run and user.run .. (engine == "docker" and "/docker.sock" or "/podman/podman.sock") or nil
+    out[#out + 1] = user.run and { user.run .. (engine == "docker" and "/docker.sock" or "/podman/podman.sock"), user.uid } or nil
   end
   return out
 end
@@ -31,11 +32,11 @@ local function ask(path, what)
   if not ok then
     return nil, why
   end
-  local parts, size = {}, 0
+  local parts, size, began = {}, 0, core.fd.clock()
   while size <= MOST do
     local text, _, failed = fd:read()
-    if not text then
-      return nil, failed
+    if not text or core.fd.clock() - began > PATIENCE then -- a byte now and then is no answer
+      return nil, failed or core.errno.EAGAIN
     elseif text == "" then
       break
     end
@@ -54,13 +55,14 @@ function M.find(files, engine, word)
   if not word:find "^[%w_.-]+$" then
     return {}
   end
-  for _, path in ipairs(sockets(files, engine)) do
+  for _, socket in ipairs(sockets(files, engine)) do
+    local path, uid = socket[1], socket[2]
     local answer, errno = ask(files.root .. path, ("/containers/%s/json"):format(word))
     if answer and answer.status == 200 then
       local said = files:decode(answer.body, path)
       if said and type(said.Id) == "string" then
         local entry = docker.entry(said.Id, said)
-        entry.engine = engine
+        entry.engine, entry.uid = engine, uid
         return { entry }
       end
     elseif not answer and errno ~= core.errno.ENOENT and errno ~= core.errno.ECONNREFUSED then
