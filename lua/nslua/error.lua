@@ -146,6 +146,13 @@ function M.is(e, code)
   return type(e) == "table" and getmetatable(e) == Error and (code == nil or e.code == code)
 end
 
+---An error's text without the place in a script that Lua puts before it: "lab.lua:7: no such link" is "no such link".
+---@param e any
+---@return string
+function M.without_place(e)
+  return (tostring(e):gsub("^[^ ]*:%d+: ", "", 1))
+end
+
 ---Text for a message: what is long is cut.
 ---@param text string
 ---@return string

@@ -540,7 +540,7 @@ function M.batch(handle, fn)
   if not ok then
     if #failed > 0 and errors.is(e) and not e.errors then
       e.errors = failed -- requests that a read or another handle's write had already sent
-      e.hint = e.hint or ("request %d had failed: %s"):format(failed[1].index, (tostring(failed[1].error):gsub("^[^ ]*:%d+: ", "")))
+      e.hint = e.hint or ("request %d had failed: %s"):format(failed[1].index, errors.without_place(failed[1].error))
     end
     error(e, 0)
   end
@@ -550,7 +550,7 @@ function M.batch(handle, fn)
     errors.raise { call = "batch", netns = handle:describe(), errors = failed,
       errno = is_error and first.errno or nil, code = is_error and first.code or nil,
       message = ("%d of %d requests failed; request %d: %s"):format(#failed, batch.count, failed[1].index,
-        (tostring(first):gsub("^[^ ]*:%d+: ", ""))) }
+        errors.without_place(first)) }
   end
 end
 

@@ -184,7 +184,7 @@ local function told(e, failed)
   end
   local lines = {}
   for i, f in ipairs(failed) do
-    lines[i] = ("%s was not taken back: %s"):format(f.call, (tostring(f.error):gsub("^[^ ]*:%d+: ", "")))
+    lines[i] = ("%s was not taken back: %s"):format(f.call, errors.without_place(f.error))
   end
   local text = table.concat(lines, "\n")
   if not errors.is(e) then

@@ -75,7 +75,7 @@ end
 
 -- What floors below say of a misuse, without the place in the script: the place in the text is told instead.
 local function told(e)
-  return (tostring(e):gsub("^[^ ]*:%d+: ", ""):gsub("^lab: links?[^:]*: ", ""))
+  return (errors.without_place(e):gsub("^lab: links?[^:]*: ", ""))
 end
 
 local function number(self, at, word, text)

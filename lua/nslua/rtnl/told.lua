@@ -41,7 +41,7 @@ function M.value(object, key, value, call)
     local S = object.schema or schema.compile(name)
     local ok, bytes = pcall(S.encode, S, { [key] = value })
     if not ok then
-      local said = tostring(bytes):gsub("^[^ ]*:%d+: ", ""):gsub("^" .. name .. "%.", "")
+      local said = errors.without_place(bytes):gsub("^" .. name .. "%.", "")
       errors.misuse("%s: %s", call, said)
     elseif type(value) ~= "table" then
       return S:decode(bytes)[key]

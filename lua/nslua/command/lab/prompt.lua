@@ -2,6 +2,7 @@
 
 local check = require "nslua.check"
 local completion = require "nslua.command.lab.complete"
+local errors = require "nslua.error"
 local interactive = require "nslua.command.cli.interactive"
 local nslua = require "nslua"
 local value = require "nslua.command.cli.value"
@@ -212,7 +213,7 @@ function M.line(lab, text, own)
   elseif verbs[first] and not text:find "^%S+%s*[=:.,(]" then
     local ok, e = pcall(verbs[first], lab, words)
     if not ok then -- of what was typed: one line says it
-      say("%s", (tostring(e):gsub("^%S+:%d+: ", "")))
+      say("%s", errors.without_place(e))
     end
     return true
   end

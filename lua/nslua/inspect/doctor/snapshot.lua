@@ -1,6 +1,7 @@
 -- What a namespace is like, read once and lazily, and shared by all checks: each part is asked for when a check first looks at it.
 
 local core = require "nslua.core"
+local counters = require "nslua.inspect.look.counters"
 local errors = require "nslua.error"
 local etc = require "nslua.inspect.etc"
 local expected = require "nslua.inspect.doctor.expected"
@@ -111,28 +112,7 @@ function lazy:netconf()
 end
 
 function lazy:counters()
-  local out = {}
-  for _, path in ipairs { "/proc/net/snmp", "/proc/net/netstat" } do
-    local names
-    for line in self:read(path):gmatch "[^\n]+" do
-      local words = {}
-      for word in line:gmatch "%S+" do
-        words[#words + 1] = word
-      end
-      if names and names[1] == words[1] then
-        for i = 2, #words do
-          out[names[1]:gsub(":$", ".") .. names[i]] = math.tointeger(tonumber(words[i]))
-        end
-        names = nil
-      else
-        names = words
-      end
-    end
-  end
-  for name, value in self:read("/proc/net/snmp6"):gmatch "(%S+)[ \t]+(%d+)" do
-    out[name] = math.tointeger(tonumber(value))
-  end
-  return setmetatable(out, { __index = function()
+  return setmetatable(counters.protocols(self.handle), { __index = function()
     return 0
   end })
 end

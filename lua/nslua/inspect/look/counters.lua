@@ -51,16 +51,24 @@ local function pairs_of_lines(out, text)
   end
 end
 
----All counters at this moment.
+---What its protocols count and say at this moment.
 ---@param handle nslua.Netns
----@return table<string, integer>  "Tcp.RetransSegs", "TcpExt.ListenDrops", "Ip6.InReceives", "conntrack.drop", "link.eth0.rx_bytes"
-function M.counters(handle)
+---@return table<string, integer>  "Tcp.RetransSegs", "TcpExt.ListenDrops", "Ip6.InReceives"
+function M.protocols(handle)
   local out = {}
   pairs_of_lines(out, text_of(handle, "/proc/net/snmp"))
   pairs_of_lines(out, text_of(handle, "/proc/net/netstat"))
   for family, name, value in text_of(handle, "/proc/net/snmp6"):gmatch "(%a+6)(%S+)%s+(%d+)" do
     out[family .. "." .. name] = math.tointeger(tonumber(value))
   end
+  return out
+end
+
+---All counters at this moment.
+---@param handle nslua.Netns
+---@return table<string, integer>  those of `protocols`, "conntrack.drop", "link.eth0.rx_bytes"
+function M.counters(handle)
+  local out = M.protocols(handle)
   local names = {}
   for line in text_of(handle, "/proc/net/stat/nf_conntrack"):gmatch "[^\n]+" do -- a line for each CPU
     local i = 0

@@ -4,7 +4,7 @@ local programs = require "nslua.inspect.doctor.programs"
 local rules = require "nslua.inspect.doctor.rules"
 local sockets = require "nslua.inspect.look.passers"
 
-local words = { "Tcp.InCsumErrors", "Udp.InCsumErrors", "Udp6InCsumErrors" }
+local words = { "Tcp.InCsumErrors", "Udp.InCsumErrors", "Udp6.InCsumErrors" }
 
 -- What a namespace dropped for its checksum, in words; nil where nothing.
 local function errors_of(space)

@@ -39,7 +39,7 @@ return {
       if expected.wrong(target, want) == "none" then
         local evidence = { want.evidence }
         evidence[2] = ("no %s socket has port %d (sock_diag)"):format(want.proto:upper(), want.port)
-        local refused = want.proto == "tcp" and target.counters["Tcp.OutRsts"] or target.counters["Udp.NoPorts"] + target.counters.Udp6NoPorts
+        local refused = want.proto == "tcp" and target.counters["Tcp.OutRsts"] or target.counters["Udp.NoPorts"] + target.counters["Udp6.NoPorts"]
         if refused > 0 then
           evidence[3] = want.proto == "tcp" and ("resets that were sent: %d (OutRsts of /proc/net/snmp)"):format(refused)
             or ("datagrams that found no socket: %d (NoPorts of /proc/net/snmp)"):format(refused)

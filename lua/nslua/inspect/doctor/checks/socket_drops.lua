@@ -8,7 +8,7 @@ return {
     .. "stopped, too slow, or needs a larger buffer (SO_RCVBUF, up to net.core.rmem_max).",
   run = function(target, report)
     local counters = target.counters
-    local dropped = counters["Udp.RcvbufErrors"] + counters.Udp6RcvbufErrors
+    local dropped = counters["Udp.RcvbufErrors"] + counters["Udp6.RcvbufErrors"]
     if dropped == 0 then
       return
     end
