@@ -14,6 +14,7 @@
 
 #define BOARD_MAX (64 << 20)
 #define TRIES 100
+#define PATIENCE 5000 /* milliseconds for another writer, who needs none: else it was stopped */
 
 struct head {
 	uint64_t generation; /* odd: it is being written */
@@ -96,7 +97,12 @@ static int board_write(lua_State *L)
 	struct head h = { 0 };
 
 	luaL_argcheck(L, len <= BOARD_MAX, 2, "too long");
-	if (lock(fd, F_SETLKW, WRITER, F_WRLCK) < 0)
+	rc = lock(fd, F_SETLK, WRITER, F_WRLCK);
+	for (int waited = 0; rc < 0 && (errno == EAGAIN || errno == EACCES) && waited < PATIENCE; waited++) {
+		usleep(1000);
+		rc = lock(fd, F_SETLK, WRITER, F_WRLCK);
+	}
+	if (rc < 0)
 		return nslua_fail(L, "lock");
 	rc = get(fd, &h, sizeof(h), 0) < 0 ? -1 : 0;
 	h.generation |= 1; /* who was killed while writing left it so */

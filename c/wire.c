@@ -22,6 +22,7 @@
 
 #define WIRES "nslua.wires"
 #define RECEIVE_BUFFER (16 << 20)
+#define PATIENCE 5000 /* milliseconds for another process's wires, which answer at once */
 
 struct wires {
 	struct nslua_servant servant;
@@ -125,7 +126,7 @@ static struct wires *self(lua_State *L)
 	return w;
 }
 
-static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds)
+static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -147,7 +148,7 @@ static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds)
 		memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
 	}
 	do
-		n = sendmsg(sock, &m, MSG_NOSIGNAL);
+		n = sendmsg(sock, &m, MSG_NOSIGNAL | flags);
 	while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -156,12 +157,13 @@ static ssize_t say(int sock, struct nslua_wire_request *q, const int *fds)
 static int turn(int sock, short type)
 {
 	struct flock f = { .l_type = type, .l_whence = SEEK_SET };
-	int rc;
 
-	do
-		rc = fcntl(sock, F_SETLKW, &f);
-	while (rc < 0 && errno == EINTR);
-	return rc;
+	for (int waited = 0; fcntl(sock, F_SETLK, &f) < 0; waited++) {
+		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || waited == PATIENCE)
+			return -1;
+		poll(NULL, 0, 1);
+	}
+	return 0;
 }
 
 static int alive(const struct wires *w)
@@ -169,35 +171,40 @@ static int alive(const struct wires *w)
 	return w->adopted ? w->servant.sock >= 0 : nslua_servant_alive(&w->servant);
 }
 
-static int converse(const struct nslua_servant *s, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
+/* Who adopted wires does not wait for ever: they may be another user's. */
+static int converse(const struct wires *w, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
 {
+	const struct nslua_servant *s = &w->servant;
+	int n;
 	struct pollfd p[2] = { { s->sock, POLLIN, 0 }, { s->pidfd, POLLIN, 0 } };
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	q->seq = (uint32_t)now.tv_sec * 1000000000u + (uint32_t)now.tv_nsec;
-	if (say(s->sock, q, fds) < 0)
+	if (say(s->sock, q, fds, w->adopted ? MSG_DONTWAIT : 0) < 0)
 		return -1;
-	do {
-		while (poll(p, 2, -1) < 0 && errno == EINTR)
-			;
-		if (recv(s->sock, a, sizeof(*a), MSG_DONTWAIT) != (ssize_t)sizeof(*a))
+	for (int left = 100; left > 0; left--) {
+		do
+			n = poll(p, 2, w->adopted ? PATIENCE : -1);
+		while (n < 0 && errno == EINTR);
+		if (n <= 0 || recv(s->sock, a, sizeof(*a), MSG_DONTWAIT) != (ssize_t)sizeof(*a))
 			return -1;
-	} while (a->seq != q->seq);
-	return 0;
+		if (a->seq == q->seq)
+			return 0;
+	}
+	return -1;
 }
 
 /* Ask and wait for the answer, which comes at once; 0, or -1 with the reason in the answer. */
 static int ask(const struct wires *w, struct nslua_wire_request *q, const int *fds, struct nslua_wire_answer *a)
 {
-	const struct nslua_servant *s = &w->servant;
-	int rc = -1;
+	int rc = -1, sock = w->servant.sock;
 
 	memset(a, 0, sizeof(*a));
 	/* A forked child would take the answers to its parent's requests. */
-	if (alive(w) && turn(s->sock, F_WRLCK) == 0) {
-		rc = converse(s, q, fds, a);
-		turn(s->sock, F_UNLCK);
+	if (alive(w) && turn(sock, F_WRLCK) == 0) {
+		rc = converse(w, q, fds, a);
+		turn(sock, F_UNLCK);
 	}
 	if (rc < 0) {
 		a->en = ESRCH;

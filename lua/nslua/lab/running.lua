@@ -101,7 +101,7 @@ local function description(lab, at)
     names[i] = node.node_name
   end
   local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = rawget(lab, "since"),
-    nodes = names, topology = lab.topology, common = lab.common, userns = lab.home ~= nil, board = at.board,
+    nodes = names, common = lab.common, userns = lab.home ~= nil, board = at.board,
     hub = at.hub, wires = wires.told(lab) })
   return (errors.check("lab", nil, core.running.describe(text)))
 end
@@ -128,7 +128,8 @@ function M.news(board, seen)
   end
   local ok, values = pcall(carry.unpack, text)
   local said = ok and values[1]
-  if type(said) ~= "table" or type(said.topology) ~= "string" or type(said.down) ~= "table" or type(said.routed) ~= "table" then
+  if type(said) ~= "table" or type(said.topology) ~= "string" or type(said.down) ~= "table" or type(said.routed) ~= "table"
+    or type(said.agenda) ~= "table" then
     errors.raise { call = "lab", errno = E.EPROTO, message = "what its board says is of no lab of this version of nslua" }
   end
   return said, generation
@@ -205,7 +206,8 @@ local function read_description(fd)
   local text, message = core.running.read(fd)
   local ok, values = pcall(carry.unpack, text or "")
   local said = ok and values[1]
-  if type(said) ~= "table" or said.version ~= VERSION or type(said.nodes) ~= "table" or type(said.topology) ~= "table" then
+  if type(said) ~= "table" or said.version ~= VERSION or type(said.nodes) ~= "table"
+    or not (math.type(said.board) == "integer" or type(said.topology) == "table") then -- the topology stood there, before there were boards
     errors.raise { call = "lab.open", errno = E.EPROTO, message = message or "what answers there is no lab of this version of nslua" }
   end
   return said
