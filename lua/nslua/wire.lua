@@ -71,6 +71,9 @@ function Hub:close()
     leaving.close(self.process)
   end
   self.closed = true
+  for _, device in ipairs(self.devices or {}) do -- of adopted wires: this process's handles
+    wireend.let_go(device)
+  end
   for key, space in pairs(self.spaces) do
     self.spaces[key] = nil
     space:close()
@@ -108,7 +111,7 @@ function M.adopt(socket, seed)
   local process, message, errno = core.wire.adopt(socket)
   errors.check("wire.hub", nil, process, message, errno)
   return setmetatable({ process = process, pid = process:pid(), seed = seed or 1, made = 0, open = 0, closed = false, kept = true,
-    spaces = {}, peers = 0 }, Hub)
+    spaces = {}, peers = 0, devices = {} }, Hub)
 end
 
 ---A wire that the process has which built the hub.
@@ -123,6 +126,7 @@ function Hub:adopt(ends, words, told)
     devices[i] = wireend.adopt(ends[which].netns, ends[which].dev, told.kinds[i])
   end
   self.open = self.open + 1
+  table.move(devices, 1, 2, #self.devices + 1, self.devices)
   return setmetatable({ backend = "wire", to = words.to, from = words.from, seed = told.seed, number = told.number,
     a = { dev = ends.a.dev, kind = told.kinds[1] }, b = { dev = ends.b.dev, kind = told.kinds[2] },
     ends = setmetatable({ ends.a.netns, ends.b.netns }, { __mode = "v" }),
