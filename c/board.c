@@ -16,9 +16,15 @@
 #define TRIES 100
 #define PATIENCE 5000 /* milliseconds for another writer, who needs none: else it was stopped */
 
+struct text {
+	uint64_t at; /* in the file */
+	uint64_t len;
+};
+
+/* The text of a generation is texts[generation % 2]. The other one is written meanwhile, so that who is killed at it leaves the last. */
 struct head {
-	uint64_t generation; /* odd: it is being written */
-	uint64_t len;        /* of the text behind it */
+	uint64_t generation;
+	struct text texts[2];
 };
 
 static ssize_t put(int fd, const void *from, size_t len, off_t at)
@@ -88,6 +94,14 @@ static int board_lock(lua_State *L)
 	return 1;
 }
 
+/* Where so much finds room beside the text that others read. */
+static off_t room(const struct text *now, size_t len)
+{
+	off_t begin = (off_t)sizeof(struct head);
+
+	return now->len == 0 || (off_t)(begin + len) <= (off_t)now->at ? begin : (off_t)(now->at + now->len);
+}
+
 /* board.write(fd, text) -> its generation. */
 static int board_write(lua_State *L)
 {
@@ -95,6 +109,7 @@ static int board_write(lua_State *L)
 	size_t len;
 	const char *text = luaL_checklstring(L, 2, &len);
 	struct head h = { 0 };
+	struct text *next = NULL;
 
 	luaL_argcheck(L, len <= BOARD_MAX, 2, "too long");
 	rc = lock(fd, F_SETLK, WRITER, F_WRLCK);
@@ -105,12 +120,16 @@ static int board_write(lua_State *L)
 	if (rc < 0)
 		return nslua_fail(L, "lock");
 	rc = get(fd, &h, sizeof(h), 0) < 0 ? -1 : 0;
-	h.generation |= 1; /* who was killed while writing left it so */
-	h.len = len;
-	rc = rc < 0 ? rc : (int)put(fd, &h, sizeof(h), 0);
-	rc = rc < 0 ? rc : (int)put(fd, text, len, (off_t)sizeof(h));
-	h.generation++;
-	rc = rc < 0 ? rc : (int)put(fd, &h, sizeof(h), 0);
+	if (rc == 0) {
+		off_t at = room(&h.texts[h.generation % 2], len);
+
+		h.generation++;
+		next = &h.texts[h.generation % 2];
+		*next = (struct text){ .at = (uint64_t)at, .len = len };
+		rc = (int)put(fd, text, len, at);
+	}
+	rc = rc < 0 ? rc : (int)put(fd, next, sizeof(*next), (off_t)((char *)next - (char *)&h));
+	rc = rc < 0 ? rc : (int)put(fd, &h.generation, sizeof(h.generation), 0); /* from now on it is the last */
 	en = errno;
 	lock(fd, F_SETLK, WRITER, F_UNLCK);
 	errno = en;
@@ -127,8 +146,9 @@ static int board_write(lua_State *L)
 static int board_read(lua_State *L)
 {
 	int fd = nslua_checkfd(L, 1);
-	uint64_t known = (uint64_t)luaL_optinteger(L, 2, 0);
-	struct head h = { 0 }, again;
+	uint64_t known = (uint64_t)luaL_optinteger(L, 2, 0), again;
+	struct head h = { 0 };
+	const struct text *t;
 	char *buf;
 
 	if (fcntl(fd, F_GET_SEALS) < 0)
@@ -140,22 +160,20 @@ static int board_read(lua_State *L)
 			lua_pushnil(L);
 			return 1;
 		}
-		if (h.len > BOARD_MAX)
-			return nslua_failen(L, "board", EFBIG);
-		if (h.generation & 1) {
-			usleep(100);
-			continue;
+		t = &h.texts[h.generation % 2];
+		if (t->len <= BOARD_MAX && t->at <= 4 * (uint64_t)BOARD_MAX) {
+			buf = lua_newuserdatauv(L, (size_t)t->len + 1, 0);
+			if (get(fd, buf, (size_t)t->len, (off_t)t->at) == (ssize_t)t->len && get(fd, &again, sizeof(again), 0) == (ssize_t)sizeof(again)
+			    && again == h.generation) {
+				lua_pushlstring(L, buf, (size_t)t->len);
+				lua_pushinteger(L, (lua_Integer)h.generation);
+				return 2;
+			}
+			lua_pop(L, 1);
 		}
-		buf = lua_newuserdatauv(L, (size_t)h.len + 1, 0);
-		if (get(fd, buf, (size_t)h.len, (off_t)sizeof(h)) == (ssize_t)h.len && get(fd, &again, sizeof(again), 0) == (ssize_t)sizeof(again)
-		    && again.generation == h.generation) {
-			lua_pushlstring(L, buf, (size_t)h.len);
-			lua_pushinteger(L, (lua_Integer)h.generation);
-			return 2;
-		}
-		lua_pop(L, 1);
+		usleep(100); /* another has been written meanwhile */
 	}
-	return nslua_failen(L, "board", EAGAIN); /* who writes it was stopped */
+	return nslua_failen(L, "board", h.texts[h.generation % 2].len > BOARD_MAX ? EFBIG : EAGAIN);
 }
 
 static const luaL_Reg board_functions[] = {

@@ -227,6 +227,38 @@ describe("a link that is moved to another switch", function()
     is_like_new(seen)
   end)
 
+  it("is moved to the end by whoever looks next, where the process that moves it is killed", function()
+    local lab <close> = ns.lab [[
+      h1 --1ms-- (sw1) -- r1 -- (sw2) -- h2
+    ]]
+    local at, to = "sw1", "sw2"
+    for _, step in ipairs { "nslua.lab.build filter_vlans", "nslua.lab.build port", "nslua.lab.build settle", "nslua.lab.capture moved" } do
+      local r = ns.run { "build/bin/nslua", "-e", ([[
+        local module, name = ("%s"):match "(%%S+) (%%S+)"
+        require(module)[name] = function() os.execute "kill -KILL $PPID" end
+        ns.lab.open("%s"):link("h1", "%s"):move "%s"
+      ]]):format(step, lab.name, at, to) }
+      assert.equal("KILL", r.signal, r.stderr)
+      assert.equal(("link h1:eth0 -- %s:h1"):format(to), tostring(lab:link("h1", to)))
+      is_like_new(lab)
+      at, to = to, at
+    end
+    assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
+    assert.is_true(lab.h2:ping("h1", { timeout = 5 }).rtt.min >= 0.002)
+  end)
+
+  it("does not wait for what somebody took down or away", function()
+    local lab <close> = ns.lab [[
+      h1 -- (sw1) -- r1 -- (sw2) -- h2
+      (sw1) -- h3
+    ]]
+    lab.h3.link:change("eth0", { up = false })
+    lab.r1.link:delete "eth1"
+    lab.h2.address:delete { lab.h2:address_of("h1", "inet6"), dev = "eth0" }
+    lab:link("h1", "sw1"):move "sw2"
+    assert.equal("10.0.2.1", lab.h1:address_of())
+  end)
+
   it("goes on being captured at both its ends, for a capture of the link, of a node that it comes to, and of all", function()
     local lab <close> = ns.lab "h1 -- (sw1) -- (sw2) -- h2"
     local link = lab:link("h1", "sw1")

@@ -525,7 +525,9 @@ function methods:move(which, handle, dev)
   end
   local at = self[which]
   dev = dev or at.dev
-  old.link:change(at.dev, { netns = handle, name = dev })
+  if old.link:get(at.dev) or not handle.link:get(dev) then -- else who was killed at it had moved it already
+    old.link:change(at.dev, { netns = handle, name = dev })
+  end
   at.dev, self.ends[i] = dev, handle
   wireend.moved(self.state.devices[i], handle, dev)
   local list = rawget(old, "wires")

@@ -136,6 +136,19 @@ local function is_pulled(self, at)
   return known and known.is_down
 end
 
+-- Whether an end of it was taken down or deleted by hand: that is not waited for.
+local function is_down(self, at)
+  local link = self.lab.plan.links[at.link]
+  for _, each in ipairs(link and link.ends or {}) do
+    local node = self.lab.node[each.node]
+    local row = foreign.is(node.plan) or node.link:get(each.dev)
+    if not row or row ~= true and not row.up then
+      return true
+    end
+  end
+  return false
+end
+
 -- A device that is not what it shall be yet. One by one: since Linux 6.9 who asks for a single link has the kernel look at its carrier at once,
 -- while of what happened to many links it works off a hundred a second in the background (net/core/link_watch.c).
 local function waiting(self)
@@ -143,9 +156,9 @@ local function waiting(self)
   for _, at in ipairs(self.plan.ports or self.plan.interfaces) do
     if not at.parent and not is_pulled(self, at) then
       local row = self.link:get(at.dev)
-      local up = row.operstate == "up" or row.operstate == "unknown" and row.carrier -- a TAP's is not known
+      local up = row and (row.operstate == "up" or row.operstate == "unknown" and row.carrier) -- a TAP's is not known
       local port = up and slow and row.port
-      if not up or port and port.state ~= "forwarding" and port.state ~= "blocking" then
+      if not up and not is_down(self, at) or port and port.state ~= "forwarding" and port.state ~= "blocking" then
         return at.dev
       end
     end
@@ -171,7 +184,7 @@ local function deaf(self)
           joined[row.group] = true
         end
       end
-      if not joined[solicited(interface.inet6)] then
+      if not joined[solicited(interface.inet6)] and self.address:get { interface.inet6, dev = interface.dev } then -- else it was taken away by hand
         return interface.dev
       end
     end

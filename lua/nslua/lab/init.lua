@@ -41,7 +41,7 @@ M.methods = methods
 
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
   single_packets = true, board = true, seen = true,
-  topology_text = true, has_turn = true, agenda = true }
+  topology_text = true, has_turn = true, agenda = true, begun = true }
 
 function Lab:__keys()
   return { methods, rawget(self, "node") }

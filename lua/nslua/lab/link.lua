@@ -130,7 +130,9 @@ function Link:move(to, options)
   if rawget(self, "each") then
     errors.misuse("link.move: a function sees the packets of %s: link:each_packet(nil) first", tostring(self))
   end
-  shared.alone(self.lab, "link.move", require("nslua.lab.move").move, self, to, options)
+  shared.alone(self.lab, "link.move", require("nslua.lab.move").move, self, to, options, function()
+    shared.tell(self.lab)
+  end)
   return self
 end
 

@@ -4,6 +4,7 @@
 local addressing = require "nslua.lab.addressing"
 local build = require "nslua.lab.build"
 local captures = require "nslua.lab.capture"
+local carry = require "nslua.carry"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
@@ -221,7 +222,7 @@ local function move_port(lab, link, old, new)
   local wire = lab.wires[link.number]
   if wire then
     wire:move(old.side == 1 and "a" or "b", to, new.dev)
-  else
+  elseif from.link:get(old.dev) or not to.link:get(new.dev) then -- else it is there already
     from.link:change(old.dev, { netns = to, name = new.dev })
   end
 end
@@ -309,32 +310,11 @@ local function target(link, to)
   return side, name
 end
 
----Move a link.
----@param link nslua.lab.Link
----@param to string|nslua.lab.Node
----@param options? nslua.lab.MoveOptions
-function M.move(link, to, options)
-  options = options or {}
-  check.options("link.move", options, option_words)
-  local lab, side, name = link.lab, target(link, to)
-  local index, old = link.number, lab.plan
-  local topology, new = plan(lab, index, side, name, options)
+-- The lab is planned anew already: have the kernel follow. Steps that were done before by who was killed are done again, and come to the same.
+local function apply(lab, index, side, topology, new)
+  local old, link = lab.plan, lab:numbered(index)
   local before, after = old.links[index], new.links[index]
-  local from, port = before.ends[side], after.ends[side]
-  if lab.node[name].link:get(port.dev) then
-    refuse(link, "would be the port %s of %s, which has such a device: say another name, { dev = \"p9\" }", port.dev, name)
-  end
-  local was_down = link.is_down
-  if was_down then
-    link:up() -- what was remembered is of the old place
-  end
-  local ok, e = pcall(move_port, lab, link, from, port) -- first: where it is refused, all is as it was
-  if not ok then
-    if was_down then
-      link:down()
-    end
-    error(e, 0)
-  end
+  local from, port, moved = before.ends[side], after.ends[side], after.ends[3 - side]
   local routes = {}
   for i, node in ipairs(lab.nodes) do
     local gone, come = differ(node, old, new)
@@ -348,19 +328,21 @@ function M.move(link, to, options)
     node.plan = new.nodes[i]
   end
   lab:replanned()
-  for _, switch in ipairs { from.node, name } do
+  for _, switch in ipairs { from.node, port.node } do
     build.filter_vlans(lab.node[switch], old.node[switch])
   end
   captures.moved(lab, link, side) -- before anything goes by
-  build.port(lab.node[name], port)
+  build.port(lab.node[port.node], port)
   for i, each in ipairs(new.links) do
     set_mtu(lab, old.links[i], each)
   end
-  readdress(lab.node[after.ends[3 - side].node], before.interfaces[3 - side], after.interfaces[3 - side])
+  readdress(lab.node[moved.node], before.interfaces[3 - side], after.interfaces[3 - side])
   build.settle(lab, 10)
   for i, node in ipairs(lab.nodes) do
     for _, route in ipairs(routes[i]) do
-      node.route:replace(route)
+      if not (link.is_down and node.node_name == moved.node) then -- link:up() brings them
+        node.route:replace(route)
+      end
     end
     node:forget_etc()
   end
@@ -368,8 +350,52 @@ function M.move(link, to, options)
   for _, segments in ipairs { before.segments, after.segments } do
     forget(lab, after.ends[3 - side], segments)
   end
+end
+
+---Move a link.
+---@param link nslua.lab.Link
+---@param to string|nslua.lab.Node
+---@param options? nslua.lab.MoveOptions
+---@param told fun()  what is begun (`lab.begun`) is told to the others, who finish it where this process is killed
+function M.move(link, to, options, told)
+  options = options or {}
+  check.options("link.move", options, option_words)
+  local lab, side, name = link.lab, target(link, to)
+  local index, old = link.number, lab.plan
+  local topology, new = plan(lab, index, side, name, options)
+  local from, port = old.links[index].ends[side], new.links[index].ends[side]
+  if lab.node[name].link:get(port.dev) then
+    refuse(link, "would be the port %s of %s, which has such a device: say another name, { dev = \"p9\" }", port.dev, name)
+  end
+  local was_down = link.is_down
+  lab.begun = { topology = carry.pack("lab", 1, topology), link = index, side = side }
+  told()
+  if was_down then
+    link:up() -- what was remembered is of the old place
+  end
+  local ok, e = pcall(move_port, lab, link, from, port) -- first: where it is refused, all is as it was
+  if ok then
+    apply(lab, index, side, topology, new)
+  end
   if was_down then
     link:down()
+  end
+  if not ok then
+    error(e, 0)
+  end
+end
+
+---Finish what another process has begun, and was killed at.
+---@param lab nslua.Lab
+---@param begun { topology: string, link: integer, side: integer }
+function M.finish(lab, begun)
+  local link, side = lab:numbered(begun.link), begun.side
+  local topology = topologies.read(carry.unpack(begun.topology)[1])
+  local new = addressing.plan(topology)
+  move_port(lab, link, lab.plan.links[begun.link].ends[side], new.links[begun.link].ends[side])
+  apply(lab, begun.link, side, topology, new)
+  for _, at in ipairs(link.is_down and link.ends or {}) do
+    at.node.link:change(at.dev, { up = false })
   end
 end
 

@@ -426,7 +426,9 @@ function Link:move(which, handle, dev)
   return alone(self, call, function()
     local at = self[which]
     local row = netem_of(at)
-    at.netns.link:change(at.dev, { netns = handle, name = dev or at.dev })
+    if at.netns.link:get(at.dev) or not handle.link:get(dev or at.dev) then -- else it is there already
+      at.netns.link:change(at.dev, { netns = handle, name = dev or at.dev })
+    end
     at.netns, at.dev = handle, dev or at.dev
     remember(self, i, row)
     frames(self, i)

@@ -91,7 +91,8 @@ local function state_of(lab)
   for _, node in ipairs(lab.nodes) do
     routed[node.node_name] = rawget(node, "routed")
   end
-  return carry.pack("lab", 1, { topology = lab.topology_text, down = down, routed = routed, agenda = lab.agenda or {} })
+  return carry.pack("lab", 1, { topology = lab.topology_text, down = down, routed = routed, agenda = lab.agenda or {},
+    begun = lab.begun })
 end
 
 -- What other processes are told of a lab, as an fd. `at`: which of the fds is which.
@@ -116,7 +117,7 @@ end
 ---What another process has told of a lab since this one last looked.
 ---@param board nslua.fd
 ---@param seen? integer      when that was
----@return { topology: string, down: table<integer, true>, routed: table<string, table>, agenda: table }? said  nil: nothing
+---@return { topology: string, down: table<integer, true>, routed: table<string, table>, agenda: table, begun: table? }? said  nil: nothing
 ---@return integer? seen
 function M.news(board, seen)
   local text, generation, errno = core.board.read(board, seen)

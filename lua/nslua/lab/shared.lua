@@ -37,9 +37,7 @@ local function replan(lab, topology)
   end
 end
 
----Take over what another process has changed.
----@param lab nslua.Lab
-function M.refresh(lab)
+local function take_over(lab)
   local said, seen
   if lab.board and not lab.closed then
     said, seen = running.news(lab.board, lab.seen)
@@ -52,7 +50,7 @@ function M.refresh(lab)
     replan(lab, topologies.read(running.topology_of(said)))
     lab.topology_text = said.topology
   end
-  lab.agenda = said.agenda
+  lab.agenda, lab.begun = said.agenda, said.begun
   for i, plan in ipairs(lab.plan.links) do
     if said.down[i] or lab.link_of[plan] then
       lab:numbered(i).is_down = said.down[i]
@@ -60,6 +58,49 @@ function M.refresh(lab)
   end
   for _, node in ipairs(lab.nodes) do
     rawset(node, "routed", said.routed[node.node_name])
+  end
+end
+
+-- Whose turn it is sees what is there now; what another process was killed at is finished first.
+local function begin(lab)
+  take_over(lab)
+  local begun = lab.begun
+  if begun then
+    lab.begun = nil -- tried once
+    local ok, e = pcall(require("nslua.lab.move").finish, lab, begun)
+    running.describe(lab)
+    if not ok then
+      errors.raise { call = "lab", message = "a move that another process was killed at could not be finished", detail = tostring(e) }
+    end
+  end
+end
+
+-- With the turn taken.
+local function in_turn(lab, fn, ...)
+  lab.has_turn = true
+  local ok, value = pcall(fn, ...)
+  lab.has_turn = nil
+  return ok, value
+end
+
+---Take over what another process has changed.
+---@param lab nslua.Lab
+function M.refresh(lab)
+  take_over(lab)
+  if lab.begun and lab.board and not lab.closed and not lab.has_turn and core.board.lock(lab.board, true) then -- else it is being done
+    local ok, e = in_turn(lab, begin, lab)
+    core.board.lock(lab.board, false)
+    if not ok then
+      error(e, 0)
+    end
+  end
+end
+
+---Tell the others in the middle of what is done.
+---@param lab nslua.Lab
+function M.tell(lab)
+  if lab.board and not lab.closed then
+    running.describe(lab)
   end
 end
 
@@ -86,18 +127,21 @@ function M.alone(lab, call, fn, ...)
     return fn(...)
   end
   take_turn(lab, call)
-  M.refresh(lab)
-  local topology = lab.topology
-  lab.has_turn = true
-  local ok, value = pcall(fn, ...)
-  lab.has_turn = nil
-  local told, e = true, nil
-  if ok or lab.topology ~= topology then
-    told, e = pcall(running.describe, lab)
+  local topology
+  local ok, value = in_turn(lab, begin, lab)
+  if ok then
+    topology = lab.topology
+    ok, value = in_turn(lab, fn, ...)
+    local begun = lab.begun
+    lab.begun = nil
+    if ok or begun or lab.topology ~= topology then
+      local told, e = pcall(running.describe, lab)
+      ok, value = ok and told, not ok and value or told and value or e
+    end
   end
   core.board.lock(lab.board, false)
-  if not ok or not told then
-    error(not ok and value or e, 0)
+  if not ok then
+    error(value, 0)
   end
   return value
 end
