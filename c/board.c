@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -128,7 +129,7 @@ static int board_write(lua_State *L)
 		*next = (struct text){ .at = (uint64_t)at, .len = len };
 		rc = (int)put(fd, text, len, at);
 	}
-	rc = rc < 0 ? rc : (int)put(fd, next, sizeof(*next), (off_t)((char *)next - (char *)&h));
+	rc = rc < 0 ? rc : (int)put(fd, next, sizeof(*next), (off_t)(offsetof(struct head, texts) + h.generation % 2 * sizeof(*next)));
 	rc = rc < 0 ? rc : (int)put(fd, &h.generation, sizeof(h.generation), 0); /* from now on it is the last */
 	en = errno;
 	lock(fd, F_SETLK, WRITER, F_UNLCK);

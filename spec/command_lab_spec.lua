@@ -144,6 +144,7 @@ draw
   end)
 
   it("says what is wrong with a text, and how it is used", function()
+    assert.matches("cannot open destory %(did you mean the command 'destroy'%?%)", (lab "destory x 2>&1"))
     local out, ok = lab("-e 'h1 --10xs-- h2'")
     assert.is_false(ok)
     assert.is_truthy(out:find("line 1, column 6", 1, true) and out:find("\n       ^", 1, true), out)

@@ -41,6 +41,16 @@ local function lab()
   return require("nslua").lab
 end
 
+-- Or it is no file, but a command that was mistyped.
+local function cannot_open(path)
+  local commands = {}
+  for _, each in ipairs(declaration.commands) do
+    commands[each[1]] = true
+  end
+  local near = check.nearest(path, commands)
+  errors.misuse("cannot open %s%s", path, near and (" (did you mean the command '%s'?)"):format(near) or "")
+end
+
 -- What a file says: a text, or what a script returns.
 local function read(path)
   if path:find "%.lua$" then
@@ -50,7 +60,7 @@ local function read(path)
     end
     return chunk()
   end
-  local file <close> = path == "-" and io.stdin or io.open(path) or errors.misuse("cannot open %s", path)
+  local file <close> = path == "-" and io.stdin or io.open(path) or cannot_open(path)
   return file:read "a"
 end
 

@@ -140,8 +140,8 @@ end
 local function is_down(self, at)
   local link = self.lab.plan.links[at.link]
   for _, each in ipairs(link and link.ends or {}) do
-    local node = self.lab.node[each.node]
-    local row = foreign.is(node.plan) or node.link:get(each.dev)
+    local at_end = self.lab.node[each.node]
+    local row = foreign.is(at_end.plan) or at_end.link:get(each.dev)
     if not row or row ~= true and not row.up then
       return true
     end

@@ -12,6 +12,7 @@ local M = {}
 
 local E = core.errno
 local VERSION = 1 -- of the description
+local LAYOUT = 2 -- of the board
 local LONGEST = 64 -- bytes of a name; with "nslua/4294967295/" it fits sun_path
 local PATIENCE = 1 -- seconds for the end of whoever had a name, who was killed a moment ago; else it is a lab that is being built
 local FILES = 4 -- that a node opens at most here
@@ -102,7 +103,7 @@ local function description(lab, at)
     names[i] = node.node_name
   end
   local text = carry.pack("lab", 1, { version = VERSION, name = lab.name, script = core.file.readlink "/proc/self", since = rawget(lab, "since"),
-    nodes = names, common = lab.common, userns = lab.home ~= nil, board = at.board,
+    nodes = names, common = lab.common, userns = lab.home ~= nil, board = at.board, layout = LAYOUT,
     hub = at.hub, wires = wires.told(lab) })
   return (errors.check("lab", nil, core.running.describe(text)))
 end
@@ -335,6 +336,10 @@ function M.fetch(name)
   local nets, userns, said, more = {}, nil, nil, {}
   local ok, e = pcall(function()
     said = read_description(fds[1])
+    if said.board and said.layout ~= LAYOUT then
+      errors.raise { call = "lab.open", errno = E.EPROTO, message = "it was built by another version of nslua",
+        hint = ("ns.lab.destroy(%q) ends it where it is kept"):format(name) }
+    end
     for i = 1, #said.nodes do
       nets[i] = namespace.open(fds[i + 1], "net", "lab.open") -- a copy, known to be one
     end
