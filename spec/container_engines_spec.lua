@@ -274,16 +274,25 @@ describe("containers", function()
     end)
 
     it("are nobody's of another user who has their id", function()
-      local p = helper.held(ns.spawn { "sleep", "600" })
       at.docker(A, "mine", 0)
       at.write("/etc/passwd", "mallory:x:4711:4711::/home/mallory:/bin/sh\n")
-      at.docker(A, "yours", p.pid, "/home/mallory/.local/share/docker")
-      at.write("/run/user/4711/docker/runtime-runc/moby/" .. A .. "/state.json", ('{"init_process_pid":%d,"init_process_start":%d}')
-        :format(p.pid, started(p.pid)))
-      local _, by = list { all = true }
-      assert.same({ "exited", "running", 4711 }, { by.mine.state, by.yours.state, by.yours.uid })
+      local function yours(plan, state)
+        plan[1], plan[2] = "sleep", "600"
+        local p = helper.held(ns.spawn(plan))
+        at.docker(A, "yours", p.pid, "/home/mallory/.local/share/docker")
+        at.write("/run/user/4711/docker/runtime-runc/moby/" .. A .. "/state.json", ('{"init_process_pid":%d,"init_process_start":%d}')
+          :format(p.pid, started(p.pid)))
+        local _, by = list { all = true }
+        assert.same({ "exited", state, 4711 }, { by.mine.state, by.yours.state, by.yours.uid })
+      end
+      yours({}, "exited") -- not a process of that user
+      refused("yours", "ESRCH")
       refused(A, "ENOTUNIQ")
       refused("mine", "ESRCH")
+      if root then
+        yours({ uid = 4711 }, "running")
+        yours({ unshare = "user", owner = { 4711, 4711 } }, "running")
+      end
     end)
 
     it("have state files of all shapes", function()

@@ -23,7 +23,32 @@ local function in_cgroup(text, id)
   end
 end
 
+local function uid_of(dir)
+  return math.tointeger(tonumber((procfs.read(dir .. "/status") or ""):match "\nUid:%s*%d+%s+(%d+)"))
+end
+
+-- Whether a user namespace, or one above it, was made by a user.
+local function made_by(fd, uid)
+  local closer <close> = fd -- luacheck: ignore
+  local above = core.namespace.owner_uid(fd) ~= uid and core.namespace.parent(fd)
+  return above == false or above ~= nil and made_by(above, uid)
+end
+
+-- Whether a process is of the user whose files name it: it runs as that user, or in a user namespace that this user made. Else users could call
+-- anything their container.
+local function is_theirs(entry)
+  local dir = procfs.dir(entry.pid)
+  if uid_of(dir) == entry.uid or entry.uid == uid_of "/proc/self" then
+    return true
+  end
+  local fd = core.namespace.open(dir .. "/ns/user", core.namespace.flags.user)
+  return fd ~= nil and made_by(fd, entry.uid)
+end
+
 local function is_its(entry, text)
+  if entry.uid and not is_theirs(entry) then
+    return false
+  end
   if entry.start then
     return cgroups.started(entry.pid) == entry.start
   end
