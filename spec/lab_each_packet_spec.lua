@@ -298,6 +298,19 @@ describe("link:each_packet", function()
     assert.equal(1, l.h1:ping("h2", { family = "inet" }).received)
   end)
 
+  it("is of two links whose devices have names that are long and alike", function()
+    local l = helper.held(ns.lab "h1[abcdefghijk1] -- h2\nh1[abcdefghijk2] -- h3")
+    for _, name in ipairs { "h2", "h3" } do
+      l:link("h1", name):each_packet(function(p)
+        if p.icmp then p:emit(p.to) end
+      end)
+    end
+    for _, name in ipairs { "h2", "h3" } do
+      assert.equal(1, l.h1:ping(name, { family = "inet" }).received)
+      assert.same({ name, "h1" }, l:link("h1", name):emitted())
+    end
+  end)
+
   it("takes nothing back from the function, and nothing but a function", function()
     local l, link = lab()
     local each = link:each_packet(function(p)

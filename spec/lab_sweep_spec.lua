@@ -105,6 +105,14 @@ describe("a sweep", function()
     assert.matches("0 %(1 failed%)", r:table())
   end)
 
+  it("takes more of a run than a pipe holds", function()
+    local r = ns.sweep { lab = "h1 -- h2", over = { a = { 1 } }, repeats = 2, timeout = 60, run = function(_, _, number)
+      return number == 1 and 5 or error(("x"):rep(200000), 0)
+    end }
+    assert.equal(5, r.rows[1].values.value)
+    assert.equal(200000, #r.rows[2].error)
+  end)
+
   it("raises where all runs fail, with the first reason", function()
     fails("all 2 runs failed; the first %(a=1%): .*no such luck", { lab = "h1 -- h2", over = { a = { 1 } }, repeats = 2, run = function()
       error "no such luck"
@@ -291,6 +299,7 @@ describe("what a sweep found", function()
 cc       only  25 %  75 %  rate  25 %  75 %          runs
 a,b         1     1     1   0.2  0.15  0.25  2 (1 failed)
 say "x"     -     -     -     1     1     1  2 (1 failed)
+2 failed: line one
 ]], s:table())
     local out, ok = helper.sh(([[python3 -c 'import csv, json, sys
 for r in csv.reader(sys.stdin): print(json.dumps(r))' <<'END'

@@ -11,7 +11,6 @@ local procfs = require "nslua.procfs"
 local progress = require "nslua.lab.sweep.progress"
 local results = require "nslua.lab.sweep.results"
 local units = require "nslua.units"
-local wait = require "nslua.wait"
 
 local M = {}
 
@@ -113,19 +112,26 @@ local function finish(job, late)
   return row_of(job, values, message, core.fd.clock() - job.started)
 end
 
+-- Whether it has ended; what it has written of its result is taken: more than a pipe holds would keep it from its end.
+local function is_over(job)
+  return job.process:wait(0) ~= nil
+end
+
 -- Those that ended, or took too long, out of those that run.
 local function ended(running, limit)
   local now, left, list = core.fd.clock(), nil, {}
-  for i, job in ipairs(running) do
-    list[i] = job.process
+  for _, job in ipairs(running) do
+    local result = job.process.returns
+    list[#list + 1] = { job.process:pollfd(), "r" }
+    list[#list + 1] = result.fd and { result.fd, "r" } or nil
     left = limit and math.min(left or limit, math.max(0, job.started + limit - now))
   end
-  wait.wait(list, left)
+  core.fd.poll(list, left)
   now = core.fd.clock()
   local out = {}
   for i = #running, 1, -1 do
     local job = running[i]
-    local over = not job.process:running()
+    local over = is_over(job)
     local late = not over and limit and now - job.started >= limit
     if over or late then
       table.remove(running, i)

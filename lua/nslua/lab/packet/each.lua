@@ -23,7 +23,7 @@ Each.__index = Each
 local function device(self, at)
   local node = at.node
   local row = node.link:get(at.dev)
-  local name = ("lua-" .. at.dev):sub(1, 15)
+  local name = #at.dev <= 11 and "lua-" .. at.dev or ("lua-%d"):format(row.index) -- a name has 15 letters
   local made = wireend.new(node, { node, dev = name, mtu = row.mtu }, self.hub)
   self.devices[#self.devices + 1] = { made = made, node = node, name = name }
   wireend.segment(made, true)

@@ -121,7 +121,27 @@ local function aligned(lines)
   return table.concat(out, "\n") .. "\n"
 end
 
----The medians with the quarters below and above them, a line for each point.
+local REASONS = 5
+
+-- Why runs failed, each reason once.
+local function failures(self)
+  local count, order = {}, {}
+  for _, row in ipairs(self.rows) do
+    local reason = row.error and plain.text(row.error:match "^[^\n]*")
+    if reason and not count[reason] then
+      order[#order + 1] = reason
+    end
+    count[reason or false] = (count[reason or false] or 0) + 1
+  end
+  local out = {}
+  for i = 1, math.min(#order, REASONS) do
+    out[i] = ("%d failed: %s\n"):format(count[order[i]], order[i])
+  end
+  out[#out + 1] = #order > REASONS and ("%d more reasons\n"):format(#order - REASONS) or nil
+  return table.concat(out)
+end
+
+---The medians with the quarters below and above them, a line for each point; below it why runs failed.
 ---@return string
 function Sweep:table()
   local left, head = {}, {}
@@ -146,7 +166,7 @@ function Sweep:table()
     cells[#cells + 1] = ("%d%s"):format(each.runs - each.failed, each.failed > 0 and (" (%d failed)"):format(each.failed) or "")
     lines[#lines + 1] = cells
   end
-  return aligned(lines)
+  return aligned(lines) .. failures(self)
 end
 Sweep.__tostring = Sweep.table
 
