@@ -147,7 +147,7 @@ describe("nslua capture", function()
     end
     assert.matches("where%?", (helper.sh(HOST .. " capture , 2>&1")))
     fails("", "^nslua capture: where%? A container, a namespace, lab:name or all is needed$")
-    fails("-c 0 x", "invalid argument of %-c: '0'")
+    fails("-c 0 x", "invalid argument of %-c: '0' %(a whole number, 1 or more%)")
     fails("no-such-thing-here", "^nslua capture: .*no%-such%-thing%-here")
     fails("-W 3 -w x y", "%-W needs %-C")
     fails("-r /nonexistent", "^nslua capture: capture.read: ENOENT: No such file or directory %(/nonexistent%)$")

@@ -40,7 +40,7 @@ local function number(o, key, option, least)
   end
   local n = math.tointeger(tonumber(text))
   if not n or n < least then
-    errors.misuse("invalid argument of -%s: '%s'", option, text)
+    errors.misuse("invalid argument of -%s: '%s' (a whole number, %d or more)", option, text, least)
   end
   return n
 end
