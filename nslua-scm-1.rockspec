@@ -377,6 +377,7 @@ build = {
     ["nslua.inspect.why.trace"] = "lua/nslua/inspect/why/trace.lua",
     ["nslua.inspect.why.walk"] = "lua/nslua/inspect/why/walk.lua",
     ["nslua.inspect.why.xt"] = "lua/nslua/inspect/why/xt.lua",
+    ["nslua.inspect.xt"] = "lua/nslua/inspect/xt.lua",
     ["nslua.keeper"] = "lua/nslua/keeper.lua",
     ["nslua.lab.addressing"] = "lua/nslua/lab/addressing.lua",
     ["nslua.lab.agenda"] = "lua/nslua/lab/agenda.lua",

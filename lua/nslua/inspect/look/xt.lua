@@ -3,6 +3,7 @@
 -- The same structures are in the tables of iptables-legacy and, as expressions "match" and "target", in those of iptables-nft.
 
 local core = require "nslua.core"
+local xt = require "nslua.inspect.xt"
 
 local M = {}
 
@@ -72,28 +73,28 @@ end
 local tcp_flags = { [1] = "fin", [2] = "syn", [4] = "rst", [8] = "psh", [16] = "ack", [32] = "urg", [64] = "ecn", [128] = "cwr" }
 M.tcp_flags = tcp_flags
 
-local function ports(facts, proto, info, inverted)
-  local s1, s2, d1, d2 = unpack("=I2I2I2I2", info)
+local function ports(facts, proto, asked)
   local out = {}
-  if s1 ~= 0 or s2 ~= 0xffff or inverted & 1 ~= 0 then
-    out[#out + 1] = M.asks(facts, "sport", proto .. " sport", { M.range(s1, s2) }, inverted & 1 ~= 0)
-  end
-  if d1 ~= 0 or d2 ~= 0xffff or inverted & 2 ~= 0 then
-    out[#out + 1] = M.asks(facts, "dport", proto .. " dport", { M.range(d1, d2) }, inverted & 2 ~= 0)
+  for _, key in ipairs { "sport", "dport" } do
+    local from, to, inverted = asked[key][1], asked[key][2], asked["not_" .. key]
+    if from ~= 0 or to ~= 0xffff or inverted then
+      out[#out + 1] = M.asks(facts, key, proto .. " " .. key, { M.range(from, to) }, inverted)
+    end
   end
   return out
 end
 
 local function icmp(word)
   return function(info, _, facts)
-    local type, low, high, inverted = unpack("BBBB", info)
-    if type ~= 255 then
-      M.note(facts, "icmp_type", { type, inverted = inverted & 1 ~= 0 or nil })
-      facts.match.icmp_code = (low ~= 0 or high ~= 255) and inverted & 1 == 0 and { M.range(low, high) } or nil
-      facts.more = facts.more or (low ~= 0 or high ~= 255) and inverted & 1 ~= 0 or nil
+    local type, low, high, inverted = xt.icmp(info)
+    if not type then
+      return ""
     end
-    local code = (low ~= 0 or high ~= 255) and " code " .. M.text(M.range(low, high)) or ""
-    return type == 255 and "" or ("%s type %s%d%s"):format(word, inverted & 1 ~= 0 and "!= " or "", type, code)
+    local coded = low ~= 0 or high ~= 255
+    M.note(facts, "icmp_type", { type, inverted = inverted or nil })
+    facts.match.icmp_code = coded and not inverted and { M.range(low, high) } or nil
+    facts.more = facts.more or coded and inverted or nil
+    return ("%s type %s%d%s"):format(word, inverted and "!= " or "", type, coded and " code " .. M.text(M.range(low, high)) or "")
   end
 end
 
@@ -112,32 +113,26 @@ local types = { [1] = "unspec", [2] = "unicast", [4] = "local", [8] = "broadcast
 -- name -> function(info, revision, facts): its words, or a list of them
 local matches = {
   tcp = function(info, _, facts)
-    local _, mask, compare, inverted = unpack("BBBB", info, 9)
-    local out = ports(facts, "tcp", info, inverted)
-    if mask ~= 0 then
+    local asked = xt.tcp(info)
+    local out = ports(facts, "tcp", asked)
+    if asked.mask ~= 0 then
       facts.more = true
-      out[#out + 1] = ("tcp flags %s%s / %s"):format(inverted & 4 ~= 0 and "!= " or "", table.concat(M.bits(compare, tcp_flags), ","),
-        table.concat(M.bits(mask, tcp_flags), ","))
+      out[#out + 1] = ("tcp flags %s%s / %s"):format(asked.not_flags and "!= " or "", table.concat(M.bits(asked.compare, tcp_flags), ","),
+        table.concat(M.bits(asked.mask, tcp_flags), ","))
     end
     return out
   end,
   udp = function(info, _, facts)
-    return ports(facts, "udp", info, info:byte(9))
+    return ports(facts, "udp", xt.udp(info))
   end,
   icmp = icmp "icmp",
   icmp6 = icmp "icmpv6",
   multiport = function(info, _, facts)
-    local which, count = unpack("BB", info)
-    local values, inverted = {}, info:byte(48) == 1
-    for i = 0, math.min(count, 15) - 1 do
-      local port = unpack("=I2", info, 3 + 2 * i)
-      if i > 0 and info:byte(33 + i - 1) == 1 then -- the one before begins a range
-        values[#values] = { values[#values], port }
-      else
-        values[#values + 1] = port
-      end
+    local field, ranges, inverted = xt.multiport(info)
+    local values = {}
+    for i, range in ipairs(ranges) do
+      values[i] = M.range(range[1], range[2])
     end
-    local field = which == 0 and "sport" or which == 1 and "dport" or nil
     return M.asks(facts, field, facts.proto_word() .. " " .. (field or "port"), values, inverted)
   end,
   comment = function(info, _, facts)
@@ -145,21 +140,17 @@ local matches = {
     return ""
   end,
   conntrack = function(info, revision, facts)
-    local flags, inverted = unpack("=I2I2", info, 147)
+    local flags, inverted, asked = xt.conntrack(info, revision)
     if flags & ~0x2000 ~= 1 then -- more than the state, which "state" of older versions asks as an alias
       return "match conntrack"
     end
-    return ct_state(facts, revision == 1 and info:byte(151) or (unpack("=I2", info, 151)), inverted & 1 ~= 0)
+    return ct_state(facts, asked, inverted & 1 ~= 0)
   end,
   state = function(info, _, facts)
-    return ct_state(facts, (unpack("=I4", info)), false)
+    return ct_state(facts, xt.state(info), false)
   end,
   addrtype = function(info, revision)
-    local source, dest, flags = unpack("=I2I2I4", info)
-    local not_source, not_dest = flags & 1 ~= 0, flags & 2 ~= 0
-    if revision == 0 then
-      not_source, not_dest = flags ~= 0, unpack("=I4", info, 9) ~= 0
-    end
+    local source, dest, not_source, not_dest = xt.addrtype(info, revision)
     local out = {}
     if source ~= 0 then
       out[1] = "fib saddr type " .. (not_source and "!= " or "") .. table.concat(M.bits(source, types), ",")
@@ -170,9 +161,9 @@ local matches = {
     return out
   end,
   mark = function(info)
-    local mark, mask, inverted = unpack("=I4I4B", info)
+    local mark, mask, inverted = xt.mark(info)
     local masked = mask ~= 0xffffffff
-    return ("meta mark %s%s0x%x"):format(masked and ("& 0x%x "):format(mask) or "", inverted ~= 0 and "!= " or masked and "== " or "", mark)
+    return ("meta mark %s%s0x%x"):format(masked and ("& 0x%x "):format(mask) or "", inverted and "!= " or masked and "== " or "", mark)
   end,
   limit = function(info)
     local average = unpack("=I4", info) -- ten thousandths of a second from one to the next

@@ -1,10 +1,11 @@
--- Matches and targets of iptables, worked out for a packet. linux/netfilter/xt_*.h, linux/netfilter_ipv4/ipt_*.h
+-- Matches and targets of iptables, worked out for a packet. linux/netfilter/xt_*.h, linux/netfilter_ipv4/ipt_*.h; nslua.inspect.xt reads the matches.
 --
 -- They stand in the rules of iptables-nft as expressions "match" and "target". nil: it is not known what it says.
 
 local core = require "nslua.core"
 local look = require "nslua.inspect.look.xt"
 local routes = require "nslua.inspect.why.routes"
+local xt = require "nslua.inspect.xt"
 
 local M = {}
 
@@ -20,21 +21,20 @@ local function one_of(value, ranges, inverted)
   return inside ~= inverted
 end
 
-local function ports(at, info, inverted)
-  local s1, s2, d1, d2 = unpack("=I2I2I2I2", info)
+local function ports(at, asked)
   local p = at.packet
-  return one_of(p.sport, { { s1, s2 } }, inverted & 1 ~= 0) and one_of(p.dport, { { d1, d2 } }, inverted & 2 ~= 0)
+  return one_of(p.sport, { asked.sport }, asked.not_sport) and one_of(p.dport, { asked.dport }, asked.not_dport)
 end
 
 local function icmp(proto)
   return function(at, info)
-    local type, low, high, inverted = unpack("BBBB", info)
+    local type, low, high, inverted = xt.icmp(info)
     local p = at.packet
     if p.proto ~= proto then
       return false
     end
     local code = p.icmp_code or 0
-    return (type == 255 or p.icmp_type == type and code >= low and code <= high) ~= (inverted & 1 ~= 0)
+    return (not type or p.icmp_type == type and code >= low and code <= high) ~= inverted
   end
 end
 
@@ -73,14 +73,8 @@ local port_ends = { { 0x100, "orig", "sport", 139, 155 }, { 0x200, "orig", "dpor
   { 0x800, "reply", "dport", 145, 161 } }
 
 local function conntrack(at, info, revision)
-  local flags, inverted = unpack("=I2I2", info, 147)
+  local flags, inverted, states, status = xt.conntrack(info, revision)
   local c = at.connection
-  local states, status
-  if revision == 1 then
-    states, status = unpack("=BB", info, 151)
-  else
-    states, status = unpack("=I2I2", info, 151)
-  end
   if flags & STATE ~= 0 and (states & state_bits(at) ~= 0) == (inverted & STATE ~= 0) then
     return false
   elseif not c then
@@ -120,60 +114,49 @@ local kinds = { unspec = 1, unicast = 2, ["local"] = 4, broadcast = 8, anycast =
 
 local function marked(key)
   return function(at, info)
-    local mark, mask, inverted = unpack("=I4I4B", info)
+    local mark, mask, inverted = xt.mark(info)
     local have = key == "mark" and at.packet.mark or at.connection and at.connection.mark or 0
-    return (have & mask == mark) ~= (inverted ~= 0)
+    return (have & mask == mark) ~= inverted
   end
 end
 
 -- name -> function(at, info, revision): whether it matches
 local matches = {
   tcp = function(at, info)
-    local option, mask, compare, inverted = unpack("BBBB", info, 9)
+    local asked = xt.tcp(info)
     local p = at.packet
-    if p.proto ~= "tcp" or not ports(at, info, inverted) then
+    if p.proto ~= "tcp" or not ports(at, asked) then
       return false
-    elseif option ~= 0 then
+    elseif asked.option ~= 0 then
       return nil
     end
     local flags = p.rst and 0x14 or p.reply and 0x12 or 0x02
-    return (flags & mask == compare) ~= (inverted & 4 ~= 0)
+    return (flags & asked.mask == asked.compare) ~= asked.not_flags
   end,
   udp = function(at, info)
-    return at.packet.proto == "udp" and ports(at, info, info:byte(9))
+    return at.packet.proto == "udp" and ports(at, xt.udp(info))
   end,
   icmp = icmp "icmp",
   icmp6 = icmp "icmp6",
   multiport = function(at, info)
-    local which, count = unpack("BB", info)
-    local ranges, p = {}, at.packet
-    for i = 0, math.min(count, 15) - 1 do
-      local port = unpack("=I2", info, 3 + 2 * i)
-      if i > 0 and info:byte(33 + i - 1) == 1 then -- the one before begins a range
-        ranges[#ranges][2] = port
-      else
-        ranges[#ranges + 1] = { port, port }
-      end
-    end
+    local which, ranges, inverted = xt.multiport(info)
+    local p = at.packet
     if not p.sport then
       return false
     end
-    local inside = which ~= 1 and one_of(p.sport, ranges, false) or which ~= 0 and one_of(p.dport, ranges, false)
-    return inside ~= (info:byte(48) == 1)
+    local inside = which ~= "dport" and one_of(p.sport, ranges, false) or which ~= "sport" and one_of(p.dport, ranges, false)
+    return inside ~= inverted
   end,
   comment = function()
     return true
   end,
   conntrack = conntrack,
   state = function(at, info)
-    return unpack("=I4", info) & state_bits(at) & 0x1ff ~= 0
+    return xt.state(info) & state_bits(at) & 0x1ff ~= 0
   end,
   addrtype = function(at, info, revision)
-    local source, dest, flags = unpack("=I2I2I4", info)
-    local not_source, not_dest = flags & 1 ~= 0, flags & 2 ~= 0
-    if revision == 0 then
-      not_source, not_dest = flags ~= 0, unpack("=I4", info, 9) ~= 0
-    elseif flags & 12 ~= 0 then -- of one device
+    local source, dest, not_source, not_dest, of_device = xt.addrtype(info, revision)
+    if of_device then
       return nil
     end
     local p = at.packet
