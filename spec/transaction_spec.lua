@@ -271,7 +271,7 @@ describe("transaction", function()
       assert.same({ "p0" }, { a.bridge_vlan:get({ dev = "p0", vid = 11 }).dev })
     end
     if rtnl.has_kind "gre" then
-      a.link:add { name = "g0", kind = "gre", gre = { local_ = "10.0.0.1", key = 7 } }
+      a.link:add { name = "g0", kind = "gre", gre = { local_ = "10.0.0.1", remote = "10.0.0.9", key = 7 } }
       undone(function()
         a.link:change("g0", { gre = { remote = "10.0.0.2", key = 8 } })
       end)
