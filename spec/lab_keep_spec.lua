@@ -280,6 +280,21 @@ describe("a running lab", function()
     helper.fails("EPERM", ns.lab.open, PREFIX .. "fake")
   end)
 
+  it("is known to have ended by who has it open", function()
+    local full = name "ended"
+    ns.lab("h1 --0ms-- (s1) -- r1 -- (s2)", { keep = full }):close()
+    local lab <close> = ns.lab.open(full)
+    local link = lab:link("h1", "s1")
+    assert.matches("did you mean the node", helper.fails("ENOENT", lab.h1.ping, lab.h1, "h9"))
+    assert.matches("nothing is to change", select(2, pcall(link.at, link, 1, {})))
+    assert.is_false(lab:has_ended())
+    ns.lab.destroy(full)
+    assert.is_true(eventually(function()
+      return lab:has_ended() and not pcall(link.change, link, { delay = "1ms" })
+    end))
+    assert.is_truthy(helper.fails("ENOENT", link.change, link, { delay = "2ms" }):find(("the lab %q has ended meanwhile"):format(full), 1, true))
+  end)
+
   it("answers many at once, and who says nothing or nonsense keeps nobody out", function()
     local full = name "crowd"
     local lab <close> = ns.lab("h1 -- h2", { name = full })

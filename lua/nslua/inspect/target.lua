@@ -1,5 +1,6 @@
 -- Whom a probe is for: an address, a name as the namespace knows it, an object that has addresses.
 
+local check = require "nslua.check"
 local core = require "nslua.core"
 local errors = require "nslua.error"
 local etc = require "nslua.inspect.etc"
@@ -75,7 +76,10 @@ local function named(handle, call, name, family)
       break
     end
   end
+  local lab = rawget(handle, "lab")
+  local near = lab and check.nearest(name, rawget(lab, "node"))
   return errors.raise { call = call, netns = handle:describe(), errno = core.errno.ENOENT, detail = ("%q"):format(name),
+    hint = near and ("did you mean the node %s?"):format(near) or nil,
     message = ("no address is known of this name (%s%s)"):format(result.error or result.rcode, result.server and ", " .. result.server or "") }
 end
 

@@ -40,7 +40,7 @@ local methods = {}
 M.methods = methods
 
 local optional = { hub = true, captures = true, common = true, home = true, closed = true, resolv_conf = true, keeper = true, is_open_copy = true,
-  single_packets = true, board = true, seen = true,
+  opened_as = true, single_packets = true, board = true, seen = true,
   topology_text = true, has_turn = true, agenda = true, begun = true }
 
 function Lab:__keys()
@@ -273,6 +273,12 @@ function M.draw(said, options)
   return draw(topology, planned(topology, places), options)
 end
 
+---Whether a lab of another process, or one that is kept, has ended meanwhile: nothing goes by its links any more.
+---@return boolean
+function methods:has_ended()
+  return running.has_ended(self.opened_as or self.name)
+end
+
 ---Whether it is still there.
 ---@return boolean
 function methods:isopen()
@@ -412,14 +418,14 @@ end
 ---@param name string  "name", or "1000/name" for root: another user's
 ---@return nslua.Lab
 function M.open(name)
-  local said, nets, home, kept, more = running.fetch(name)
+  local said, nets, home, kept, more, whole = running.fetch(name)
   if home and keeper.needed() then
     keeper.trust(home.fd) -- this user's own
   end
   local ok, self = pcall(function()
     local news = more.board and running.news(more.board)
     local lab = new(M.topology(news and running.topology_of(news) or said.topology), { home = home, kept = kept, name = said.name,
-      common = said.common, is_open_copy = true, board = more.board, topology_text = news and news.topology })
+      common = said.common, is_open_copy = true, opened_as = whole, board = more.board, topology_text = news and news.topology })
     for i, each in ipairs(lab.plan.nodes) do
       if each.name ~= said.nodes[i] then
         errors.raise { call = "lab.open", message = "its description does not fit its nodes", detail = name }

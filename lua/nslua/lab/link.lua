@@ -241,6 +241,9 @@ function Link:at(after, t)
   check.options("link.at", t, at_words)
   local words = each_way(t)
   words.up = t.up
+  if next(words) == nil then
+    errors.misuse "link.at: nothing is to change then: { delay = \"50ms\" }, { up = false }"
+  end
   shared.alone(self.lab, "link.at", later, self, "at", { words }, agenda.at, after, words)
   return self
 end

@@ -288,7 +288,7 @@ local function not_there(call, name)
     hint = known[1] and "there are " .. table.concat(known, ", ") or nil }
 end
 
--- A conversation with the keeper of a lab: "name", or "1000/name" for another user's.
+-- A conversation with the keeper of a lab: "name", or "1000/name" for another user's. And the name that is whole.
 local function connect(call, name)
   check.argument(call, "name", name, "string")
   local said, rest = name:match "^(%d+)/(.*)$"
@@ -312,10 +312,26 @@ local function connect(call, name)
   if not conversation and errno == E.ECONNREFUSED then
     not_there(call, name)
   end
-  return errors.check(call, { detail = name }, conversation, message, errno)
+  return errors.check(call, { detail = name }, conversation, message, errno), ("%d/%s"):format(uid, rest or name)
+end
+
+---Whether a lab has ended: nobody listens to its name any more.
+---@param name string
+---@return boolean
+function M.has_ended(name)
+  local said, rest = name:match "^(%d+)/(.*)$"
+  local uid = tonumber(said) or own_uid()
+  local conversation, _, errno = core.running.connect(address(uid, rest or name), uid)
+  if conversation then
+    conversation:close()
+  end
+  return not conversation and errno == E.ECONNREFUSED
 end
 
 local function refused(call, name, message, errno)
+  if errno == E.EPIPE or errno == E.ECONNRESET then -- it has ended meanwhile
+    not_there(call, name)
+  end
   local hint = (errno == E.EACCES or errno == E.EPERM) and "it is another user's; root may" or nil
   errors.check(call, { detail = name, hint = hint }, nil, message, errno)
 end
@@ -327,8 +343,10 @@ end
 ---@return nslua.Namespace? userns
 ---@return boolean kept
 ---@return { board: nslua.fd?, hub: nslua.fd? } more  for M.news; of its wires. A lab of an older version has none
+---@return string whole         the name with its user
 function M.fetch(name)
-  local conversation <close> = connect("lab.open", name)
+  local found, whole = connect("lab.open", name)
+  local conversation <close> = found
   local fds, kept, errno = fetch(conversation)
   if not fds then
     refused("lab.open", name, kept, errno)
@@ -355,7 +373,7 @@ function M.fetch(name)
     close_all(nets)
     error(e, 0)
   end
-  return said, nets, userns, kept, more
+  return said, nets, userns, kept, more, whole
 end
 
 ---@class nslua.LabMember

@@ -140,7 +140,9 @@ function M.alone(lab, call, fn, ...)
     end
   end
   core.board.lock(lab.board, false)
-  if not ok then
+  if not ok and errors.is(value) and value.errno and lab:has_ended() then
+    errors.raise { call = call, errno = core.errno.ENOENT, message = ("the lab %q has ended meanwhile"):format(lab.name), detail = value.message }
+  elseif not ok then
     error(value, 0)
   end
   return value

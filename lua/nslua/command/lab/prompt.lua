@@ -201,6 +201,10 @@ function M.line(lab, text, own)
   local words = words_of(text)
   local first = words[1]
   lab:refresh() -- somebody else may have changed it
+  if rawget(lab, "board") and not rawget(lab, "is_told") and lab:has_ended() then
+    rawset(lab, "is_told", true)
+    say("the lab %s has ended meanwhile: exit leaves it", lab.name)
+  end
   if first == "exit" or first == "quit" then
     return false
   elseif own and own[first] and not text:find "^%S+%s*[=:.,(]" then
