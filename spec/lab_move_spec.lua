@@ -245,6 +245,11 @@ describe("a link that is moved to another switch", function()
     end
     assert.equal(0, lab:ping_all({ timeout = 5 }).loss)
     assert.is_true(lab.h2:ping("h1", { timeout = 5 }).rtt.min >= 0.002)
+    local seen <close> = ns.lab.open(lab.name)
+    lab:link("h1", at):down()
+    seen:link("h1", at):move(to)
+    lab:link("h1", to):up() -- not with what was there when it was pulled
+    is_like_new(lab)
   end)
 
   it("does not wait for what somebody took down or away", function()

@@ -88,6 +88,12 @@ local function settle(node, object, list, is_up)
   return waiting
 end
 
+---What was remembered of a node is of a place where it is no more.
+---@param node nslua.lab.Node
+function M.forget(node)
+  lost[node] = nil
+end
+
 ---Bring back what can be, now that a device is up; what needs another one waits for that.
 ---@param node nslua.lab.Node
 ---@return boolean  whether anything was remembered

@@ -8,6 +8,7 @@ local carry = require "nslua.carry"
 local check = require "nslua.check"
 local errors = require "nslua.error"
 local foreign = require "nslua.lab.foreign"
+local lost = require "nslua.lab.lost"
 local nodename = require "nslua.lab.nodename"
 local services = require "nslua.lab.service"
 local topologies = require "nslua.lab.topology"
@@ -393,6 +394,7 @@ function M.finish(lab, begun)
   local topology = topologies.read(carry.unpack(begun.topology)[1])
   local new = addressing.plan(topology)
   move_port(lab, link, lab.plan.links[begun.link].ends[side], new.links[begun.link].ends[side])
+  lost.forget(link.ends[3 - side].node)
   apply(lab, begun.link, side, topology, new)
   for _, at in ipairs(link.is_down and link.ends or {}) do
     at.node.link:change(at.dev, { up = false })

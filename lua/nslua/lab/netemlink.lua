@@ -425,8 +425,9 @@ function Link:move(which, handle, dev)
   local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("%s: %s", call, check.unknown("end", which, { "a", "b" }))
   return alone(self, call, function()
     local at = self[which]
-    local row = netem_of(at)
+    local row
     if at.netns.link:get(at.dev) or not handle.link:get(dev or at.dev) then -- else it is there already
+      row = netem_of(at)
       at.netns.link:change(at.dev, { netns = handle, name = dev or at.dev })
     end
     at.netns, at.dev = handle, dev or at.dev

@@ -4,6 +4,7 @@ local addressing = require "nslua.lab.addressing"
 local captures = require "nslua.lab.capture"
 local core = require "nslua.core"
 local errors = require "nslua.error"
+local lost = require "nslua.lab.lost"
 local running = require "nslua.lab.running"
 local services = require "nslua.lab.service"
 local topologies = require "nslua.lab.topology"
@@ -27,6 +28,7 @@ local function replan(lab, topology)
     for side, at in ipairs(plan.ends) do
       if at.node ~= before.links[i].ends[side].node then
         captures.moved(lab, lab:numbered(i), side)
+        lost.forget(lab.node[plan.ends[3 - side].node])
       end
     end
   end
