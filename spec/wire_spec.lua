@@ -34,9 +34,18 @@ for _, kind in ipairs(wires.kinds) do describe("a wire of kind " .. kind, functi
   end
 
   -- Round trips in seconds. Not of ping(8), which waits for the last answers no longer than twice what the others took.
-  local function ping(handle, count)
-    local r = handle:ping("10.0.0.2", { count = count, interval = 0.01, timeout = 5 })
-    return r.rtt.min, r.received
+  -- Under another Lua than 5.4, which that needs, by the program.
+  local function ping(handle, count, size)
+    if _VERSION == "Lua 5.4" then
+      local r = handle:ping("10.0.0.2", { count = count, interval = 0.01, timeout = 10, size = size, dont_fragment = size and true })
+      return r.rtt.min, r.received
+    end
+    local words = { "build/bin/nslua", "ping", "-j", "-c", tostring(count), "-i", "0.01", "-W", "10", "-s", tostring(size or 56), ".", "10.0.0.2" }
+    if size then
+      table.insert(words, 3, "-M")
+    end
+    local out = handle:run(words).stdout
+    return tonumber(out:match '"min":([%d.e-]+)'), tonumber(out:match '"received":(%d+)')
   end
 
   it("has an end that moves to another namespace, and ends with that", function()
@@ -56,7 +65,7 @@ for _, kind in ipairs(wires.kinds) do describe("a wire of kind " .. kind, functi
     assert.is_true(min >= 0.02)
     w:mtu("a", 9000)
     w:mtu("b", 9000)
-    assert.equal(1, a:ping("10.0.0.2", { size = 8972, dont_fragment = true, timeout = 10 }).received)
+    assert.equal(1, select(2, ping(a, 1, 8972)))
     for text, wrong in pairs { ["unknown end 'c'"] = { "c", 1500 }, ["wire.mtu: mtu must be 68-65535"] = { "a", 60 } } do
       local ok, e = pcall(w.mtu, w, wrong[1], wrong[2])
       assert.is_false(ok)

@@ -9,7 +9,11 @@ local M = {}
 ---@param handle nslua.Namespace
 ---@return string
 function M.prompt(handle)
-  return ("(%s) "):format((handle:describe():gsub(" ", ":", 1):gsub("[^%w_.:@%[%]/-]", "?")))
+  local where = handle:describe()
+  if rawget(handle, "container") then -- "docker web"
+    where = where:gsub(" ", ":", 1)
+  end
+  return ("(%s) "):format((where:gsub("[^%w_.:@%[%]/-]", "?")))
 end
 
 ---bash reads its start files itself, and then ours, from a pipe; others take PS1 as it is.
