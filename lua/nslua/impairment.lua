@@ -83,8 +83,8 @@ end
 ---@param call string
 ---@param seed integer|string|false|nil
 function M.check_seed(call, seed)
-  if type(seed) == "string" and not (seed:find "^%d+$" and (#seed < 20 or #seed == 20 and seed <= "18446744073709551615")) then
-    errors.misuse("%s: seed is a whole number below 2^64, got %q", call, seed)
+  if type(seed) == "string" and not (seed:find "^%d+$" and #seed <= 18) then
+    errors.misuse("%s: seed is a whole number of at most 18 digits, got %q", call, seed)
   end
 end
 
