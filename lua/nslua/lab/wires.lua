@@ -126,7 +126,7 @@ function M.prepare_all(lab)
   end
 end
 
----Nothing that was scheduled is to come any more.
+---Nothing that was scheduled is to come any more, and nothing is held of a lab that closes.
 ---@param lab nslua.Lab
 ---@return any failed  what a step of a schedule failed by, if nobody was told
 function M.let_go(lab)
@@ -135,6 +135,8 @@ function M.let_go(lab)
     if link.backend == "netem" then
       local ok, e = pcall(link.let_go, link)
       failed = failed or not ok and e or nil
+    else
+      pcall(link.close, link) -- its process may be another's; what is held of the namespaces is ours
     end
   end
   return failed
