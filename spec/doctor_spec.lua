@@ -261,6 +261,17 @@ describe("the doctor", function()
     assert.is_truthy(r.stdout:find "^this namespace: a[^\27]+b in this namespace  %(possible, mine%)\n  seen  x\n  seen  y\n", r.stdout)
     r = lab.h1:run { HOST, "doctor", "--explain", "rp_filter", env = { NSLUA_PATH = folder } }
     assert.is_truthy(r.stdout:find("never", 1, true))
+    -- one with a mistake keeps nothing else from being looked at
+    for _, body in ipairs { "local x; return x.y", "report:found {}", "report:found { problem = 'p', sure = 'much' }" } do
+      write("wrong", ("return { name = 'wrong', why = 'w', run = function(target, report) %s end }"):format(body))
+      r = lab.h1:run { HOST, "doctor", env = { NSLUA_PATH = folder } }
+      assert.is_truthy(r.status == 1 and r.stdout:find "possible, mine" and r.stderr:find "not looked at: wrong of this namespace: .-wrong.lua:1: ",
+        r.stdout .. r.stderr)
+    end
+    write("wrong", "return {\n  no lua")
+    r = lab.h1:run { HOST, "doctor", env = { NSLUA_PATH = folder } }
+    assert.is_truthy(r.status == 2 and r.stderr:find "line 2, .- near 'lua' %(.-/wrong.lua%)", r.stderr)
+    helper.sh(("rm %s/checks/wrong.lua"):format(folder))
     write("bad", "return 1")
     r = lab.h1:run { HOST, "doctor", env = { NSLUA_PATH = folder } }
     assert.equal(2, r.status)

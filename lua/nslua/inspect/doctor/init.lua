@@ -106,12 +106,21 @@ local function folders()
   return out
 end
 
+-- Checks of the user's own, by their files.
+local files_of = setmetatable({}, { __mode = "k" })
+
 local function load_check(path)
   local chunk, message = loadfile(path, "t")
-  local value = chunk and chunk(path)
-  if not chunk or type(value) ~= "table" or type(value.run) ~= "function" or type(value.name) ~= "string" or type(value.why) ~= "string" then
-    errors.misuse("doctor: %s", message or path .. " returns no check: { name =, why =, run = function(target, report) end }")
+  local ok, value = true, nil
+  if chunk then
+    ok, value = pcall(chunk, path)
   end
+  if not chunk or not ok then
+    errors.raise { call = "doctor", detail = path, message = tostring(message or value):gsub("^.-:(%d+): ", "line %1, ") .. "" }
+  elseif type(value) ~= "table" or type(value.run) ~= "function" or type(value.name) ~= "string" or type(value.why) ~= "string" then
+    errors.misuse("doctor: %s returns no check: { name =, why =, run = function(target, report) end }", path)
+  end
+  files_of[value] = path
   return value
 end
 
@@ -158,7 +167,13 @@ local function run(exam, one, target, order)
   local report = {}
   function report.found(_, finding)
     local at = finding.at or target
+    if type(finding) ~= "table" or type(finding.problem) ~= "string" or finding.sure ~= nil and type(finding.sure) ~= "number" then
+      error("report:found: { problem = a text, evidence = a text or a list, sure = 0 to 1, fix = a command } expected", 2)
+    end
     local evidence = type(finding.evidence) == "table" and finding.evidence or { finding.evidence }
+    for i, text in ipairs(evidence) do
+      evidence[i] = tostring(text)
+    end
     local key = one.name .. "\0" .. at.handle.inode .. "\0" .. finding.problem
     if not exam.findings[key] then
       local row = { check = one.name, problem = finding.problem, evidence = evidence, why = one.why, fix = finding.fix, place = at.title,
@@ -171,7 +186,8 @@ local function run(exam, one, target, order)
   end
   local ok, e = pcall(one.run, target, report)
   if not ok then
-    if not errors.is(e) then
+    -- a mistake in the user's own is theirs, and keeps nothing else from being looked at
+    if not errors.is(e) and (not files_of[one] or tostring(e):find "^interrupted by SIG") then
       error(e, 0)
     end
     exam.unseen[#exam.unseen + 1] = ("%s of %s: %s"):format(one.name, target.title, tostring(e))
@@ -217,13 +233,23 @@ function M.doctor(target, options)
     end
   end })
   local targets = {}
-  for i, each in ipairs(handles) do
+  for _, each in ipairs(handles) do
     local handle = each
     if type(each) ~= "table" or getmetatable(each) == nil or not rawget(each, "fd") then
       handle = netns.open(each)
       opened[#opened + 1] = handle
     end
-    targets[i] = exam:of(handle)
+    local space = exam:of(handle)
+    local ok, e = pcall(function()
+      return space.links
+    end)
+    if not ok and not errors.is(e) then
+      error(e, 0)
+    elseif ok then
+      targets[#targets + 1] = space
+    else -- it is gone, or this process may not look
+      exam.unseen[#exam.unseen + 1] = ("%s: %s"):format(space.title, tostring(e))
+    end
   end
   local probes = {}
   for order, one in ipairs(checks) do
