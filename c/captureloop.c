@@ -354,7 +354,7 @@ static int add(struct loop *l, const struct nslua_capture_request *q, int fd, si
 	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
 		goto fail;
 	*step = "pcapng";
-	errno = ENOSPC;
+	errno = l->out.failed ? l->out.failed : ENOSPC;
 	if (nslua_captureout_head(&l->out, l->payload, len) < 0)
 		goto fail;
 	l->count++;
@@ -431,7 +431,7 @@ static int serve(struct loop *l, const struct nslua_capture_request *q, const in
 		break;
 	case CAPTURE_BLOCK:
 		*step = "pcapng";
-		errno = ENOSPC;
+		errno = l->out.failed ? l->out.failed : ENOSPC;
 		rc = l->opened ? nslua_captureout_head(&l->out, l->payload, len) : -1;
 		flush(l);
 		break;

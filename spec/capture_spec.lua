@@ -276,6 +276,9 @@ describe("a file", function()
     if helper.sh "test -w /dev/full && echo yes" == "yes" then
       helper.fails("ENOSPC", a.capture, a, { file = "/dev/full", dev = "eth0" })
     end
+    local only_read = assert(io.open("/dev/null", "r"))
+    helper.fails("EBADF", a.capture, a, { file = only_read, dev = "eth0" })
+    only_read:close()
   end)
 end)
 
