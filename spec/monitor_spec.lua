@@ -155,6 +155,9 @@ describe("a monitor", function()
       ns.monitor { "lnk" }
     end, "monitor: unknown object 'lnk' (did you mean 'link'?)")
     assert.has_error(function()
+      ns.monitor { "link", netns = {} }
+    end, "monitor: netns is an empty list: in which namespaces?")
+    assert.has_error(function()
       ns.monitor { "link", netns = "blue" }
     end)
     assert.has_error(function()

@@ -548,7 +548,9 @@ function M.monitor(options)
     self.objects = { "link", "address", "route" }
   end
   if type(options.netns) == "string" and options.netns ~= "all" then
-    errors.misuse("monitor: netns is \"all\", a handle or a list of handles, got %q", options.netns)
+    errors.misuse("monitor: netns is \"all\", a handle or a list of handles or names like { %q }, got %q", options.netns, options.netns)
+  elseif type(options.netns) == "table" and not namespace.is(options.netns) and #options.netns == 0 then
+    errors.misuse "monitor: netns is an empty list: in which namespaces?"
   end
   local ok, err = pcall(function()
     self.group = errors.check("monitor", nil, core.watch.group())
