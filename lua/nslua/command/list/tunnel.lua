@@ -85,6 +85,18 @@ function M.kinds.geneve(data)
   return out
 end
 
+local macsec = { cipher = "cipher_suite", encodingsa = "encoding_sa", end_station = "es", icvlen = "icv_len", send_sci = "inc_sci",
+  replay = "replay_protect", validate = "validation" }
+function M.kinds.macsec(data)
+  local out = {}
+  for key, value in pairs(data) do
+    out[macsec[key] or key] = value
+  end
+  out.port = nil
+  out.cipher_suite = out.cipher_suite == "default" and "GCM-AES-128" or tostring(out.cipher_suite):upper()
+  return out
+end
+
 function M.kinds.xfrm(data)
   local out = copy(data)
   out.if_id, out.dev = out.if_id and ("0x%x"):format(out.if_id), nil
@@ -92,10 +104,7 @@ function M.kinds.xfrm(data)
 end
 
 function M.kinds.ipvlan(data)
-  local flags = data.flags or {}
-  local out = { mode = data.mode }
-  out[flags.private and "private" or flags.vepa and "vepa" or "bridge"] = true
-  return out
+  return { mode = data.mode, [type(data.flags) == "string" and data.flags or "bridge"] = true }
 end
 M.kinds.ipvtap = M.kinds.ipvlan
 
@@ -124,7 +133,6 @@ function M.kinds.bond(data)
   out.arp_validate = out.arp_validate ~= "none" and out.arp_validate or nil
   out.ad_lacp_rate, out.lacp_rate = out.lacp_rate, nil
   out.ad_lacp_active, out.lacp_active = out.lacp_active ~= nil and on(out.lacp_active) or nil, nil
-  out.coupled_control = out.coupled_control ~= nil and on(out.coupled_control) or nil
   return out
 end
 
