@@ -283,6 +283,20 @@ describe("transaction", function()
         a.link:change("d0", { master = false })
       end)
     end
+    if rtnl.has_kind "vlan" then
+      a.link:add { name = "l0", kind = "vlan", link = "v0", vlan = { id = 7, egress_qos = { { 1, 2 } }, reorder_hdr = false } }
+      assert.is_false(a.link:get("l0").vlan.reorder_hdr)
+      undone(function()
+        a.link:change("l0", { vlan = { egress_qos = { { 1, 5 }, { 3, 4 } }, reorder_hdr = true } })
+      end)
+    end
+    if rtnl.has_kind "macvlan" then
+      a.link:add { name = "m0", kind = "macvlan", link = "v0",
+        macvlan = { mode = "source", macaddr_mode = "set", macaddr_data = { "02:00:00:00:00:01" } } }
+      undone(function()
+        a.link:change("m0", { macvlan = { mode = "source", macaddr_mode = "set", macaddr_data = { "02:00:00:00:00:02", "02:00:00:00:00:03" } } })
+      end)
+    end
     a.qdisc:add { "clsact", dev = "v0" }
     local police = { "police", rate = "1mbit", burst = "10kb", exceed = "drop" }
     if pcall(a.filter.add, a.filter, { "matchall", dev = "v0", parent = "ingress", pref = 3, action = police }) then

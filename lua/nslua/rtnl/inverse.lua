@@ -418,6 +418,9 @@ local function options_as_they_were(kind, has, options)
       end
     end
   end
+  if kind and kind.taken_back then
+    kind.taken_back(was, has, options)
+  end
   return next(was) and was or nil
 end
 

@@ -26,6 +26,7 @@ local M = {}
 ---@field peer? boolean       a pair: `peer` of the link has the other end's words
 ---@field write? fun(options: table, call: string, now: table?)  words into keys, in place; now: what a `whole` kind's link has, in a change
 ---@field read? fun(options: table)     keys into words, in place
+---@field taken_back? fun(was: table, has: table, said: table)  completes the words that make a link as it was: `has`, before `said` was said
 ---@field create? fun(handle: table, name: string?, options: table, kind: string): string?, string?, integer?  where rtnetlink cannot make it
 ---@field port? nslua.Kind      options of its ports, which stand in `port` of a link
 ---@field also? nslua.Kind[]    kinds declared along with it
@@ -105,7 +106,7 @@ function M.define(kind)
   check.options("netlink.kind", kind, { kind = "string", wire = "string", header = "string", prefix = "string",
     attributes = "string", hidden = "table", words = "table", dev = "table", seconds = "table", yes_no = "table",
     spelled = "table", both = "table", untold = "table",
-    whole = "boolean", peer = "boolean", write = "function", read = "function", create = "function", port = "table", also = "table" })
+    whole = "boolean", peer = "boolean", write = "function", read = "function", taken_back = "function", create = "function", port = "table", also = "table" })
   if not kind.kind then
     errors.misuse "netlink.kind: kind is needed: its name"
   end

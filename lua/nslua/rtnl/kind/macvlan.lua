@@ -36,6 +36,11 @@ local function kind(name)
         data.macaddr_nest, data.macaddr_data = { macaddr = data.macaddr_data }, nil
       end
     end,
+    taken_back = function(was, has, said)
+      if said.macaddr_mode then
+        was.macaddr_mode, was.macaddr_data, was.macaddr = "set", has.macaddr_data or {}, nil
+      end
+    end,
     read = function(data)
       data.macaddr_data = data.macaddr_nest and data.macaddr_nest.macaddr
     end,

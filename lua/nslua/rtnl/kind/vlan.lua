@@ -53,8 +53,21 @@ return {
     data.egress_qos = data.egress_qos and to_map(data.egress_qos, call, "egress_qos")
     data.ingress_qos = data.ingress_qos and to_map(data.ingress_qos, call, "ingress_qos")
   end,
+  taken_back = function(was, has, said)
+    for _, word in ipairs { "egress_qos", "ingress_qos" } do
+      local list = {}
+      for _, pair in ipairs(said[word] or said[word .. "_map"] or {}) do
+        list[#list + 1] = { pair.from or pair[1], 0 } -- none
+      end
+      for _, pair in ipairs(list[1] and has[word] or {}) do
+        list[#list + 1] = pair
+      end
+      was[word] = list[1] and list or nil
+    end
+  end,
   read = function(data)
     data.flags = type(data.flags) == "table" and data.flags.flags or nil
+    data.flags = data.flags or 0 -- untold
     bits.read(data, "flags", flags)
     for _, key in ipairs { "egress_qos", "ingress_qos" } do
       data[key] = data[key] and data[key].mapping
