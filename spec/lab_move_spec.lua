@@ -217,6 +217,7 @@ describe("a link that is moved to another switch", function()
     assert.equal("link h1:eth0 -- sw2:h1", tostring(seen:link("h1", "sw2")))
     theirs:at(3600, { loss = "10%" })
     assert.is_truthy(lab:draw():find("at 3600s: loss 10%", 1, true), lab:draw())
+    assert.same({ "at 3600s: loss 10%" }, mine:scheduled())
     mine:unschedule()
     assert.is_nil(seen:draw():find("3600", 1, true))
     mine:move "sw1"

@@ -282,6 +282,13 @@ function Link:unschedule()
   return self
 end
 
+---What it was told to do later, each in a few words: "flap 2s/1s", "at 500ms: loss 10%".
+---@return string[]
+function Link:scheduled()
+  shared.refresh(self.lab)
+  return agenda.texts(self.lab.agenda and self.lab.agenda[self.number])
+end
+
 ---Capture packets at both its ends. See lab:capture.
 ---@param options? nslua.CaptureOptions
 ---@return nslua.Capture

@@ -89,9 +89,10 @@ local function show_links(lab)
   for i, plan in ipairs(lab.plan.links) do
     local a, b = plan.ends[1], plan.ends[2]
     local items = nslua.lab.items(lab.topology.links[i])
-    local segment, known = plan.segments[1], lab.link_of[plan]
+    local segment, known = plan.segments[1], lab:numbered(i)
     say("%-20s -- %-20s %s", a.node .. ":" .. a.dev, b.node .. ":" .. b.dev,
-      table.concat({ segment and segment.inet or "", table.concat(items, ", "), known and known.is_down and "down" or "" }, "  "))
+      table.concat({ segment and segment.inet or "", table.concat(items, ", "), table.concat(known:scheduled(), "; "),
+        known.is_down and "down" or "" }, "  "))
   end
 end
 
