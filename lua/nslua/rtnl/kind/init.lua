@@ -106,7 +106,8 @@ function M.define(kind)
   check.options("netlink.kind", kind, { kind = "string", wire = "string", header = "string", prefix = "string",
     attributes = "string", hidden = "table", words = "table", dev = "table", seconds = "table", yes_no = "table",
     spelled = "table", both = "table", untold = "table",
-    whole = "boolean", peer = "boolean", write = "function", read = "function", taken_back = "function", create = "function", port = "table", also = "table" })
+    whole = "boolean", peer = "boolean", write = "function", read = "function", taken_back = "function",
+    create = "function", port = "table", also = "table" })
   if not kind.kind then
     errors.misuse "netlink.kind: kind is needed: its name"
   end
