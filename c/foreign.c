@@ -36,8 +36,8 @@ static int foreign_read(lua_State *L)
 	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 	struct nslua_fd *root = NULL, *file;
 	struct stat st;
+	char few[8192], *to = few; /* most files are small */
 	ssize_t n = 0;
-	char *to;
 	int dir;
 
 	lua_settop(L, 4);
@@ -62,9 +62,13 @@ static int foreign_read(lua_State *L)
 	}
 	if (st.st_size > 0 && (size_t)st.st_size < most) /* files of /proc have no size */
 		most = (size_t)st.st_size;
-	to = lua_newuserdatauv(L, most + 1, 0); /* one more tells whether there is more */
-	while (done <= most && ((n = read(file->fd, to + done, most + 1 - done)) > 0 || (n < 0 && errno == EINTR)))
+	if (most >= sizeof(few))
+		to = lua_newuserdatauv(L, most + 1, 0); /* one more tells whether there is more */
+	while (done <= most && ((n = read(file->fd, to + done, most + 1 - done)) > 0 || (n < 0 && errno == EINTR))) {
 		done += n > 0 ? (size_t)n : 0;
+		if (n > 0 && done == (size_t)st.st_size)
+			break; /* more was asked for, and there is none */
+	}
 	if (n < 0)
 		return nslua_fail(L, path);
 	close(file->fd);

@@ -59,6 +59,7 @@ local function print_json(rows)
 end
 
 return function(args)
+  collectgarbage "stop" -- it ends before there is much to collect
   return declaration:run(args, function(o)
     if o[1] then
       return declaration:wrong(("no name is taken here: %s; nslua show %s looks at one"):format(columns.safe(o[1]), columns.safe(o[1])))

@@ -45,6 +45,15 @@ local function is_theirs(entry)
   return fd ~= nil and made_by(fd, entry.uid)
 end
 
+local function is_named(entry, text)
+  for _, word in ipairs(entry.cgroups or { entry.container }) do
+    if in_cgroup(text, word) then
+      return true
+    end
+  end
+  return false
+end
+
 local function is_its(entry, text)
   if entry.uid and not is_theirs(entry) then
     return false
@@ -53,13 +62,19 @@ local function is_its(entry, text)
     return cgroups.started(entry.pid) == entry.start
   end
   text = text or procfs.read(procfs.dir(entry.pid) .. "/cgroup")
-  for _, word in ipairs(text and (entry.cgroups or { entry.container }) or {}) do
-    if in_cgroup(text, word) then
-      return true
-    end
+  if text and is_named(entry, text) then
+    return true
   end
   local pid, start = (entry.started or function() end)()
   return start ~= nil and pid == entry.pid and cgroups.started(pid) == start
+end
+
+---Whether what was read just now says all: that the process is the container's. Where not, `pidfd` has the answer.
+---@param entry nslua.container.Entry  with a pid
+---@param text string  its /proc/PID/cgroup
+---@return boolean
+function M.was(entry, text)
+  return not entry.uid and not entry.start and is_named(entry, text)
 end
 
 ---@param entry nslua.container.Entry  with a pid

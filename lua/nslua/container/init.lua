@@ -292,6 +292,13 @@ end
 local function row_of(entry, text, inode)
   local row = { engine = entry.engine, container = entry.container, name = name_of(entry), names = entry.names, state = entry.state,
     image = entry.image, created = entry.created, pod = entry.pod, labels = entry.labels, uid = entry.uid }
+  if text and held.was(entry, text) then
+    inode = inode or procfs.inode(procfs.dir(entry.pid), "net")
+    if inode then -- it has not ended since
+      row.pid, row.netns = entry.pid, inode
+      return row
+    end
+  end
   local pidfd, why
   if entry.pid then
     pidfd, why = held.pidfd(entry, text)
@@ -316,6 +323,7 @@ function M.list(options)
   options = options or {}
   check.options("container.list", options, { all = "boolean", addresses = "boolean", root = "string" })
   local files, seen, out, rank = state.files(options.root), {}, {}, {}
+  local top <close> = files:hold() -- luacheck: ignore
   local here = procfs.inode("/proc/thread-self", "net")
   local walk = cgroups.walk() -- meanwhile the engines' files are read, and their processes' networks
   local entries = read(files)

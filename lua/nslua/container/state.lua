@@ -9,6 +9,7 @@ local MOST = 16 << 20 -- bytes of a file: what is larger is no state file
 ---@class nslua.container.Files
 ---@field root string        what stands before every path ("": the machine's own files)
 ---@field problems string[]  "/var/lib/docker/containers: Permission denied"
+---@field top? nslua.fd      "/", held while many files are read
 local Files = {}
 Files.__index = Files
 
@@ -16,6 +17,13 @@ Files.__index = Files
 ---@return nslua.container.Files
 function M.files(root)
   return setmetatable({ root = root or "", problems = {} }, Files)
+end
+
+---Hold what all paths begin at, until the fd is closed.
+---@return nslua.fd?
+function Files:hold()
+  self.top = core.fd.open("/", "path")
+  return self.top
 end
 
 function Files:problem(path, reason)
@@ -28,7 +36,7 @@ local absent = { [core.errno.ENOENT] = true, [core.errno.ENOTDIR] = true, [core.
 ---@param path string
 ---@return string?
 function Files:read(path)
-  local text, more, errno = core.foreign.read("/", self.root .. path, MOST)
+  local text, more, errno = core.foreign.read(self.top and self.top:isopen() and self.top or "/", self.root .. path, MOST)
   if not text and not absent[errno] then
     self:problem(path, core.strerror(errno))
   elseif text and more then
