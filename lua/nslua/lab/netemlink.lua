@@ -105,6 +105,12 @@ local function counts()
   return { sent = 0, bytes = 0, lost = 0 }
 end
 
+-- turn: how often the seed is thought to have been used.
+local function make(a, b, words, seed, turn)
+  return setmetatable({ backend = "netem", a = a, b = b, to = words.to, from = words.from, seed = seed, opened = {}, steps = {},
+    state = { to = words.to, from = words.from, silent = false, unplugged = false, turns = { turn, turn }, counts = { counts(), counts() } } }, Link)
+end
+
 local function build(options, first, second, words)
   local a, b = options.a, options.b
   local name = a.dev or connect.free_name(first)
@@ -112,9 +118,7 @@ local function build(options, first, second, words)
   local link, peer = of_end(a, name), of_end(b, far_name)
   peer.netns, link.kind, link.peer = second, "veth", peer
   first.link:add(link)
-  local self = setmetatable({ backend = "netem", a = { dev = name, netns = first }, b = { dev = far_name, netns = second }, to = words.to,
-    from = words.from, seed = options.seed, opened = {}, steps = {},
-    state = { to = words.to, from = words.from, silent = false, unplugged = false, turns = { 0, 0 }, counts = { counts(), counts() } } }, Link)
+  local self = make({ dev = name, netns = first }, { dev = far_name, netns = second }, words, options.seed, 0)
   local ok, err = pcall(function()
     for i, t in ipairs { a, b } do
       local side = self[ends[i]]
@@ -162,9 +166,7 @@ end
 ---@param seed integer|string|nil
 ---@return nslua.ImpairedLink
 function M.adopt(at, words, seed)
-  return setmetatable({ backend = "netem", a = at.a, b = at.b, to = words.to, from = words.from, seed = seed, opened = {}, steps = {},
-    state = { to = words.to, from = words.from, silent = false, unplugged = false, turns = { ADOPTED, ADOPTED }, counts = { counts(), counts() } } },
-    Link)
+  return make(at.a, at.b, words, seed, ADOPTED)
 end
 
 -- The copy that does what is scheduled ------------------------------------------------------------------------------------------------
@@ -422,7 +424,7 @@ end
 ---@return true
 function Link:move(which, handle, dev)
   local call = called(self, "move")
-  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("%s: %s", call, check.unknown("end", which, { "a", "b" }))
+  local i = which == "a" and 1 or which == "b" and 2 or errors.misuse("%s: %s", call, check.unknown("end", which, ends))
   return alone(self, call, function()
     local at = self[which]
     local row

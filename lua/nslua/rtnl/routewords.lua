@@ -7,6 +7,7 @@ local errors = require "nslua.error"
 local mpls = require "nslua.rtnl.mpls"
 local names = require "nslua.rtnl.names"
 local prefix = require "nslua.rtnl.prefix"
+local schema = require "nslua.schema"
 local units = require "nslua.units"
 
 local M = {}
@@ -173,12 +174,11 @@ end
 -- Seconds, which the kernel counts in eighths, quarters and whole milliseconds.
 local metric_units = { rtt = 8000, rttvar = 4000, rto_min = 1000 }
 
-local features = { ecn = 1, sack = 2, timestamp = 4, allfrag = 8 } -- linux/rtnetlink.h, RTAX_FEATURE_*
-
 local function check_features(value, call)
   if type(value) ~= "table" then
     errors.misuse("%s: features must be a list like { \"ecn\" }, got %s", call, type(value))
   end
+  local features = schema.names "rtax_features"
   for key, name in pairs(value) do
     name = type(key) == "string" and key or name
     if not features[name] then

@@ -5,6 +5,7 @@ local json = require "nslua.command.list.json"
 local tunnel = require "nslua.command.list.tunnel"
 
 local M = {}
+local copy = tunnel.copy
 
 -- How a value is said; nil: as it is.
 local as = {}
@@ -91,14 +92,6 @@ local function mask_text(mask)
     end
   end
   return out[1] and table.concat(out, ",") or "0x0"
-end
-
-local function copy(data)
-  local out = {}
-  for key, value in pairs(data) do
-    out[key] = value
-  end
-  return out
 end
 
 -- Any other kind: the library's words, sorted.

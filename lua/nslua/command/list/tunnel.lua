@@ -66,6 +66,9 @@ local function sit(data)
   return out
 end
 
+---A table that may be changed, of the same words.
+---@param data table
+---@return table
 local function copy(data)
   local out = {}
   for key, value in pairs(data) do
@@ -73,6 +76,7 @@ local function copy(data)
   end
   return out
 end
+M.copy = copy
 
 M.kinds = { gre = over_ip4, gretap = over_ip4, ipip = over_ip4, vti = over_ip4, sit = sit, ip6tnl = over_ip6, ip6gre = over_ip6, ip6gretap = over_ip6,
   vti6 = over_ip6 }

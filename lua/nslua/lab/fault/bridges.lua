@@ -2,7 +2,6 @@
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
-local eventually = require("nslua.eventually").eventually
 local inside = require "nslua.inside"
 local programs = require "nslua.lab.fault.programs"
 local ways = require "nslua.lab.fault.ways"
@@ -55,15 +54,10 @@ return {
       switch.link:change(index, { master = bridge })
     end
     assert(core.packet.connect(fd, core.inet.bytes(other.inet), 9)) -- discard
-    local ok, e = pcall(eventually, function()
+    return ways.seen(undo, function()
       core.packet.send(fd, "x") -- ECONNREFUSED where it arrives
       return require("nslua.inspect").look.counters(node.lab.node[other.node])["Udp.InCsumErrors"] > 0
     end)
-    if not ok then
-      undo()
-      error(e, 0)
-    end
-    return undo
   end },
   no_pvid = { why = "a port of a switch takes nothing without a tag", here = true, run = function(node)
     return filter(node, { vid = 1 })

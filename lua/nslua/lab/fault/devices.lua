@@ -2,7 +2,6 @@
 
 local core = require "nslua.core"
 local errors = require "nslua.error"
-local eventually = require("nslua.eventually").eventually
 local firewall = require "nslua.lab.firewall"
 local inside = require "nslua.inside"
 local netns = require "nslua.netns"
@@ -47,21 +46,15 @@ return {
       node.qdisc:delete({ dev = at.dev, parent = "root" }, { absent = "ok" })
     end
     local text = ("x"):rep(500)
-    local ok, e = pcall(function()
-      assert(core.packet.connect(fd, core.inet.bytes(to), 9)) -- discard
-      eventually(function()
-        for _ = 1, 16 do
-          core.packet.send(fd, text) -- ECONNREFUSED where it arrives
-        end
-        local row = node.qdisc:list({ dev = at.dev, kind = "tbf" })[1]
-        return row and row.stats.drops >= 16 and row.stats.backlog >= limit - 1000
-      end)
+    local connected = false
+    return ways.seen(undo, function()
+      connected = connected or assert(core.packet.connect(fd, core.inet.bytes(to), 9)) -- discard
+      for _ = 1, 16 do
+        core.packet.send(fd, text) -- ECONNREFUSED where it arrives
+      end
+      local row = node.qdisc:list({ dev = at.dev, kind = "tbf" })[1]
+      return row and row.stats.drops >= 16 and row.stats.backlog >= limit - 1000
     end)
-    if not ok then
-      undo()
-      error(e, 0)
-    end
-    return undo
   end },
   softnet_drops = { why = "the machine drops most of what is sent to all, before anybody sees it", machine = true, run = function(node)
     local dst = core.inet.bytes(ways.first_device(node).inet:gsub("%d+$", "255"))
@@ -88,14 +81,9 @@ return {
       return sum
     end
     local before = dropped()
-    local ok, e = pcall(eventually, function()
+    return ways.seen(undo, function()
       return dropped() > before
     end)
-    if not ok then
-      undo()
-      error(e, 0)
-    end
-    return undo
   end },
   mtu_black_hole = { why = "a link takes less than its ends know, and says so to nobody", run = function(node)
     local at = node.plan.interfaces[#node.plan.interfaces] or ways.first_device(node)

@@ -1,6 +1,7 @@
 -- What faults are made of: settings that are set back, tables that are loaded, several that are undone in turn.
 
 local errors = require "nslua.error"
+local eventually = require("nslua.eventually").eventually
 local firewall = require "nslua.lab.firewall"
 
 local M = {}
@@ -56,6 +57,19 @@ function M.all(list)
       list[i]()
     end
   end
+end
+
+---Wait until a fault is seen. Where it never is, or the look raises, it is undone, and that raises.
+---@param undo fun()
+---@param look fun(): any  is asked until it says yes
+---@return fun() undo
+function M.seen(undo, look)
+  local ok, e = pcall(eventually, look)
+  if not ok then
+    undo()
+    error(e, 0)
+  end
+  return undo
 end
 
 ---What puts back the IPv6 addresses of a device, and the routes by it.
