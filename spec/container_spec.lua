@@ -180,6 +180,32 @@ describe("container.find", function()
     end
   end)
 
+  -- How many processors this process may use, how many the copy that reads cgroups, and how much that reads.
+  local COPY = [[
+    local core = require "nslua.core"
+    local function processors(process)
+      local n = 0
+      local list = io.open("/proc/" .. process .. "/status"):read "a":match "\nCpus_allowed_list:%s*(%S+)"
+      for from, to in list:gmatch "(%d+)-?(%d*)" do
+        n = n + 1 + (tonumber(to) or tonumber(from)) - tonumber(from)
+      end
+      return n
+    end
+    local walk = core.cgroups.walk()
+    local copy = io.open "/proc/thread-self/children":read "a":match "%d+"
+    print(processors "self", processors(copy), #walk:all() > 0)
+  ]]
+
+  it("reads cgroups on another processor, where there is one", function()
+    local file = dir .. "/copy.lua"
+    write("/copy.lua", COPY)
+    local all, copy, any = helper.sh(("%s %s"):format(helper.lua, file)):match "^(%d+)\t(%d+)\t(%a+)"
+    assert.equal("true", any)
+    assert.equal(math.max(1, tonumber(all) - 1), tonumber(copy))
+    local one = helper.sh(([[taskset -c "$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')" env %s %s]]):format(helper.lua, file))
+    assert.equal("1\t1\ttrue", one)
+  end)
+
   it("needs Lua 5.4, and says so", function()
     if not helper.has "lua5.1" then
       pending "lua5.1 is not installed"
