@@ -54,8 +54,17 @@ local presence = {
 local LS = HOST .. " ls"
 local WORKS = HOST .. " bench/works.lua"
 local WIRES = HOST .. " bench/wires.lua "
+local CAPTURE = HOST .. " bench/capture.lua "
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "
 local ROUTES, BATCH = NAME .. "-routes", os.tmpname()
+
+-- A file for a capture of some seconds, and the sides that write into it.
+local FILE = { "file", 10000 }
+local function captures(what)
+  return function(_, path)
+    return { ("%snslua %s 5 %s"):format(CAPTURE, what, path), 1 }, { ("%stcpdump %s 5 %s"):format(CAPTURE, what, path), 1 }
+  end
+end
 
 local MININET = "unshare -n mn --switch lxbr --controller none --test none --topo single,64"
 
@@ -120,14 +129,14 @@ local rows = {
     floor = program(1, "sh bench/ipjson.sh " .. ROUTES) },
   { work = "200 veth pairs deleted by group | one by one", budget = 40, faster = true, pairs = 2, nslua = lua("veths-delete", 200),
     floor = lua("veths-delete-singly", 200) },
-  -- both lose most of what goes by: no file takes it. The first is for each gigabyte in the file; of the second a second is every packet
   { work = "ns.why between two on a bridge | 100 x ip", budget = 1, needs = "ip", nslua = lua("why", 3), floor = lua("ip-inside", 3) },
   { work = "nslua doctor --quick, a healthy container | 50 x ip", budget = 1, needs = "ip", nslua = lua("doctor-quick", 3),
     floor = lua("ip-inside-50", 3) },
-  { work = "capture at full rate, CPU | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua cpu 5", 1 },
-    floor = { HOST .. " bench/capture.lua tcpdump cpu 5", 1 } },
-  { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { HOST .. " bench/capture.lua nslua lost 5", 1 },
-    floor = { HOST .. " bench/capture.lua tcpdump lost 5", 1 } },
+  -- the first two are for each gigabyte in the file; of the third a second is every packet
+  { work = "capture at full rate, CPU, new file | tcpdump -w", budget = 1, needs = "tcpdump", nslua = { CAPTURE .. "nslua cpu 5", 1 },
+    floor = { CAPTURE .. "tcpdump cpu 5", 1 } },
+  { work = "capture at full rate, CPU, file there | tcpdump -w", budget = 1, needs = "tcpdump", scene = FILE, sides = captures "cpu" },
+  { work = "capture at full rate, lost | tcpdump -w", budget = 1, needs = "tcpdump", scene = FILE, sides = captures "lost" },
   { work = "10,000 sockets, whose: nslua sockets | nsenter, ss", budget = 2, faster = true, needs = "ss", also = "nsenter",
     scene = { "sockets", 10000 }, sides = function(pid)
       return program(5, ("%s sockets -antp -N %d"):format(HOST, pid)), program(5, ("nsenter -t %d -n ss -antp"):format(pid))
@@ -211,23 +220,24 @@ local function prepare(row)
 end
 
 -- What a row looks at, made by a program of its own; it is kept for the next row of the same.
-local scene, scene_name
+local scene, scene_name, scene_said
 local function stage(row)
   local name = row.scene and table.concat(row.scene, " ")
-  if name == scene_name then
-    return
+  if name ~= scene_name then
+    if scene then
+      scene.stdin:close()
+      scene:wait(120)
+      scene:close()
+      scene = nil
+    end
+    scene_name = name
+    if name then
+      scene = ns.spawn { HOST, "bench/scene.lua", row.scene[1], tostring(row.scene[2]), stdin = "pipe", stdout = "pipe" }
+      scene_said = assert(scene.stdout:read "l", name .. " did not come")
+    end
   end
-  if scene then
-    scene.stdin:close()
-    scene:wait(120)
-    scene:close()
-    scene = nil
-  end
-  scene_name = name
   if name then
-    scene = ns.spawn { HOST, "bench/scene.lua", row.scene[1], tostring(row.scene[2]), stdin = "pipe", stdout = "pipe" }
-    local said = assert(scene.stdout:read "l", name .. " did not come")
-    row.nslua, row.floor = row.sides(scene.pid, said)
+    row.nslua, row.floor = row.sides(scene.pid, scene_said)
   end
 end
 

@@ -1,9 +1,11 @@
--- nslua bench/scene.lua sockets|docker|wires COUNT: what some rows look at. Says what they have to know when it is there, and ends with its input.
+-- nslua bench/scene.lua sockets|docker|wires|file COUNT: what some rows look at. Says what they have to know when it is there, ends
+-- with its input.
 --
 -- sockets: this process, in a network namespace of its own, with so many TCP sockets open, each connected to another.
 -- wires: this process, with so many network namespaces, each wired by a veth to the next and to the one after that.
 -- docker: a dockerd with so many running containers of busybox; says its pid, in whose mount namespace its files are where they are by default,
 -- and the path of its socket.
+-- file: a file in memory of so many megabytes, half of what is free at the most; says its path.
 local core = require "nslua.core"
 local ns = require "nslua"
 
@@ -85,4 +87,20 @@ function scenes.docker()
   assert(ok, message)
 end
 
-assert(scenes[what], "usage: nslua bench/scene.lua sockets|docker|wires COUNT")()
+function scenes.file()
+  local path = ("/dev/shm/nslua-bench-%.0f"):format(ns.clock() * 1e6)
+  local free = tonumber(io.open("/proc/meminfo"):read "a":match "MemAvailable:%s*(%d+) kB")
+  local file <close> = assert(io.open(path, "w"))
+  local some = ("\0"):rep(1 << 20)
+  for _ = 1, math.min(count, free // 2048) do
+    if not file:write(some) then
+      break
+    end
+  end
+  print(path)
+  io.stdout:flush()
+  io.read "a"
+  os.remove(path)
+end
+
+assert(scenes[what], "usage: nslua bench/scene.lua sockets|docker|wires|file COUNT")()

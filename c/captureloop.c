@@ -24,6 +24,7 @@
 
 #define MOST 4096     /* interfaces */
 #define RELEASES 512  /* blocks of rings that wait for a flush */
+#define ENOUGH 131072 /* bytes: the rest may wait, but the kernel could fill the block meanwhile */
 #define NOTES 65536
 #define MARKS 64
 
@@ -118,6 +119,8 @@ static void close_block(struct loop *l, struct source *s)
 	l->release[l->releases] = s->block;
 	l->release_of[l->releases++] = s;
 	s->block = NULL;
+	if (l->out.total >= ENOUGH)
+		flush(l);
 }
 
 static void forget_comments(struct loop *l, uint32_t marks)

@@ -26,7 +26,7 @@ M.fields = headers.fields
 local PACKET, RAW_SOCKET = 17, 3 -- AF_PACKET, SOCK_RAW
 local SNAPLEN = 262144
 local BUFFER, MEMORY = 8 << 20, 64 << 20 -- a larger buffer finds no room in the caches of a processor
-local LEAST_BLOCK, LARGEST_BLOCK = 128 << 10, 1 << 20 -- a packet of 64 KB has room in each
+local LEAST_BLOCK, LARGEST_BLOCK = 128 << 10, 2 << 20 -- a packet of 64 KB has room in each
 local WHOLE = 131072 -- no packet is longer
 
 ---@class nslua.capture.Ring
@@ -66,9 +66,9 @@ local function fixed_address(text)
   return table.concat(list)
 end
 
-local MOST_BLOCKS = 256 -- of a ring
+local MOST_BLOCKS = 128 -- of a ring
 
--- Blocks of a ring: in all the buffer, each large enough.
+-- Blocks of a ring: in all the buffer, each large enough. The process is woken by each, so few are better; of one interface nothing waits for others.
 local function sizes(buffer, count)
   if buffer < 1 then
     errors.misuse("capture: buffer must be at least 1 byte, got %.0f", buffer)
@@ -76,11 +76,11 @@ local function sizes(buffer, count)
     errors.misuse("capture: buffer must be at most 256 MB for each interface, %d MB for the %d that are captured here, got %.0f MB",
       count * MOST_BLOCKS * LARGEST_BLOCK >> 20, count, buffer / (1 << 20))
   end
-  local each, size = buffer // count, LARGEST_BLOCK
-  while size > LEAST_BLOCK and size * 8 > each do
+  local each, size, few = buffer // count, LARGEST_BLOCK, count == 1 and 4 or 8
+  while size > LEAST_BLOCK and size * few > each do
     size = size // 2
   end
-  return size, math.tointeger(math.max(8, math.min(MOST_BLOCKS, each // size)))
+  return size, math.tointeger(math.max(size == LEAST_BLOCK and 8 or few, math.min(MOST_BLOCKS, each // size)))
 end
 
 local function output_of(options)
