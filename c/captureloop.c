@@ -178,8 +178,9 @@ static int is_pressed(const struct loop *l)
 {
 	for (uint32_t i = 0; i < l->count; i++) {
 		const struct source *s = &l->sources[i];
+		uint32_t free = s->blocks - s->held;
 
-		if (s->block && is_full(s, s->blocks / 2))
+		if (s->block && (!free || is_full(s, free / 2)))
 			return 1;
 	}
 	return 0;

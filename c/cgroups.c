@@ -180,6 +180,7 @@ static bool hear(struct walk *w)
 	const struct head end = { 0, 0 };
 	ssize_t n;
 
+	nslua_copy_anywhere(w->child);
 	for (;;) {
 		if (!room_for(w, 65536)) {
 			w->en = ENOMEM;

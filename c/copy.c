@@ -79,3 +79,11 @@ pid_t nslua_copy(void (*work)(void *arg, int to), void *arg, int keep, int *from
 		close(ends[0]);
 	return pid;
 }
+
+void nslua_copy_anywhere(pid_t copy)
+{
+	cpu_set_t may;
+
+	if (sched_getaffinity(0, sizeof(may), &may) == 0)
+		sched_setaffinity(copy, sizeof(may), &may);
+}

@@ -33,6 +33,8 @@ bool nslua_may_copy(void);
  * Its pid, to be waited for with __WALL; or -1.
  */
 pid_t nslua_copy(void (*work)(void *arg, int to), void *arg, int keep, int *from);
+/* It begins on another processor, where there is one.  This one is its too from now on, while we wait. */
+void nslua_copy_anywhere(pid_t copy);
 
 /*
  * vfork.c: fn(arg) in a child that shares memory, on a stack that ends at `top`; this thread sleeps until it has ended or is another program.

@@ -101,6 +101,7 @@ void census_processes(struct census *c, int proc)
 	pid = nslua_copy(second, &(struct share){ c, proc, blocks, n }, proc, &from);
 	walk(c, proc, blocks, n, FIRST);
 	if (pid > 0) {
+		nslua_copy_anywhere(pid);
 		if (census_receive(&came, &before, from))
 			c->walkers++;
 		else

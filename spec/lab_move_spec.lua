@@ -265,6 +265,20 @@ describe("a link that is moved to another switch", function()
     assert.equal("10.0.2.1", lab.h1:address_of())
   end)
 
+  it("comes to what is captured by one interface: packets of both are in their order", function()
+    local lab <close> = ns.lab "h1 -- (sw1) -- (sw2) -- h2"
+    local capture <close> = lab:capture { nodes = { "sw2" }, dev = "h2", filter = "icmp" }
+    lab:link("h1", "sw1"):move "sw2"
+    lab.h1:ping("h2", { count = 300, interval = 0.001, timeout = 5, family = "inet" })
+    local at, back, seen = 0, 0, {}
+    for _, p in ipairs(capture:packets()) do
+      back = back + (p.nanoseconds < at and 1 or 0)
+      at, seen[p.interface] = p.nanoseconds, (seen[p.interface] or 0) + 1
+    end
+    assert.equal(0, back)
+    assert.same({ ["sw2:h1"] = 600, ["sw2:h2"] = 600 }, seen)
+  end)
+
   it("goes on being captured at both its ends, for a capture of the link, of a node that it comes to, and of all", function()
     local lab <close> = ns.lab "h1 -- (sw1) -- (sw2) -- h2"
     local link = lab:link("h1", "sw1")

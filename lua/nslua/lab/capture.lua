@@ -145,7 +145,7 @@ function M.begin(lab, options)
   end
   local names = names_of(lab)
   local capture = require("nslua").capture.new(targets_of(lab, { nodes = nodes, links = links, dev = rest.dev }), rest, { names = names,
-    keeper = rawget(lab, "keeper"), hosts = function(name)
+    keeper = rawget(lab, "keeper"), grows = true, hosts = function(name)
       local out = {}
       for _, entry in ipairs(names) do
         if entry[2] == name then

@@ -68,15 +68,15 @@ end
 
 local MOST_BLOCKS = 128 -- of a ring
 
--- Blocks of a ring: in all the buffer, each large enough. The process is woken by each, so few are better; of one interface nothing waits for others.
-local function sizes(buffer, count)
+-- Blocks of a ring: in all the buffer, each large enough. The process is woken by each, so few are better where nothing waits for other interfaces.
+local function sizes(buffer, count, alone)
   if buffer < 1 then
     errors.misuse("capture: buffer must be at least 1 byte, got %.0f", buffer)
   elseif buffer > count * MOST_BLOCKS * LARGEST_BLOCK then
     errors.misuse("capture: buffer must be at most 256 MB for each interface, %d MB for the %d that are captured here, got %.0f MB",
       count * MOST_BLOCKS * LARGEST_BLOCK >> 20, count, buffer / (1 << 20))
   end
-  local each, size, few = buffer // count, LARGEST_BLOCK, count == 1 and 4 or 8
+  local each, size, few = buffer // count, LARGEST_BLOCK, alone and 4 or 8
   while size > LEAST_BLOCK and size * few > each do
     size = size // 2
   end
@@ -162,9 +162,10 @@ local function socket_of(self, interface, socket)
   return checked(ok, message, errno)
 end
 
-local function begin(self, list, names, home)
-  local options, state = self.options, self.state
-  local block, blocks = sizes(options.buffer and units.size(options.buffer, "capture: buffer") // 1 or BUFFER, #list)
+local function begin(self, list, more)
+  local options, state, home = self.options, self.state, more.keeper or keeper.get()
+  local buffer = options.buffer and units.size(options.buffer, "capture: buffer") // 1 or BUFFER
+  local block, blocks = sizes(buffer, #list, #list == 1 and not more.grows)
   local fd, limits, ours, is_memory = output_of(options)
   local handles = {}
   for i, interface in ipairs(list) do
@@ -182,7 +183,7 @@ local function begin(self, list, names, home)
     limits.hold, limits.snaplen, limits.count = wait * 2 + 4, options.snaplen or SNAPLEN, options.count
     errors.check("capture", nil, process:output(fd, state.event, limits))
     errors.check("capture", nil, process:block(pcapng.section(options.comment)))
-    for _, each in ipairs(pcapng.names(names)) do
+    for _, each in ipairs(pcapng.names(more.names or {})) do
       errors.check("capture", nil, process:block(each))
     end
     for i, interface in ipairs(list) do
@@ -217,7 +218,7 @@ end
 ---Begin to capture.
 ---@param targets nslua.capture.Target[]
 ---@param options? nslua.CaptureOptions
----@param more? { names: string[][]?, hosts: (fun(name: string): string[]?)?, keeper: nslua.Keeper? }
+---@param more? { names: string[][]?, hosts: (fun(name: string): string[]?)?, keeper: nslua.Keeper?, grows: boolean? }  grows: more is included later
 ---@return nslua.Capture
 function M.new(targets, options, more)
   options, more = options or {}, more or {}
@@ -232,7 +233,7 @@ function M.new(targets, options, more)
   self.guard = owned.at_collection(function()
     let_go(state)
   end)
-  local ok, e = pcall(begin, self, list, more.names or {}, more.keeper or keeper.get())
+  local ok, e = pcall(begin, self, list, more)
   if not ok then
     pcall(self.close, self)
     error(e, 0)
