@@ -6,7 +6,8 @@ local core = require "nslua.core"
 local ns = require "nslua"
 
 local side, what, seconds = arg[1], arg[2], tonumber(arg[3])
-local FILE = arg[4] or ("/dev/shm/nslua-bench-%.0f"):format(ns.clock() * 1e6) -- in memory: a disk would be measured instead
+local there = arg[4]
+local FILE = there or ("/dev/shm/nslua-bench-%.0f"):format(ns.clock() * 1e6) -- in memory: a disk would be measured instead
 
 local function cpu(pid)
   local f <close> = assert(io.open(("/proc/%d/stat"):format(pid)))
@@ -44,15 +45,10 @@ local function stream()
   reader:result()
 end
 
-if not arg[4] then
-  local free = tonumber(io.open("/proc/meminfo"):read "a":match "MemAvailable:%s*(%d+) kB")
-  local before <close> = assert(io.open(FILE, "w"))
-  local some = ("\0"):rep(1 << 20)
-  for _ = 1, math.min(8000, free // 2048) do
-    before:write(some)
-  end
+if not there then
+  dofile "bench/filled.lua"(FILE, 8000)
 end
-local file <close> = assert(io.open(FILE, arg[4] and "r+" or "w"))
+local file <close> = assert(io.open(FILE, there and "r+" or "w"))
 local took, packets, dropped
 if side == "nslua" then
   local capture <close> = a:capture { file = file, dev = "eth0" }
@@ -73,7 +69,7 @@ else
   packets, dropped = tonumber(said:match "(%d+) packets? captured"), tonumber(said:match "(%d+) packets? dropped")
 end
 local written = file:seek "cur" -- it is one place for all who have it open
-if not arg[4] then
+if not there then
   os.remove(FILE)
 end
 print(("%.0f"):format(what == "cpu" and took / written * 1e18 or dropped / (packets + dropped) * 1e9))

@@ -89,14 +89,7 @@ end
 
 function scenes.file()
   local path = ("/dev/shm/nslua-bench-%.0f"):format(ns.clock() * 1e6)
-  local free = tonumber(io.open("/proc/meminfo"):read "a":match "MemAvailable:%s*(%d+) kB")
-  local file <close> = assert(io.open(path, "w"))
-  local some = ("\0"):rep(1 << 20)
-  for _ = 1, math.min(count, free // 2048) do
-    if not file:write(some) then
-      break
-    end
-  end
+  dofile "bench/filled.lua"(path, count)
   print(path)
   io.stdout:flush()
   io.read "a"
