@@ -67,6 +67,7 @@ local function fixed_address(text)
 end
 
 local MOST_BLOCKS = 128 -- of a ring
+local LEAST = 1 << 20 -- bytes of a ring
 
 -- Blocks of a ring: in all the buffer, each large enough. The process is woken by each, so few are better where nothing waits for other interfaces.
 local function sizes(buffer, count, alone)
@@ -80,7 +81,7 @@ local function sizes(buffer, count, alone)
   while size > LEAST_BLOCK and size * few > each do
     size = size // 2
   end
-  return size, math.tointeger(math.max(size == LEAST_BLOCK and 8 or few, math.min(MOST_BLOCKS, each // size)))
+  return size, math.tointeger(math.max(few, LEAST // size, math.min(MOST_BLOCKS, each // size)))
 end
 
 local function output_of(options)
